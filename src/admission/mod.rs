@@ -1,0 +1,1 @@
+//! admission: to be written.

@@ -1,0 +1,56 @@
+//! The agent: watches manifests, reconciles workloads, binds pods to this node and runs one worker a pod.
+//!
+//! Everything from outside (Store, runtime, network, volumes, cgroups, clock) comes in through [`Drivers`].
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::host::{HostFacts, Paths, PodCgroups};
+use crate::network::Network;
+use crate::runtime::Runtime;
+use crate::store::Store;
+use crate::volumes::Volumes;
+
+pub mod events;
+
+/// The world outside, as the agent reaches it.
+#[derive(Clone)]
+pub struct Drivers {
+    /// Durable objects.
+    pub store: Arc<dyn Store>,
+    /// Containers and images.
+    pub runtime: Arc<dyn Runtime>,
+    /// Namespaces and addresses.
+    pub network: Arc<dyn Network>,
+    /// Volumes and pod files.
+    pub volumes: Arc<dyn Volumes>,
+    /// Pod-level cgroups.
+    pub cgroups: Arc<dyn PodCgroups>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What the host is and allows.
+    pub host: Arc<HostFacts>,
+    /// Where everything is.
+    pub paths: Arc<Paths>,
+    /// What the user set.
+    pub settings: Arc<Settings>,
+}
+
+/// What the user may set, with Kubernetes' defaults.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// This node's name.
+    pub node_name: String,
+    /// Cap of a container's restart back-off (`maxContainerRestartPeriod`, 1–300 s).
+    pub max_restart_backoff: std::time::Duration,
+    /// Bytes after which a container's log is rotated.
+    pub log_max_bytes: u64,
+    /// Log files kept per container.
+    pub log_max_files: u32,
+    /// Labels given by flags.
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// Taints given by flags.
+    pub taints: Vec<k8s_openapi::api::core::v1::Taint>,
+    /// How many pods may run here (kubelet's maxPods).
+    pub max_pods: u32,
+}

@@ -1,0 +1,11 @@
+//! Kubernetes' objects as this agent uses them: kinds, keys, decoding, defaults and validation.
+//!
+//! The types are k8s-openapi's, so what is stored and shown is Kubernetes' own shape. Everything here is pure: text and
+//! objects in, objects and [`fault::Fault`]s out.
+
+pub mod fault;
+pub mod names;
+pub mod object;
+pub mod well_known;
+
+pub use object::{Key, Kind, Object};

@@ -1,0 +1,96 @@
+//! What this host is and allows: capacity, cgroups, capabilities, CNI plugins; learnt once at start and said once.
+
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::Pod;
+
+/// Which cgroup interface rules the controllers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupVersion {
+    /// One hierarchy a controller.
+    V1,
+    /// The unified hierarchy.
+    V2,
+}
+
+/// Who makes cgroups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CgroupDriver {
+    /// runc writes into the file system: paths `/kubepods/burstable/pod<uid>/<id>`.
+    Cgroupfs,
+    /// runc asks systemd: `kubepods-burstable-pod<uid>.slice:cri-containerd:<id>`.
+    Systemd,
+}
+
+/// What this host allows. Made by `probe`, passed to the pure rooms as a value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostFacts {
+    /// Host name, as the default node name (lower case).
+    pub hostname: String,
+    /// Go's architecture name (`amd64`).
+    pub arch: String,
+    /// Kernel release.
+    pub kernel: String,
+    /// The OS' pretty name.
+    pub os_image: String,
+    /// `/etc/machine-id`.
+    pub machine_id: String,
+    /// This boot's id: a new one means every container is gone.
+    pub boot_id: String,
+    /// CPU capacity in millicores.
+    pub cpu_millis: u64,
+    /// Memory in bytes.
+    pub memory_bytes: u64,
+    /// Bytes of the file system that holds the state directory.
+    pub ephemeral_storage_bytes: u64,
+    /// Which cgroup interface.
+    pub cgroup_version: CgroupVersion,
+    /// Which driver.
+    pub cgroup_driver: CgroupDriver,
+    /// Controllers that can be used (`memory`, `cpu`, `pids`, `hugetlb`, …).
+    pub controllers: Vec<String>,
+    /// The least oom_score_adj a child may be given; -1000 with CAP_SYS_RESOURCE, else the agent's own.
+    pub min_oom_score_adj: i32,
+    /// Whether rlimits may be raised.
+    pub sys_resource: bool,
+    /// Capabilities in the bounding set, with `CAP_` (what `privileged` can give).
+    pub capabilities: Vec<String>,
+    /// Whether AppArmor is on.
+    pub apparmor: bool,
+    /// Whether SELinux is on.
+    pub selinux: bool,
+    /// Whether runc was built with, and the kernel has, seccomp.
+    pub seccomp: bool,
+}
+
+/// The pod-level cgroups: a QoS tree as the kubelet's. The driver of `HostFacts::cgroup_driver` decides the names.
+pub trait PodCgroups: Send + Sync + 'static {
+    /// Makes (or finds again) the pod's cgroup with its limits.
+    fn create(&self, pod: &Pod) -> std::io::Result<()>;
+    /// Removes the pod's empty cgroup; busy is an error to retry, absent is none.
+    fn remove(&self, uid: &str) -> std::io::Result<()>;
+    /// The uids of all pods that have a cgroup.
+    fn list(&self) -> std::io::Result<Vec<String>>;
+    /// How often the kernel killed a process of this container for memory (memory.events / memory.oom_control `oom_kill`).
+    /// `cgroups_path` is the OCI spec's linux.cgroupsPath. 0 where the cgroup is gone.
+    fn oom_kills(&self, cgroups_path: &str) -> u64;
+    /// The value for linux.cgroupsPath of a container.
+    fn container_path(&self, pod: &Pod, container_id: &str) -> String;
+}
+
+/// Where everything is. Relocatable by flags, so that tests run side by side with a real install.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// Manifests (`/etc/minik8s`).
+    pub manifests: PathBuf,
+    /// Durable state (`/var/lib/minik8s`): `state.redb`, pods' emptyDirs, PVCs.
+    pub state: PathBuf,
+    /// What does not survive a reboot (`/run/minik8s`): socket, namespace pins, pod files, runc's state.
+    pub run: PathBuf,
+    /// `/var/log/pods`.
+    pub pod_logs: PathBuf,
+    /// `/var/log/containers`.
+    pub container_logs: PathBuf,
+    /// The agent's socket.
+    pub socket: PathBuf,
+}

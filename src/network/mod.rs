@@ -1,0 +1,116 @@
+//! A pod's namespaces and addresses. No pause container: namespaces are pinned by bind mounts, containers join them by path.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+
+/// A namespace a pod's containers join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Namespace {
+    /// The host's own.
+    Host,
+    /// The one pinned at this path.
+    Pinned(PathBuf),
+}
+
+/// A port of the pod that answers on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortMapping {
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+    /// The port in the pod.
+    pub container_port: u16,
+    /// The port on the host.
+    pub host_port: u16,
+    /// The host address it is bound to, "" for all.
+    pub host_ip: String,
+}
+
+/// What a pod asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SandboxSpec {
+    /// The pod's uid: names the pins and is CNI's container id.
+    pub uid: String,
+    /// The pod's namespace (CNI argument K8S_POD_NAMESPACE).
+    pub namespace: String,
+    /// The pod's name (CNI argument K8S_POD_NAME).
+    pub name: String,
+    /// The hostname inside; unused with the host's network.
+    pub hostname: String,
+    /// Shares the host's network and UTS namespaces.
+    pub host_network: bool,
+    /// Shares the host's IPC namespace.
+    pub host_ipc: bool,
+    /// Ports to publish; empty with the host's network.
+    pub ports: Vec<PortMapping>,
+}
+
+/// A pod's namespaces.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sandbox {
+    /// Network.
+    pub network: Namespace,
+    /// UTS (hostname).
+    pub uts: Namespace,
+    /// IPC.
+    pub ipc: Namespace,
+}
+
+/// Why a pod has no namespaces or no address; shown as `FailedCreatePodSandBox`.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// A namespace could not be made or pinned.
+    #[error("failed to {action} {path}: {source}")]
+    Namespace {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// No plugin of this name in any plugin directory.
+    #[error(
+        "CNI plugin {plugin:?} not found in {dirs}; install it (Debian: apt-get install containernetworking-plugins) or use hostNetwork: true"
+    )]
+    PluginMissing {
+        /// The plugin.
+        plugin: String,
+        /// The directories looked in.
+        dirs: String,
+    },
+    /// A plugin failed, hung or printed what is no CNI result.
+    #[error("CNI plugin {plugin:?} failed ({command}): {message}")]
+    Plugin {
+        /// The plugin.
+        plugin: String,
+        /// ADD, DEL or CHECK.
+        command: &'static str,
+        /// Its own words.
+        message: String,
+    },
+    /// The CNI configuration cannot be used.
+    #[error("CNI configuration {path}: {message}")]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// The network driver. Every call is safe to repeat.
+#[async_trait]
+pub trait Network: Send + Sync + 'static {
+    /// Makes and pins the pod's namespaces (about 1 ms); finds them again if they are there.
+    async fn create(&self, spec: &SandboxSpec) -> Result<Sandbox, NetworkError>;
+    /// Gives the pod its addresses (CNI ADD); the cached result if that was done before. Host network: the host's addresses.
+    async fn attach(&self, spec: &SandboxSpec) -> Result<Vec<IpAddr>, NetworkError>;
+    /// Takes the addresses away (CNI DEL, also after a half-done ADD) and unpins. Removing what is not there is no error.
+    async fn remove(&self, uid: &str) -> Result<(), NetworkError>;
+    /// The uids of all pods that have pins or cached CNI results.
+    async fn list(&self) -> Result<Vec<String>, NetworkError>;
+    /// The host's own addresses, the primary one first.
+    fn host_ips(&self) -> Vec<IpAddr>;
+}

@@ -1,0 +1,1 @@
+//! pod: to be written.

@@ -1,0 +1,221 @@
+//! The container runtime as the agent sees it: images, containers, exits. `containerd` is the driver; it decides nothing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use oci_spec::image::ImageConfiguration;
+use oci_spec::runtime::Spec;
+use tokio::sync::broadcast;
+
+/// When to ask a registry, as Kubernetes' imagePullPolicy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// Ask the registry each time; pull what changed. A pinned image (label `io.cri-containerd.pinned=pinned`) is never asked for.
+    Always,
+    /// Pull only what is not there.
+    IfNotPresent,
+    /// Never pull.
+    Never,
+}
+
+/// An image that is here, unpacked and ready to be a container's root.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Image {
+    /// The full reference it is known by (`docker.io/library/busybox:latest`).
+    pub name: String,
+    /// The manifest's (or index') digest, `sha256:…`: status.imageID is `<repository>@<digest>`.
+    pub digest: String,
+    /// The snapshot key of the top layer.
+    pub chain_id: String,
+    /// The image's own configuration: Entrypoint, Cmd, Env, User, WorkingDir, StopSignal.
+    pub config: ImageConfiguration,
+    /// Size of the content in bytes.
+    pub size: u64,
+    /// Whether this call fetched it (for the events Pulling/Pulled).
+    pub pulled: bool,
+}
+
+/// Why an image is not to be had; the variants are Kubernetes' waiting reasons.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum ImageError {
+    /// `InvalidImageName`: the reference does not parse.
+    #[error("Failed to apply default image tag {reference:?}: couldn't parse image name: {cause}")]
+    InvalidName {
+        /// As written in the manifest.
+        reference: String,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// `ErrImageNeverPull`.
+    #[error("Container image {reference:?} is not present with pull policy of Never")]
+    NeverPull {
+        /// As written in the manifest.
+        reference: String,
+    },
+    /// `ErrImagePull`: tried and failed; worth a retry with back-off.
+    #[error("failed to pull and unpack image {reference:?}: {cause}")]
+    Pull {
+        /// As written in the manifest.
+        reference: String,
+        /// The chain of causes, without secrets.
+        cause: String,
+    },
+}
+
+/// The text of an image's user databases, to look up names in. Empty where the image has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ImageUsers {
+    /// `/etc/passwd`.
+    pub passwd: String,
+    /// `/etc/group`.
+    pub group: String,
+}
+
+/// Where a container's output goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogTarget {
+    /// `/var/log/pods/<ns>_<pod>_<uid>/<container>/<attempt>.log`.
+    pub path: PathBuf,
+    /// Bytes after which the file is rotated.
+    pub max_bytes: u64,
+    /// Files kept, the current one among them.
+    pub max_files: u32,
+}
+
+/// Everything a container is made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerConfig {
+    /// The container's id; deterministic per (pod uid, container, attempt), so that nothing is ever made twice.
+    pub id: String,
+    /// Its image.
+    pub image: Image,
+    /// Its OCI runtime spec, complete but for root.path.
+    pub spec: Spec,
+    /// Labels on containerd's record: `io.kubernetes.*` and what is needed to stop an orphan rightly.
+    pub labels: BTreeMap<String, String>,
+    /// Its log.
+    pub log: LogTarget,
+    /// Whether the process has a terminal.
+    pub tty: bool,
+}
+
+/// What a container is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TaskState {
+    /// A record without a task: never started, or lost with its shim.
+    None,
+    /// Created, not started.
+    Created,
+    /// Running (or paused).
+    Running {
+        /// The process id of the container's init process on the host.
+        pid: u32,
+    },
+    /// Ended; the record of it is still there.
+    Exited(Exit),
+}
+
+/// How a container ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exit {
+    /// The exit code; 128+n for signal n.
+    pub code: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A container as the runtime knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerState {
+    /// Its id.
+    pub id: String,
+    /// The labels it was made with.
+    pub labels: BTreeMap<String, String>,
+    /// When its record was made.
+    pub created_at: Timestamp,
+    /// Its task.
+    pub task: TaskState,
+}
+
+/// What the runtime's event stream tells; only a hint to look again, never the sole source of a fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuntimeEvent {
+    /// A container's cgroup ran out of memory.
+    Oom {
+        /// The container.
+        id: String,
+    },
+    /// Something was done to a container, perhaps by somebody else: look at it.
+    Changed {
+        /// The container.
+        id: String,
+    },
+    /// The stream broke (containerd stopped); nothing is heard until `Connected`.
+    Disconnected,
+    /// The stream is (again) there: list again.
+    Connected,
+}
+
+/// What an operation on a container failed with.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// containerd does not answer: wait and try again; what runs keeps running.
+    #[error("containerd at {socket} does not answer: {cause}")]
+    Unavailable {
+        /// The socket.
+        socket: String,
+        /// The cause.
+        cause: String,
+    },
+    /// There is no such container or task.
+    #[error("container {id} not found")]
+    NotFound {
+        /// The container.
+        id: String,
+    },
+    /// There is one already.
+    #[error("container {id} already exists")]
+    Exists {
+        /// The container.
+        id: String,
+    },
+    /// The operation was refused; the message is for the pod's status.
+    #[error("failed to {action} container {id}: {cause}")]
+    Failed {
+        /// `create`, `start`, `kill`, …
+        action: &'static str,
+        /// The container.
+        id: String,
+        /// containerd's or runc's words.
+        cause: String,
+    },
+}
+
+/// The runtime. Every call is safe to repeat.
+#[async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// Makes sure the image is here and unpacked. `reference` is as the manifest has it.
+    async fn ensure_image(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError>;
+    /// The image's user databases; cached.
+    async fn image_users(&self, image: &Image) -> Result<ImageUsers, RuntimeError>;
+    /// Makes record, snapshot and task, in this order; on failure undoes what it made. The process does not run yet.
+    async fn create(&self, config: &ContainerConfig) -> Result<(), RuntimeError>;
+    /// Starts the created process and returns its pid.
+    async fn start(&self, id: &str) -> Result<u32, RuntimeError>;
+    /// Waits until the process has ended. Answers at once if it already has. Cancel-safe. `NotFound` if there is no task.
+    async fn wait(&self, id: &str) -> Result<Exit, RuntimeError>;
+    /// Sends a signal to the init process (`all`: to every process). Signalling what has ended is no error.
+    async fn kill(&self, id: &str, signal: i32, all: bool) -> Result<(), RuntimeError>;
+    /// Removes the stopped task but leaves the record and its snapshot: frees the shim and the pod's namespaces.
+    async fn delete_task(&self, id: &str) -> Result<(), RuntimeError>;
+    /// Kills if needed and removes task, record and snapshot. Removing what is not there is no error.
+    async fn remove(&self, id: &str) -> Result<(), RuntimeError>;
+    /// Every container of this agent's namespace, with its task's state.
+    async fn list(&self) -> Result<Vec<ContainerState>, RuntimeError>;
+    /// One container.
+    async fn inspect(&self, id: &str) -> Result<ContainerState, RuntimeError>;
+    /// Events from now on. The driver reconnects by itself, with back-off, for ever.
+    fn events(&self) -> broadcast::Receiver<RuntimeEvent>;
+}

@@ -1,0 +1,65 @@
+//! The files a pod sees that are not its image: volumes, and the agent's own (hosts, resolv.conf, hostname, termination log, shm).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Pod;
+
+/// Why a volume is not there; shown as the event `FailedMount`.
+#[derive(Debug, thiserror::Error)]
+pub enum VolumeError {
+    /// The volume cannot be set up; the message is Kubernetes' where it has one.
+    #[error("MountVolume.SetUp failed for volume {volume:?} : {message}")]
+    SetUp {
+        /// The volume's name.
+        volume: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The pod's own directory or files cannot be written.
+    #[error("failed to {action} {path}: {source}")]
+    Files {
+        /// What was tried.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+/// Where a pod's files are on the host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodFiles {
+    /// Volume name → its directory or file on the host.
+    pub volumes: BTreeMap<String, PathBuf>,
+    /// The pod's own directory (`<run>/pods/<uid>`).
+    pub dir: PathBuf,
+    /// The file mounted at `/etc/hosts`; `None` to leave the image's.
+    pub hosts: Option<PathBuf>,
+    /// The file mounted at `/etc/hostname`.
+    pub hostname: Option<PathBuf>,
+    /// The file mounted at `/etc/resolv.conf`.
+    pub resolv_conf: Option<PathBuf>,
+    /// The directory mounted at `/dev/shm`.
+    pub shm: Option<PathBuf>,
+}
+
+/// The volumes driver. Every call is safe to repeat.
+#[async_trait]
+pub trait Volumes: Send + Sync + 'static {
+    /// Sets up everything but `/etc/hosts`' addresses; finds again what is there.
+    async fn setup(&self, pod: &Pod, hostname: &str) -> Result<PodFiles, VolumeError>;
+    /// Writes `/etc/hosts` now that the addresses are known (in place: the file may be mounted already).
+    async fn write_hosts(&self, pod: &Pod, hostname: &str, ips: &[IpAddr]) -> Result<(), VolumeError>;
+    /// Makes the file mounted at terminationMessagePath, empty, and returns its path.
+    async fn termination_log(&self, uid: &str, container: &str, attempt: u32) -> Result<PathBuf, VolumeError>;
+    /// What a container wrote there: at most 4096 bytes.
+    async fn termination_message(&self, uid: &str, container: &str, attempt: u32) -> String;
+    /// Unmounts and removes all that is the pod's own. hostPath contents are never touched.
+    async fn remove(&self, uid: &str) -> Result<(), VolumeError>;
+    /// The uids of all pods that have a directory.
+    async fn list(&self) -> Result<Vec<String>, VolumeError>;
+}
