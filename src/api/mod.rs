@@ -6,6 +6,7 @@
 pub mod fault;
 pub mod names;
 pub mod object;
+pub mod schedule;
 pub mod well_known;
 
 pub use object::{Key, Kind, Object};
