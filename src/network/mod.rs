@@ -1,9 +1,26 @@
 //! A pod's namespaces and addresses. No pause container: namespaces are pinned by bind mounts, containers join them by path.
+//!
+//! [`Network`] is the contract, [`CniNetwork`] its driver: [`NetworkConfig`] says where everything is. Addresses come from CNI
+//! plugins called as libcni calls them; without a CNI configuration the driver brings its own bridge. Nothing here decides
+//! which pods get a network: that is the agent's.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+
+mod addresses;
+mod bridge;
+mod cache;
+mod cni;
+mod conflist;
+mod driver;
+mod namespaces;
+mod netlink;
+mod plugin;
+mod result;
+
+pub use driver::{BridgeConfig, CniNetwork, NetworkConfig};
 
 /// A namespace a pod's containers join.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +115,24 @@ pub enum NetworkError {
         /// What is wrong.
         message: String,
     },
+    /// More than one of these: teardown goes on past errors and returns them all.
+    #[error("{}", several(.0))]
+    Several(Vec<NetworkError>),
+}
+
+fn several(errors: &[NetworkError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+impl NetworkError {
+    /// No error, the only one, or all of them.
+    fn collect(mut errors: Vec<NetworkError>) -> Result<(), NetworkError> {
+        match errors.len() {
+            0 => Ok(()),
+            1 => Err(errors.remove(0)),
+            _ => Err(NetworkError::Several(errors)),
+        }
+    }
 }
 
 /// The network driver. Every call is safe to repeat.

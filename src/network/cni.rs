@@ -1,0 +1,137 @@
+//! libcni's part: a list of plugins called in a chain (ADD forwards with prevResult, DEL backwards) with runtimeConfig and CNI_ARGS.
+//!
+//! After `libcni/api.go` (addNetwork, DelNetworkList, buildOneConfig, injectRuntimeConfig) of containernetworking/cni v1.
+//! One difference: DEL goes on past a plugin's error and returns all of them, so that one broken plugin leaks no more than its own.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use super::cache::Record;
+use super::conflist::{ConfList, plugin_type};
+use super::plugin::{self, Call};
+use super::{NetworkError, PortMapping, SandboxSpec, result};
+
+/// The interface in the pod.
+pub(super) const INTERFACE: &str = "eth0";
+
+/// How plugins are executed.
+#[derive(Clone, Debug)]
+pub(super) struct Plugins {
+    /// Where they are.
+    pub dirs: Vec<PathBuf>,
+    /// After this one is killed.
+    pub timeout: Duration,
+}
+
+impl Plugins {
+    /// Calls every plugin with ADD and returns the last one's result.
+    pub(super) async fn add(&self, list: &ConfList, record: &Record, netns: &Path) -> Result<Map<String, Value>, NetworkError> {
+        let netns = netns.display().to_string();
+        let call = self.call("ADD", record, &netns);
+        let mut previous: Option<Map<String, Value>> = None;
+        for config in &list.plugins {
+            let name = plugin_type(config);
+            let stdout = plugin::exec(&call, name, &plugin_input(list, config, record, previous.as_ref())).await?;
+            let failed = |message| NetworkError::Plugin { plugin: name.to_owned(), command: "ADD", message };
+            previous = Some(result::parse(&stdout, &list.version).map_err(failed)?);
+        }
+        Ok(previous.unwrap_or_default())
+    }
+
+    /// Calls every plugin with DEL in reverse. `netns` is `None` where the namespace is gone.
+    pub(super) async fn del(&self, list: &ConfList, record: &Record, netns: Option<&Path>) -> Result<(), NetworkError> {
+        let netns = netns.map(|p| p.display().to_string()).unwrap_or_default();
+        let call = self.call("DEL", record, &netns);
+        // DEL has prevResult since 0.4.0 (libcni DelNetworkList).
+        let knows_result = !matches!(list.version.as_str(), "0.1.0" | "0.2.0" | "0.3.0" | "0.3.1");
+        let previous = record.result.as_ref().filter(|_| knows_result);
+        let mut errors = Vec::new();
+        for config in list.plugins.iter().rev() {
+            if let Err(e) = plugin::exec(&call, plugin_type(config), &plugin_input(list, config, record, previous)).await {
+                errors.push(e);
+            }
+        }
+        NetworkError::collect(errors)
+    }
+
+    fn call<'a>(&'a self, command: &'static str, record: &'a Record, netns: &'a str) -> Call<'a> {
+        let (dirs, timeout) = (self.dirs.as_slice(), self.timeout);
+        Call { command, container_id: &record.uid, netns, ifname: INTERFACE, args: &record.args, dirs, timeout }
+    }
+}
+
+/// What one plugin reads: its configuration with name, cniVersion, the runtimeConfig it declares capabilities for, and prevResult.
+fn plugin_input(list: &ConfList, config: &Map<String, Value>, record: &Record, previous: Option<&Map<String, Value>>) -> Vec<u8> {
+    let mut input = config.clone();
+    input.insert("name".into(), Value::String(list.name.clone()));
+    input.insert("cniVersion".into(), Value::String(list.version.clone()));
+    let declared = |capability: &str| config.get("capabilities").and_then(|c| c.get(capability)) == Some(&Value::Bool(true));
+    let wanted: Map<String, Value> = record.runtime.iter().filter(|(k, _)| declared(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
+    if !wanted.is_empty() {
+        input.insert("runtimeConfig".into(), Value::Object(wanted));
+    }
+    if let Some(previous) = previous {
+        input.insert("prevResult".into(), Value::Object(previous.clone()));
+    }
+    Value::Object(input).to_string().into_bytes()
+}
+
+/// CNI_ARGS as containerd's CRI plugin and the kubelet give them (`K8S_POD_INFRA_CONTAINER_ID` is the sandbox: here the uid).
+pub(super) fn args(spec: &SandboxSpec) -> String {
+    let (namespace, name, uid) = (&spec.namespace, &spec.name, &spec.uid);
+    format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};K8S_POD_INFRA_CONTAINER_ID={uid};K8S_POD_UID={uid}")
+}
+
+/// The capability arguments of a pod: `portMappings` where it publishes ports (CONVENTIONS.md).
+pub(super) fn runtime_config(ports: &[PortMapping]) -> Map<String, Value> {
+    let mapping = |p: &PortMapping| {
+        let (host, container) = (p.host_port, p.container_port);
+        let mut mapping = json!({"hostPort": host, "containerPort": container, "protocol": p.protocol.to_lowercase()});
+        if !p.host_ip.is_empty() {
+            mapping["hostIP"] = Value::String(p.host_ip.clone());
+        }
+        mapping
+    };
+    let published: Vec<Value> = ports.iter().filter(|p| p.host_port > 0).map(mapping).collect();
+    match published.is_empty() {
+        true => Map::new(),
+        false => Map::from_iter([("portMappings".to_owned(), Value::Array(published))]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(ports: &[PortMapping]) -> Record {
+        Record { uid: "u".into(), args: String::new(), config: Map::new(), config_path: PathBuf::new(), runtime: runtime_config(ports), result: None }
+    }
+
+    fn tcp(host_port: u16) -> PortMapping {
+        PortMapping { protocol: "TCP".into(), container_port: 80, host_port, host_ip: String::new() }
+    }
+
+    #[test]
+    fn runtime_config_goes_only_to_plugins_that_declare_it() {
+        let text = br#"{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"a"},{"type":"b","capabilities":{"portMappings":true}},
+            {"type":"c","capabilities":{"portMappings":false}}]}"#;
+        let list = ConfList::parse_list(Path::new("/x"), text).unwrap();
+        let record = record(&[tcp(8080), tcp(0)]);
+        let inputs: Vec<Value> =
+            list.plugins.iter().map(|c| serde_json::from_slice(&plugin_input(&list, c, &record, None)).unwrap()).collect();
+        assert_eq!(inputs[0], json!({"type":"a","name":"n","cniVersion":"1.0.0"}));
+        let ports = json!([{"hostPort":8080,"containerPort":80,"protocol":"tcp"}]);
+        assert_eq!(inputs[1]["runtimeConfig"]["portMappings"], ports);
+        assert_eq!(inputs[2].get("runtimeConfig"), None);
+    }
+
+    #[test]
+    fn the_previous_result_is_passed_on() {
+        let list = ConfList::parse_list(Path::new("/x"), br#"{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"a"}]}"#).unwrap();
+        let previous = Map::from_iter([("ips".to_owned(), json!([]))]);
+        let input: Value = serde_json::from_slice(&plugin_input(&list, &list.plugins[0], &record(&[]), Some(&previous))).unwrap();
+        assert_eq!(input["prevResult"], json!({"ips": []}));
+    }
+}

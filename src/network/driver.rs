@@ -1,0 +1,319 @@
+//! [`CniNetwork`]: the driver of [`Network`] over pins, CNI plugins and the record of what was asked of them.
+//!
+//! ```text
+//! create: pin namespaces ─▶ attach: record "ADD begun" ─▶ ADD … ADD ─▶ record result ─▶ addresses
+//! remove: DEL … DEL by the record (netns "" where the pin is gone) ─▶ forget the record ─▶ unpin
+//! ```
+//! A record without a result is a half-done ADD: attach undoes it before it begins anew, remove undoes it. A record is
+//! forgotten only when DEL succeeded; pins go in any case, so a failed DEL holds an address, never a process or a link.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
+
+use super::bridge::{self, Abilities};
+use super::cache::{Cache, Record};
+use super::cni::{self, Plugins};
+use super::conflist::{self, ConfList};
+use super::namespaces::{Kind, Pins, check_uid};
+use super::{Namespace, Network, NetworkError, Sandbox, SandboxSpec, addresses, netlink, plugin};
+use crate::host::Paths;
+
+/// The bridge used where no CNI configuration exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgeConfig {
+    /// The link's name, at most 15 bytes (`mk8s0`).
+    pub name: String,
+    /// The pods' IPv4 subnet (`10.244.7.0/24`); `None`: a /24 of 10.244.0.0/16 by the host's machine id that clashes with no route.
+    pub subnet: Option<String>,
+    /// Where host-local keeps which address is whose. Does not survive a reboot, as no pod's namespaces do.
+    pub ipam_dir: PathBuf,
+}
+
+/// Where the network's things are; all of it relocatable, so that tests run side by side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// Pins and volatile records go here (`/run/minik8s`).
+    pub run: PathBuf,
+    /// Records that must survive a reboot go here (`/var/lib/minik8s`).
+    pub state: PathBuf,
+    /// Where CNI configurations are (`/etc/cni/net.d`); the first valid file of the first directory that has one is used.
+    pub conf_dirs: Vec<PathBuf>,
+    /// Where plugins are.
+    pub plugin_dirs: Vec<PathBuf>,
+    /// After this a plugin is killed.
+    pub plugin_timeout: Duration,
+    /// What is used where there is no CNI configuration.
+    pub bridge: BridgeConfig,
+}
+
+impl NetworkConfig {
+    /// The defaults of an install with these paths.
+    pub fn new(paths: &Paths) -> NetworkConfig {
+        NetworkConfig {
+            run: paths.run.clone(),
+            state: paths.state.clone(),
+            conf_dirs: vec!["/etc/cni/net.d".into()],
+            plugin_dirs: ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"].map(PathBuf::from).to_vec(),
+            plugin_timeout: Duration::from_secs(60),
+            bridge: BridgeConfig { name: "mk8s0".into(), subnet: None, ipam_dir: paths.run.join("ipam") },
+        }
+    }
+}
+
+/// The network driver of a real host.
+#[derive(Debug)]
+pub struct CniNetwork {
+    config: NetworkConfig,
+    pins: Pins,
+    cache: Cache,
+    plugins: Plugins,
+    builtin: OnceCell<Builtin>,
+}
+
+/// What the built-in bridge is on this host; found out once, when first needed.
+#[derive(Clone, Debug)]
+struct Builtin {
+    subnet: String,
+    can: Abilities,
+}
+
+impl CniNetwork {
+    /// The driver; makes `<run>/ns` a shared mount (take it away again with [`CniNetwork::remove_root`]).
+    pub fn new(config: NetworkConfig) -> Result<CniNetwork, NetworkError> {
+        let pins = Pins::new(&config.run);
+        pins.prepare()?;
+        let cache = Cache { volatile: config.run.join("cni"), durable: config.state.join("cni") };
+        let plugins = Plugins { dirs: config.plugin_dirs.clone(), timeout: config.plugin_timeout };
+        Ok(CniNetwork { config, pins, cache, plugins, builtin: OnceCell::new() })
+    }
+
+    /// What pods go without on this host, a sentence each; to be said once at start.
+    pub async fn describe(&self) -> Vec<String> {
+        match self.blocking(|n| conflist::load(&n.config.conf_dirs)).await {
+            Err(e) => vec![format!("pods without hostNetwork cannot start: {e}")],
+            Ok(Some(list)) => {
+                let types = list.plugins.iter().map(conflist::plugin_type);
+                let missing: Vec<_> = types.filter_map(|t| plugin::find(t, &self.config.plugin_dirs).err()).collect();
+                missing.iter().map(|e| format!("pods without hostNetwork cannot start: {e}")).collect()
+            }
+            Ok(None) => self.describe_builtin(&self.builtin().await),
+        }
+    }
+
+    fn describe_builtin(&self, builtin: &Builtin) -> Vec<String> {
+        let mut said = Vec::new();
+        for name in bridge::missing_plugins(&self.config.plugin_dirs, builtin.can) {
+            let error = plugin::find(name, &self.config.plugin_dirs).err().map(|e| e.to_string()).unwrap_or_default();
+            let lost = if name == "portmap" { "hostPorts cannot be published" } else { "pods without hostNetwork cannot start" };
+            said.push(format!("{lost}: {error}"));
+        }
+        if !builtin.can.masquerade {
+            said.push(format!(
+                "pods on the built-in bridge {} reach the host and each other, but nothing beyond: iptables cannot masquerade here",
+                self.config.bridge.name
+            ));
+        }
+        said
+    }
+
+    /// Takes away what is left when no pod is: the bridge, its address book and the mount at `<run>/ns`. For tests and `make run`.
+    pub async fn remove_root(&self) -> Result<(), NetworkError> {
+        self.blocking(|n| {
+            let name = &n.config.bridge.name;
+            netlink::delete_link(name).map_err(|e| super::namespaces::failed("remove link", name.as_ref(), e))?;
+            for dir in [&n.config.bridge.ipam_dir, &n.cache.volatile, &n.cache.durable] {
+                match std::fs::remove_dir_all(dir) {
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                    other => other.map_err(|e| super::namespaces::failed("remove", dir, e))?,
+                }
+            }
+            n.pins.remove_root()
+        })
+        .await
+    }
+
+    /// Runs what blocks (mounts, files) where it may. The driver's parts are paths, cheap to copy.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Parts) -> Result<T, NetworkError> + Send + 'static,
+    ) -> Result<T, NetworkError> {
+        let parts = Parts { config: self.config.clone(), pins: self.pins.clone(), cache: self.cache.clone() };
+        let run = self.config.run.clone();
+        let joined = tokio::task::spawn_blocking(move || work(&parts)).await;
+        joined.unwrap_or_else(|e| Err(super::namespaces::failed("work in", &run, std::io::Error::other(e))))
+    }
+
+    async fn builtin(&self) -> Builtin {
+        let find = || async {
+            let bridge = self.config.bridge.clone();
+            let found = tokio::task::spawn_blocking(move || find_builtin(&bridge)).await;
+            found.unwrap_or_else(|_| Builtin { subnet: "10.244.0.0/24".into(), can: Abilities::default() })
+        };
+        self.builtin.get_or_init(find).await.clone()
+    }
+
+    /// The network a pod gets now, and whether its state survives a reboot.
+    async fn current(&self, spec: &SandboxSpec) -> Result<(ConfList, bool), NetworkError> {
+        if let Some(list) = self.blocking(|n| conflist::load(&n.config.conf_dirs)).await? {
+            return Ok((list, true));
+        }
+        let (bridge, builtin) = (&self.config.bridge, self.builtin().await);
+        let list = bridge::conflist(&bridge.name, &builtin.subnet, &bridge.ipam_dir, builtin.can, !spec.ports.is_empty())?;
+        Ok((list, false))
+    }
+
+    /// ADD, recorded before and after. What a failed ADD left is undone at once if it can be, else by `remove` or the next try.
+    async fn add(&self, spec: &SandboxSpec) -> Result<Vec<IpAddr>, NetworkError> {
+        let (list, durable) = self.current(spec).await?;
+        for config in &list.plugins {
+            plugin::find(conflist::plugin_type(config), &self.plugins.dirs)?;
+        }
+        let runtime = cni::runtime_config(&spec.ports);
+        let (uid, config, config_path) = (spec.uid.clone(), list.to_value(), list.path.clone());
+        let mut record = Record { uid, args: cni::args(spec), config, config_path, runtime, result: None };
+        self.write(&record, durable).await?;
+        let netns = self.pins.path(&spec.uid, Kind::Net);
+        let added = self.plugins.add(&list, &record, &netns).await.and_then(|result| {
+            let plugin = list.plugins.last().map(|p| conflist::plugin_type(p).to_owned()).unwrap_or_default();
+            let failed = |message| NetworkError::Plugin { plugin, command: "ADD", message };
+            Ok((addresses_of(&result).map_err(failed)?, result))
+        });
+        match added {
+            Ok((ips, result)) => {
+                record.result = Some(result);
+                self.write(&record, durable).await?;
+                Ok(ips)
+            }
+            Err(e) => {
+                if let Err(undo) = self.detach(&record).await {
+                    tracing::warn!(uid = %spec.uid, error = %undo, "a failed CNI ADD could not be undone yet");
+                }
+                Err(e)
+            }
+        }
+    }
+
+    async fn write(&self, record: &Record, durable: bool) -> Result<(), NetworkError> {
+        let record = record.clone();
+        self.blocking(move |n| n.cache.write(&record, durable)).await
+    }
+
+    /// DEL by the record; forgets it when every plugin has agreed.
+    async fn detach(&self, record: &Record) -> Result<(), NetworkError> {
+        let list = ConfList::from_value(&record.config_path, &record.config)?;
+        let netns = self.pins.path(&record.uid, Kind::Net);
+        let netns = self.pins.is_pinned(&record.uid, Kind::Net).then_some(netns.as_path());
+        self.plugins.del(&list, record, netns).await?;
+        self.cache.remove(&record.uid)
+    }
+
+    /// Undoes what the pod's record tells of. A damaged record can only be forgotten: it is said.
+    async fn detach_recorded(&self, uid: &str) -> Result<(), NetworkError> {
+        match self.cache.read(uid) {
+            Ok(None) => Ok(()),
+            Ok(Some(record)) => self.detach(&record).await,
+            Err(e @ NetworkError::Config { .. }) => {
+                tracing::warn!(%uid, error = %e, "forgetting a CNI record that cannot be read; an address may stay reserved");
+                self.cache.remove(uid)
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// What blocking work is given.
+struct Parts {
+    config: NetworkConfig,
+    pins: Pins,
+    cache: Cache,
+}
+
+fn addresses_of(result: &serde_json::Map<String, serde_json::Value>) -> Result<Vec<IpAddr>, String> {
+    super::result::addresses(result)
+}
+
+fn find_builtin(bridge: &BridgeConfig) -> Builtin {
+    let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
+    let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
+    let seed = Sha256::digest(machine)[0];
+    let subnet = bridge.subnet.clone().unwrap_or_else(|| bridge::choose_subnet(&bridge.name, seed, &routes));
+    Builtin { subnet, can: bridge::probe() }
+}
+
+/// The namespaces a pod has of its own.
+fn own_namespaces(spec: &SandboxSpec) -> Vec<Kind> {
+    let mut kinds = Vec::new();
+    if !spec.host_network {
+        kinds.extend([Kind::Net, Kind::Uts]);
+    }
+    if !spec.host_ipc {
+        kinds.push(Kind::Ipc);
+    }
+    kinds
+}
+
+#[async_trait]
+impl Network for CniNetwork {
+    async fn create(&self, spec: &SandboxSpec) -> Result<Sandbox, NetworkError> {
+        let kinds = own_namespaces(spec);
+        let namespace = |kind| match kinds.contains(&kind) {
+            true => Namespace::Pinned(self.pins.path(&spec.uid, kind)),
+            false => Namespace::Host,
+        };
+        let sandbox = Sandbox { network: namespace(Kind::Net), uts: namespace(Kind::Uts), ipc: namespace(Kind::Ipc) };
+        check_uid(&spec.uid, &self.config.run)?;
+        if !self.pins.is_pinned(&spec.uid, Kind::Net) {
+            // A record older than its namespace (a reboot lies between) tells of addresses that the new one will not have.
+            self.detach_recorded(&spec.uid).await?;
+        }
+        let (uid, hostname) = (spec.uid.clone(), spec.hostname.clone());
+        self.blocking(move |n| n.pins.pin(&uid, &kinds, &hostname)).await?;
+        Ok(sandbox)
+    }
+
+    async fn attach(&self, spec: &SandboxSpec) -> Result<Vec<IpAddr>, NetworkError> {
+        check_uid(&spec.uid, &self.config.run)?;
+        if spec.host_network {
+            return Ok(self.host_ips());
+        }
+        let recorded = self.cache.read(&spec.uid).ok().flatten();
+        // A result counts only while the namespace it tells of is there; `create` sees to it that a new one has no old result.
+        if let Some(result) = recorded.as_ref().and_then(|r| r.result.as_ref())
+            && self.pins.is_pinned(&spec.uid, Kind::Net)
+            && let Ok(ips) = addresses_of(result)
+        {
+            return Ok(ips);
+        }
+        self.detach_recorded(&spec.uid).await?;
+        self.add(spec).await
+    }
+
+    async fn remove(&self, uid: &str) -> Result<(), NetworkError> {
+        check_uid(uid, &self.config.run)?;
+        let mut errors = Vec::new();
+        if let Err(e) = self.detach_recorded(uid).await {
+            errors.push(e);
+        }
+        let owned = uid.to_owned();
+        if let Err(e) = self.blocking(move |n| n.pins.unpin(&owned)).await {
+            errors.push(e);
+        }
+        NetworkError::collect(errors)
+    }
+
+    async fn list(&self) -> Result<Vec<String>, NetworkError> {
+        let mut uids = self.blocking(|n| Ok([n.pins.list()?, n.cache.list()].concat())).await?;
+        uids.sort();
+        uids.dedup();
+        Ok(uids)
+    }
+
+    fn host_ips(&self) -> Vec<IpAddr> {
+        addresses::host_ips()
+    }
+}
