@@ -3,9 +3,14 @@
 //! The types are k8s-openapi's, so what is stored and shown is Kubernetes' own shape. Everything here is pure: text and
 //! objects in, objects and [`fault::Fault`]s out.
 
+pub mod defaults;
 pub mod fault;
 pub mod names;
 pub mod object;
+pub mod quantity;
+pub mod selector;
+pub mod support;
+pub mod validation;
 pub mod well_known;
 
 pub use object::{Key, Kind, Object};
