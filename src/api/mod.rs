@@ -12,6 +12,8 @@ pub mod names;
 pub mod object;
 pub mod schedule;
 pub mod suggest;
+pub mod quantity;
+pub mod selector;
 pub mod support;
 pub mod validation;
 pub mod well_known;
