@@ -1,9 +1,12 @@
 //! The only place that reads the time. Everything else is handed a `Timestamp`.
 
+use std::os::fd::OwnedFd;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Where "now" comes from: the real clock, or a stand-in in the simulation.
@@ -36,14 +39,15 @@ impl Clock for SystemClock {
     }
 }
 
-fn wall_timer(at: Timestamp) -> std::io::Result<AsyncFd<TimerFd>> {
+#[expect(deprecated, reason = "the other constructor is unsafe; an OwnedFd upholds what it asks for")]
+fn wall_timer(at: Timestamp) -> std::io::Result<AsyncFd<OwnedFd>> {
     let timer = TimerFd::new(ClockId::CLOCK_REALTIME, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
     // Zero would disarm the timer; anything in the past fires at once.
     let seconds = at.as_second().max(1);
     let nanos = i64::from(at.subsec_nanosecond()).max(0);
     let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
     timer.set(Expiration::OneShot(TimeSpec::new(seconds, nanos)), flags)?;
-    AsyncFd::new(timer)
+    AsyncFd::with_interest(timer.into(), Interest::READABLE)
 }
 
 #[cfg(test)]

@@ -317,7 +317,7 @@ impl Reconciler {
                 self.queue.set_wake(key, Some(self.drivers.clock.now() + SignedDuration::from_millis(5)));
             }
             _ => {
-                tracing::error!(%key, error = &error as &dyn std::error::Error, "cannot store; nothing is changed, what runs keeps running");
+                tracing::error!(%key, %error, "cannot store; nothing is changed, what runs keeps running");
                 self.queue.set_wake(key, Some(self.drivers.clock.now() + RETRY));
             }
         }
