@@ -12,6 +12,7 @@ use crate::store::Store;
 use crate::volumes::Volumes;
 
 pub mod events;
+pub mod manifest_edit;
 
 /// The world outside, as the agent reaches it.
 #[derive(Clone)]

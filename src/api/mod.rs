@@ -4,6 +4,7 @@
 //! objects in, objects and [`fault::Fault`]s out.
 
 pub mod fault;
+pub mod manifest;
 pub mod names;
 pub mod object;
 pub mod well_known;
