@@ -10,6 +10,7 @@ pub mod files;
 pub mod manifest;
 pub mod names;
 pub mod object;
+pub mod report;
 pub mod suggest;
 pub mod support;
 pub mod validation;
