@@ -11,6 +11,7 @@ pub mod manifest;
 pub mod names;
 pub mod object;
 pub mod schedule;
+pub mod report;
 pub mod suggest;
 pub mod quantity;
 pub mod selector;

@@ -12,6 +12,11 @@ pub fn nearest<'c>(written: &str, candidates: impl IntoIterator<Item = &'c str>)
     scored.filter(|(d, c)| *d <= allowed && *d < c.chars().count()).min_by_key(|(d, _)| *d).map(|(_, c)| c)
 }
 
+/// Whether two names differ in case, `-` and `_` at most.
+pub fn same(a: &str, b: &str) -> bool {
+    a.len().abs_diff(b.len()) < 10 && letters(a) == letters(b)
+}
+
 fn letters(text: &str) -> String {
     text.chars().filter(|c| *c != '-' && *c != '_').flat_map(char::to_lowercase).collect()
 }

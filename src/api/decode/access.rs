@@ -86,28 +86,52 @@ impl<'de> MapAccess<'de> for Fields<'_> {
 /// The fault for a field its struct does not know: the API server's words, then the name or the place that was probably meant.
 fn unknown(pair: &Pair, level: &Level<'_>) -> Found {
     let field = path::write(Some(level), Label::Field(&pair.key));
-    let (hint, meant) = if let Some(place) = above(&pair.key, level) {
-        let shown = if place.is_empty() { "the object itself".to_owned() } else { place.clone() };
-        let path = if place.is_empty() { pair.key.clone() } else { format!("{place}.{}", pair.key) };
-        (format!(": it is a field of {shown}: check the indentation"), Some(path))
-    } else if let Some(below) = misplaced::below(level.name, &pair.key) {
-        let parent = level.path();
-        let place = if parent.is_empty() { below.to_owned() } else { format!("{parent}.{below}") };
-        (format!(": it belongs in {place}"), Some(format!("{place}.{}", pair.key)))
-    } else if let Some(name) = suggest::nearest(&pair.key, level.known.iter().copied()) {
-        (format!(": did you mean {name:?}?"), Some(path::write(Some(level), Label::Field(name))))
-    } else {
-        (String::new(), None)
-    };
+    let (hint, meant) = hint(&pair.key, level).unwrap_or_default();
     Found { place: pair.place, message: format!("unknown field {field:?}{hint}"), field, meant }
 }
 
-/// The path of the nearest struct above that knows `key`.
-fn above(key: &str, level: &Level<'_>) -> Option<String> {
+/// What was meant by `key`, likeliest first: the same name spelt otherwise, a field of something below or above, a near name.
+fn hint(key: &str, level: &Level<'_>) -> Option<(String, Option<String>)> {
+    if let Some(saying) = misplaced::saying(level.name, key) {
+        return Some((format!(": {saying}"), None));
+    }
+    if let Some(name) = level.known.iter().find(|k| suggest::same(key, k)) {
+        return Some(did_you_mean(name, level));
+    }
+    if let Some((below, name)) = misplaced::below(level.name, key) {
+        let parent = level.path();
+        let place = if parent.is_empty() { below.to_owned() } else { format!("{parent}.{below}") };
+        return Some((format!(": {} belongs in {place}", shown(key, name)), Some(format!("{place}.{name}"))));
+    }
+    if let Some((place, name)) = above(key, level) {
+        let (of, path) = match place.as_str() {
+            "" => ("the object itself", name.to_owned()),
+            place => (place, format!("{place}.{name}")),
+        };
+        return Some((format!(": {} is a field of {of}: check the indentation", shown(key, name)), Some(path)));
+    }
+    suggest::nearest(key, level.known.iter().copied()).map(|name| did_you_mean(name, level))
+}
+
+fn did_you_mean(name: &str, level: &Level<'_>) -> (String, Option<String>) {
+    (format!(": did you mean {name:?}?"), Some(path::write(Some(level), Label::Field(name))))
+}
+
+/// "it", or the right spelling.
+fn shown(key: &str, name: &str) -> String {
+    if key == name { "it".to_owned() } else { format!("{name:?}") }
+}
+
+/// The path of the nearest struct above that knows `key`, and how it is spelt there.
+fn above(key: &str, level: &Level<'_>) -> Option<(String, &'static str)> {
+    // Nearly everything has a name: that says nothing.
+    if key.eq_ignore_ascii_case("name") {
+        return None;
+    }
     let mut level = level.up;
     while let Some(l) = level {
-        if l.known.contains(&key) {
-            return Some(l.path());
+        if let Some(name) = l.known.iter().find(|k| suggest::same(key, k)) {
+            return Some((l.path(), name));
         }
         level = l.up;
     }

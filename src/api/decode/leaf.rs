@@ -61,7 +61,8 @@ pub(super) fn mismatch(node: &Node, wanted: &str, secret: bool) -> String {
         ("object", "array") => " (begin each item with \"- \")".to_owned(),
         ("array", "object") => " (remove the \"- \")".to_owned(),
         ("string", "array") => text.map_or(String::new(), |t| format!(" (write [{}])", quoted(t))),
-        ("string" | "number", _) => text.map_or(String::new(), |t| format!(" ({})", quoted(t))),
+        ("number", _) => text.map_or(String::new(), |t| format!(" ({t})")),
+        ("string", _) => text.map_or(String::new(), |t| format!(" ({})", quoted(t))),
         _ => String::new(),
     };
     format!("cannot unmarshal {given} into a field of type {wanted}{hint}{}", template(node, secret))

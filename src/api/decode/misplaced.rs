@@ -1,5 +1,7 @@
 //! Fields often written too high up: where they belong. (That a field stands too deep is seen from the types above it.)
 
+use crate::api::suggest;
+
 const POD_SPEC: &[&str] = &[
     "containers",
     "initContainers",
@@ -120,7 +122,21 @@ const BELOW: &[(&str, &str, &[&str])] = &[
     ("Probe", "httpGet", &["path", "port", "scheme", "httpHeaders"]),
 ];
 
-/// Where below a `type_name` the field `key` belongs.
-pub(super) fn below(type_name: &str, key: &str) -> Option<&'static str> {
-    BELOW.iter().find(|(name, _, fields)| *name == type_name && fields.contains(&key)).map(|(_, place, _)| *place)
+/// What is to be said of fields that other kinds have: (type, field, words).
+const SAYINGS: &[(&str, &str, &str)] = &[
+    ("DaemonSetSpec", "replicas", "a DaemonSet runs one Pod on each node that matches"),
+    ("DaemonSetSpec", "strategy", "a DaemonSet has \"updateStrategy\""),
+    ("JobSpec", "replicas", "a Job has \"parallelism\" and \"completions\""),
+    ("JobSpec", "schedule", "only a CronJob has a schedule; its Job stands in \"jobTemplate\""),
+];
+
+/// Where below a `type_name` the field `key` belongs, and how it is spelt there.
+pub(super) fn below(type_name: &str, key: &str) -> Option<(&'static str, &'static str)> {
+    let places = BELOW.iter().filter(|(name, ..)| *name == type_name);
+    places.flat_map(|(_, place, fields)| fields.iter().map(move |f| (*place, *f))).find(|(_, field)| suggest::same(key, field))
+}
+
+/// What is to be said of the field `key` of a `type_name`, if it is a known mistake.
+pub(super) fn saying(type_name: &str, key: &str) -> Option<&'static str> {
+    SAYINGS.iter().find(|(name, field, _)| *name == type_name && *field == key).map(|(.., words)| *words)
 }

@@ -2,23 +2,22 @@
 
 use super::split::Chunk;
 use super::{MAX_DEPTH, MAX_NODES, Node, Pair, Parsed, Place, Syntax, Value, explain, resolve};
-use granit_parser::{Event, Marker, Parser, ScalarStyle, Span, Tag};
+use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 use std::collections::HashMap;
 
 /// Most doubled keys reported in one document.
 const MAX_FAULTS: usize = 100;
 
 /// Parses one document. `budget` is the number of nodes the file may still have.
-pub(super) fn document(chunk: &Chunk<'_>, budget: &mut usize) -> Parsed {
+pub(super) fn document<'b>(chunk: &Chunk<'b>, budget: &'b mut usize) -> Parsed {
     let mut options = granit_parser::options! { flow_nesting_limit: MAX_DEPTH, block_nesting_limit: MAX_DEPTH };
     options.set_emit_comments(false);
-    let mut builder = Builder { at: chunk.at, budget, frames: Vec::new(), anchors: HashMap::new(), root: None, faults: Vec::new() };
+    let mut builder =
+        Builder { text: chunk.text, at: chunk.at, budget, frames: Vec::new(), anchors: HashMap::new(), root: None, faults: Vec::new() };
     for event in Parser::new_from_str_with_options(chunk.text, options) {
         let taken = match event {
             Ok((event, span)) => builder.take(event, span),
-            Err(error) => {
-                Err(Syntax { place: builder.place(error.marker()), field: builder.path(), message: explain::syntax(&error, chunk.text) })
-            }
+            Err(error) => Err(builder.syntax(&error)),
         };
         if let Err(fault) = taken {
             builder.faults.push(fault);
@@ -29,6 +28,7 @@ pub(super) fn document(chunk: &Chunk<'_>, budget: &mut usize) -> Parsed {
 }
 
 struct Builder<'b> {
+    text: &'b str,
     at: Place,
     budget: &'b mut usize,
     frames: Vec<Frame>,
@@ -129,7 +129,8 @@ impl Builder<'_> {
                 None => return Err(self.fault(node.place, "a mapping's key is missing or null: a key is a text, in quotes if need be")),
             },
             _ => {
-                let message = "a mapping's key is itself a list or a mapping: put a value that begins with { or [ in quotes";
+                let what = "a mapping's key is itself a list or a mapping: put a value that begins with { or [ in quotes";
+                let message = format!("{what}{}", explain::template_hint(self.text));
                 return Err(self.fault(node.place, message));
             }
         };
@@ -149,7 +150,12 @@ impl Builder<'_> {
         if self.faults.len() < MAX_FAULTS {
             let path = self.path();
             let field = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-            let message = format!("key {key:?} already set in map at {}:{}: remove one of the two", first.line, first.column);
+            let what = if self.frames.len() == 1 && (key == "apiVersion" || key == "kind") {
+                "is a line with --- missing before it?"
+            } else {
+                "remove one of the two"
+            };
+            let message = format!("key {key:?} already set in map at {}:{}: {what}", first.line, first.column);
             self.faults.push(Syntax { place, field, message });
         }
         Key::Refused
@@ -196,6 +202,30 @@ impl Builder<'_> {
             _ if tag.is_some() => Ok(false),
             _ => Ok(style == ScalarStyle::Plain),
         }
+    }
+
+    /// The parser's error. A tab is pointed at itself: the parser stands at the value before it.
+    fn syntax(&self, error: &ScanError) -> Syntax {
+        let mark = error.marker();
+        let message = explain::syntax(error, self.text);
+        match explain::is_tab(error.kind()).then(|| self.tab_from(mark)).flatten() {
+            Some(place) => Syntax { place, field: String::new(), message },
+            None => Syntax { place: self.place(mark), field: self.path(), message },
+        }
+    }
+
+    /// The first tab in the indentation of the marked line or one after it.
+    fn tab_from(&self, mark: &Marker) -> Option<Place> {
+        let first = mark.line().saturating_sub(1);
+        let mut offset = self.at.offset;
+        for (i, line) in self.text.split_inclusive('\n').enumerate() {
+            let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+            if let Some(tab) = line[..indent].find('\t').filter(|_| i >= first) {
+                return Some(Place { line: self.at.line + i, column: tab + 1, offset: offset + tab });
+            }
+            offset += line.len();
+        }
+        None
     }
 
     fn fault(&self, place: Place, message: impl Into<String>) -> Syntax {

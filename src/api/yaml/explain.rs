@@ -5,11 +5,7 @@ use granit_parser::{ErrorKind, ScanError};
 /// What is wrong, and what to do. `text` is the document: leftovers of templates in it explain most errors.
 pub(super) fn syntax(error: &ScanError, text: &str) -> String {
     let what = match error.kind() {
-        ErrorKind::TabNotAllowed
-        | ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabInIndentation
-        | ErrorKind::TabInPlainScalar
-        | ErrorKind::TabAtBlockScalarStart => "found a tab where YAML allows spaces only: indent with spaces".to_owned(),
+        kind if is_tab(kind) => "found a tab where YAML allows spaces only: indent with spaces".to_owned(),
         ErrorKind::UnknownQuotedScalarEscape => {
             r"unknown escape in a double-quoted string: write \\ for a backslash and ' as it is, or use single quotes".to_owned()
         }
@@ -31,12 +27,25 @@ pub(super) fn syntax(error: &ScanError, text: &str) -> String {
             "the alias names an anchor that is not defined before it: a value that begins with * goes in quotes".to_owned()
         }
         ErrorKind::RecursionLimitExceeded => format!("lists and mappings are nested deeper than {} levels", super::MAX_DEPTH),
+        ErrorKind::ExpectedBlockSequenceEntry => "expected an item that begins with \"- \": check the indentation".to_owned(),
         ErrorKind::ExpectedBlockMappingKey | ErrorKind::InvalidIndentation | ErrorKind::SimpleKeyExpected => {
             format!("{}: check the indentation, and that each key has its \":\"", error.info())
         }
         _ => error.info(),
     };
     format!("invalid YAML: {what}{}", template_hint(text))
+}
+
+/// Whether the error is a tab where none may be.
+pub(super) fn is_tab(kind: &ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::TabNotAllowed
+            | ErrorKind::TabInBlockIndentation
+            | ErrorKind::TabInIndentation
+            | ErrorKind::TabInPlainScalar
+            | ErrorKind::TabAtBlockScalarStart
+    )
 }
 
 /// ": the file looks like an unrendered template …" where `text` has leftovers of one, else "".
