@@ -68,6 +68,11 @@ pub fn pod_limits(pod: &Pod) -> PodLimits {
     }
 }
 
+/// A quantity of bytes.
+pub fn bytes(quantity: &Quantity) -> u64 {
+    quantity::value(quantity)
+}
+
 /// cpu.shares of a cpu request (MilliCPUToShares).
 pub fn shares(millis: u64) -> u64 {
     (millis.saturating_mul(1024) / 1000).clamp(*SHARES.start(), *SHARES.end())
