@@ -1,8 +1,47 @@
 //! What this host is and allows: capacity, cgroups, capabilities, CNI plugins; learnt once at start and said once.
+//!
+//! [`probe`] reads it, [`describe`] says what pods go without, [`pod_cgroups`] gives the driver of pod-level cgroups that fits.
+//! Parsing is pure (`parse`, `resources`, the names in `slices`); reading and writing are thin around it.
 
 use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Pod;
+
+mod capabilities;
+mod cgroupfs;
+mod describe;
+mod hierarchies;
+mod parse;
+mod probe;
+mod quantity;
+pub mod resources;
+mod slices;
+mod systemd;
+
+pub use cgroupfs::CgroupfsPods;
+pub use describe::describe;
+pub use hierarchies::Hierarchies;
+pub use probe::probe;
+pub use systemd::SystemdPods;
+
+/// The driver of pod-level cgroups for this host. `root` is "" for `/kubepods` (or `kubepods.slice`), else the name of a cgroup
+/// above it, so that agents run side by side. Errors: the cgroup mounts cannot be read, or there are none.
+pub fn pod_cgroups(facts: &HostFacts, root: &str) -> std::io::Result<std::sync::Arc<dyn PodCgroups>> {
+    let hierarchies = Hierarchies::read()?;
+    Ok(match facts.cgroup_driver {
+        CgroupDriver::Cgroupfs => std::sync::Arc::new(CgroupfsPods::new(hierarchies, root, facts.cpu_millis)?),
+        CgroupDriver::Systemd => std::sync::Arc::new(SystemdPods::new(hierarchies, root, facts.cpu_millis)?),
+    })
+}
+
+/// Removes the QoS tree itself once no pod is left in it; absent is no error. For tests and `make run`.
+pub fn remove_cgroup_root(facts: &HostFacts, root: &str) -> std::io::Result<()> {
+    let hierarchies = Hierarchies::read()?;
+    match facts.cgroup_driver {
+        CgroupDriver::Cgroupfs => CgroupfsPods::new(hierarchies, root, facts.cpu_millis)?.remove_root(),
+        CgroupDriver::Systemd => SystemdPods::new(hierarchies, root, facts.cpu_millis)?.remove_root(),
+    }
+}
 
 /// Which cgroup interface rules the controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,8 @@
 //! The files a pod sees that are not its image: volumes, and the agent's own (hosts, resolv.conf, hostname, termination log, shm).
+//!
+//! [`Volumes`] is the contract, [`HostVolumes`] its driver. What need not survive a reboot is under `<run>/pods/<uid>`, emptyDirs on
+//! disk under `<state>/pods/<uid>`. Kinds of volumes that are not honoured are refused by name, never passed over.
+//! A disk emptyDir's `sizeLimit` is not enforced yet.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,6 +10,16 @@ use std::path::PathBuf;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
+
+mod driver;
+mod empty_dir;
+mod host_path;
+mod hosts;
+mod resolv;
+mod teardown;
+mod termination;
+
+pub use driver::{HostVolumes, VolumesConfig};
 
 /// Why a volume is not there; shown as the event `FailedMount`.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +42,12 @@ pub enum VolumeError {
         /// The cause.
         source: std::io::Error,
     },
+}
+
+impl VolumeError {
+    fn files(action: &'static str, path: &std::path::Path, source: impl Into<std::io::Error>) -> VolumeError {
+        VolumeError::Files { action, path: path.to_owned(), source: source.into() }
+    }
 }
 
 /// Where a pod's files are on the host.

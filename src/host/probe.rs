@@ -1,0 +1,74 @@
+//! Reads what this host is. Thin: everything read is parsed in `parse`, `hierarchies` and `capabilities`.
+
+use std::path::Path;
+
+use nix::sys::statvfs::statvfs;
+
+use super::{CgroupDriver, CgroupVersion, Hierarchies, HostFacts, Paths, capabilities, parse};
+
+/// What this host is and allows. Reads files only, but for one attempt to lower this process' own oom_score_adj (put back at once).
+/// What cannot be read is empty or zero, and [`super::describe`] says so where it matters.
+pub fn probe(paths: &Paths) -> HostFacts {
+    let status = text("/proc/self/status");
+    let hierarchies = Hierarchies::read().ok();
+    let (min_oom_score_adj, sys_resource) = oom_score_adj(parse::capability_mask(&status, "CapEff:").unwrap_or(0));
+    let controllers = hierarchies.as_ref().map(Hierarchies::controllers).unwrap_or_default();
+    HostFacts {
+        hostname: hostname(),
+        arch: parse::go_arch(std::env::consts::ARCH).to_owned(),
+        kernel: text("/proc/sys/kernel/osrelease"),
+        os_image: parse::pretty_name(&text("/etc/os-release")).unwrap_or_else(|| "Linux".into()),
+        machine_id: text("/etc/machine-id"),
+        boot_id: text("/proc/sys/kernel/random/boot_id"),
+        cpu_millis: cpus().saturating_mul(1000),
+        memory_bytes: parse::mem_total(&text("/proc/meminfo")).unwrap_or(0),
+        ephemeral_storage_bytes: storage(&paths.state),
+        cgroup_version: hierarchies.map_or(CgroupVersion::V2, |h| h.version),
+        cgroup_driver: if Path::new("/run/systemd/system").is_dir() { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs },
+        controllers,
+        min_oom_score_adj,
+        sys_resource,
+        capabilities: capabilities::names(parse::capability_mask(&status, "CapBnd:").unwrap_or(0)),
+        apparmor: text("/sys/module/apparmor/parameters/enabled") == "Y",
+        selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        seccomp: parse::field(&status, "Seccomp:").is_some(),
+    }
+}
+
+/// A file's text without surrounding blanks, "" where it cannot be read.
+fn text(path: &str) -> String {
+    std::fs::read_to_string(path).map(|t| t.trim().to_owned()).unwrap_or_default()
+}
+
+/// As the kubelet's default node name: lower case (pkg/util/node GetHostname).
+fn hostname() -> String {
+    let name = nix::unistd::gethostname().map(|n| n.to_string_lossy().trim().to_lowercase());
+    name.ok().filter(|n| !n.is_empty()).unwrap_or_else(|| "localhost".into())
+}
+
+fn cpus() -> u64 {
+    let available = || std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    parse::cpu_count(&text("/sys/devices/system/cpu/online")).unwrap_or_else(available)
+}
+
+/// Size of the file system that holds `path`, or will: of its nearest directory that exists.
+fn storage(path: &Path) -> u64 {
+    let stat = path.ancestors().find_map(|p| statvfs(p).ok());
+    stat.map_or(0, |s| s.blocks().saturating_mul(s.fragment_size()))
+}
+
+/// The least oom_score_adj a child may have, and whether CAP_SYS_RESOURCE really works here (in a user namespace the bit alone
+/// does not tell): by trying, where the bit is set.
+fn oom_score_adj(cap_eff: u64) -> (i32, bool) {
+    const FILE: &str = "/proc/self/oom_score_adj";
+    const CAP_SYS_RESOURCE: u64 = 1 << 24;
+    let own: i32 = text(FILE).parse().unwrap_or(0);
+    let allowed = cap_eff & CAP_SYS_RESOURCE != 0 && std::fs::write(FILE, "-1000").is_ok();
+    if !allowed {
+        return (own, false);
+    }
+    if let Err(e) = std::fs::write(FILE, own.to_string()) {
+        tracing::warn!(error = %e, "cannot put the agent's oom_score_adj back to {own}");
+    }
+    (-1000, true)
+}

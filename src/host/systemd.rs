@@ -1,0 +1,206 @@
+//! Pod-level cgroups as systemd slices: `kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod<uid>.slice`.
+//!
+//! systemd owns the tree, so it is asked (`busctl`, `systemctl`: two short-lived processes a pod) and never written behind its
+//! back. Names and properties are `slices`'. runc's systemd driver then makes `cri-containerd-<id>.scope` inside the slice.
+//! Calls block for some 10 ms: not for an async thread.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::cgroupfs::{check_name, oom_kills};
+use super::resources::{Qos, pod_limits, shares};
+use super::slices::{self, Property};
+use super::{Hierarchies, PodCgroups};
+
+/// The driver for hosts whose PID 1 is systemd.
+#[derive(Debug)]
+pub struct SystemdPods {
+    hierarchies: Hierarchies,
+    root: String,
+    cpu_millis: u64,
+    /// cpu requests of burstable pods, whose sum is their parent's weight.
+    burstable: Mutex<BTreeMap<String, u64>>,
+}
+
+impl SystemdPods {
+    /// The driver under `kubepods.slice`, or `<root>-kubepods.slice`. Errors: `root` is no plain name.
+    pub fn new(hierarchies: Hierarchies, root: &str, cpu_millis: u64) -> io::Result<SystemdPods> {
+        if !root.is_empty() {
+            check_name(root)?;
+        }
+        Ok(SystemdPods { hierarchies, root: root.to_owned(), cpu_millis, burstable: Mutex::default() })
+    }
+
+    /// Stops the slices above the pods; pods left are an error (EBUSY), absent is none.
+    pub fn remove_root(&self) -> io::Result<()> {
+        if !self.list()?.is_empty() {
+            return Err(io::Error::new(io::ErrorKind::ResourceBusy, "pods are left in kubepods.slice"));
+        }
+        for qos in [Qos::Burstable, Qos::BestEffort, Qos::Guaranteed] {
+            self.stop(&slices::parent(&self.root, qos))?;
+        }
+        Ok(())
+    }
+
+    /// Starts a slice with these properties, or sets them on one that runs.
+    fn start(&self, slice: &str, properties: &[Property]) -> io::Result<()> {
+        let mut all: Vec<Property> = vec![("Description", "s", format!("minik8s {slice}")), ("DefaultDependencies", "b", "false".into())];
+        for accounting in ["CPUAccounting", "MemoryAccounting", "TasksAccounting"] {
+            all.push((accounting, "b", "true".into()));
+        }
+        all.extend(properties.iter().cloned());
+        match run(Command::new("busctl").args(start_arguments(slice, &all))) {
+            Err(e) if e.to_string().contains("already") => self.set(slice, properties),
+            done => done,
+        }
+    }
+
+    /// Sets properties of a running slice until the next boot.
+    fn set(&self, slice: &str, properties: &[Property]) -> io::Result<()> {
+        let mut command = Command::new("systemctl");
+        command.args(["set-property", "--runtime", slice]).args(properties.iter().map(assignment));
+        run(&mut command)
+    }
+
+    fn stop(&self, slice: &str) -> io::Result<()> {
+        match self.exists(slice) {
+            false => Ok(()),
+            true => run(Command::new("systemctl").args(["stop", slice])),
+        }
+    }
+
+    /// Whether the slice has a cgroup in any hierarchy.
+    fn exists(&self, slice: &str) -> bool {
+        let path = slices::path(slice);
+        self.hierarchies.mounted.iter().any(|h| h.mount.join(&path).is_dir())
+    }
+
+    /// Whether a process is left in the slice: stopping it would kill that.
+    fn populated(&self, slice: &str) -> bool {
+        let path = slices::path(slice);
+        self.hierarchies.mounted.iter().any(|h| has_processes(&h.mount.join(&path), 8))
+    }
+
+    fn set_parents(&self) -> io::Result<()> {
+        let requested = self.burstable.lock().unwrap_or_else(PoisonError::into_inner).values().copied().fold(0, u64::saturating_add);
+        for (qos, millis) in [(Qos::Guaranteed, self.cpu_millis), (Qos::Burstable, requested), (Qos::BestEffort, 0)] {
+            let slice = slices::parent(&self.root, qos);
+            if self.exists(&slice) {
+                self.set(&slice, &[slices::cpu_shares(self.hierarchies.version, shares(millis))])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl PodCgroups for SystemdPods {
+    fn create(&self, pod: &Pod) -> io::Result<()> {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        check_name(uid)?;
+        let limits = pod_limits(pod);
+        // systemd starts the slices above by itself: they are in the name.
+        self.start(&slices::pod(&self.root, limits.qos, uid), &slices::properties(self.hierarchies.version, &limits))?;
+        if limits.qos == Qos::Burstable {
+            let mut burstable = self.burstable.lock().unwrap_or_else(PoisonError::into_inner);
+            burstable.insert(uid.to_owned(), limits.cpu_request_millis);
+        }
+        self.set_parents()
+    }
+
+    fn remove(&self, uid: &str) -> io::Result<()> {
+        check_name(uid)?;
+        for slice in Qos::ALL.map(|qos| slices::pod(&self.root, qos, uid)) {
+            if self.populated(&slice) {
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("processes are left in {slice}")));
+            }
+            self.stop(&slice)?;
+        }
+        let was_burstable = self.burstable.lock().unwrap_or_else(PoisonError::into_inner).remove(uid).is_some();
+        if was_burstable { self.set_parents() } else { Ok(()) }
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let parents = Qos::ALL.map(|qos| slices::path(&slices::parent(&self.root, qos)));
+        let dirs = self.hierarchies.mounted.iter().flat_map(|h| parents.iter().map(|p| h.mount.join(p)));
+        let entries = dirs.filter_map(|d| std::fs::read_dir(d).ok()).flatten();
+        let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
+        let mut uids: Vec<String> = names.filter_map(|n| slices::uid_of(&self.root, &n)).collect();
+        uids.sort();
+        uids.dedup();
+        Ok(uids)
+    }
+
+    fn oom_kills(&self, cgroups_path: &str) -> u64 {
+        oom_kills(&self.hierarchies, &slices::container_path(cgroups_path))
+    }
+
+    fn container_path(&self, pod: &Pod, container_id: &str) -> String {
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        format!("{}:cri-containerd:{container_id}", slices::pod(&self.root, pod_limits(pod).qos, uid))
+    }
+}
+
+/// `busctl`'s words for org.freedesktop.systemd1.Manager.StartTransientUnit.
+fn start_arguments(slice: &str, properties: &[Property]) -> Vec<String> {
+    let manager = ["org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"];
+    let mut arguments: Vec<String> = ["--system", "call"].into_iter().chain(manager).map(str::to_owned).collect();
+    arguments.extend(["StartTransientUnit", "ssa(sv)a(sa(sv))", slice, "fail"].map(str::to_owned));
+    arguments.push(properties.len().to_string());
+    for (name, kind, value) in properties {
+        arguments.extend([(*name).to_owned(), (*kind).to_owned(), value.clone()]);
+    }
+    arguments.push("0".into());
+    arguments
+}
+
+/// A property as `systemctl set-property` takes it.
+fn assignment((name, _, value): &Property) -> String {
+    match *name {
+        "CPUQuotaPerSecUSec" => {
+            let hundredths = value.parse::<u64>().unwrap_or(0) / 100;
+            format!("CPUQuota={}.{:02}%", hundredths / 100, hundredths % 100)
+        }
+        name => format!("{name}={value}"),
+    }
+}
+
+fn has_processes(dir: &std::path::Path, depth: usize) -> bool {
+    let here = std::fs::read_to_string(dir.join("cgroup.procs")).is_ok_and(|t| !t.trim().is_empty());
+    let below = || {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok);
+        entries.filter(|e| e.file_type().is_ok_and(|t| t.is_dir())).any(|e| has_processes(&e.path(), depth - 1))
+    };
+    here || (depth > 0 && below())
+}
+
+/// Runs a command to its end. Errors: it cannot be executed, or its own words.
+fn run(command: &mut Command) -> io::Result<()> {
+    let output = command.stdin(Stdio::null()).output()?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slice_is_started_with_typed_properties() {
+        let words = start_arguments("kubepods-poda.slice", &[("CPUWeight", "t", "20".into()), ("DefaultDependencies", "b", "false".into())]);
+        let tail = ["kubepods-poda.slice", "fail", "2", "CPUWeight", "t", "20", "DefaultDependencies", "b", "false", "0"];
+        assert_eq!(words[words.len() - tail.len()..], tail);
+    }
+
+    #[test]
+    fn quotas_are_percents() {
+        assert_eq!(assignment(&("CPUQuotaPerSecUSec", "t", "500000".into())), "CPUQuota=50.00%");
+        assert_eq!(assignment(&("CPUQuotaPerSecUSec", "t", "2010000".into())), "CPUQuota=201.00%");
+        assert_eq!(assignment(&("MemoryMax", "t", "5".into())), "MemoryMax=5");
+    }
+}

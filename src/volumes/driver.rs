@@ -1,0 +1,263 @@
+//! [`HostVolumes`]: the driver of [`Volumes`] on a real host.
+//!
+//! ```text
+//! <run>/pods/<uid>/{etc-hosts,hostname,resolv.conf,shm/,containers/<c>/<attempt>.log,volumes/empty-dir/<name> (tmpfs)}
+//! <state>/pods/<uid>/volumes/empty-dir/<name> (disk)
+//! ```
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::IpAddr;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::{Pod, Volume};
+use nix::mount::MsFlags;
+
+use super::{PodFiles, VolumeError, Volumes, empty_dir, host_path, hosts, resolv, teardown, termination};
+use crate::host::{HostFacts, Paths};
+
+/// Where the driver's things are; all of it relocatable, so that tests run side by side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumesConfig {
+    /// `/run/minik8s`.
+    pub run: PathBuf,
+    /// `/var/lib/minik8s`.
+    pub state: PathBuf,
+    /// The node's memory in bytes: no memory emptyDir is larger.
+    pub memory_bytes: u64,
+    /// The host's `/etc/hosts`.
+    pub hosts: PathBuf,
+    /// The host's `/etc/resolv.conf`.
+    pub resolv_conf: PathBuf,
+    /// Used in place of `resolv_conf` where that only names systemd-resolved's stub (`/run/systemd/resolve/resolv.conf`).
+    pub resolved_conf: PathBuf,
+}
+
+impl VolumesConfig {
+    /// The defaults of an install with these paths.
+    pub fn new(paths: &Paths, facts: &HostFacts) -> VolumesConfig {
+        VolumesConfig {
+            run: paths.run.clone(),
+            state: paths.state.clone(),
+            memory_bytes: facts.memory_bytes,
+            hosts: "/etc/hosts".into(),
+            resolv_conf: "/etc/resolv.conf".into(),
+            resolved_conf: "/run/systemd/resolve/resolv.conf".into(),
+        }
+    }
+}
+
+/// The volumes driver of a real host.
+#[derive(Clone, Debug)]
+pub struct HostVolumes {
+    config: VolumesConfig,
+}
+
+impl HostVolumes {
+    /// The driver; touches nothing yet.
+    pub fn new(config: VolumesConfig) -> HostVolumes {
+        HostVolumes { config }
+    }
+
+    fn run_dir(&self, uid: &str) -> PathBuf {
+        self.config.run.join("pods").join(uid)
+    }
+
+    fn state_dir(&self, uid: &str) -> PathBuf {
+        self.config.state.join("pods").join(uid)
+    }
+
+    /// Runs what blocks where it may.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&HostVolumes) -> Result<T, VolumeError> + Send + 'static,
+    ) -> Result<T, VolumeError> {
+        let driver = self.clone();
+        let joined = tokio::task::spawn_blocking(move || work(&driver)).await;
+        joined.unwrap_or_else(|e| Err(VolumeError::files("work in", &self.config.run, io::Error::other(e))))
+    }
+
+    fn setup_blocking(&self, pod: &Pod, hostname: &str) -> Result<PodFiles, VolumeError> {
+        let uid = uid_of(pod)?;
+        let dir = self.run_dir(uid);
+        make_private(&dir)?;
+        let mut volumes = BTreeMap::new();
+        for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
+            let failed = |message| VolumeError::SetUp { volume: volume.name.clone(), message };
+            volumes.insert(volume.name.clone(), self.volume(pod, uid, volume).map_err(failed)?);
+        }
+        let hosts = dir.join("etc-hosts");
+        if !hosts.exists() {
+            write_in_place(&hosts, &hosts::content(pod, hostname, &[], &self.host_file(&self.config.hosts)))?;
+        }
+        let (hostname_file, resolv_conf) = (dir.join("hostname"), dir.join("resolv.conf"));
+        write_once(&hostname_file, &format!("{hostname}\n"))?;
+        write_once(&resolv_conf, &resolv::content(pod, &self.host_resolv_conf()))?;
+        let shm = Some(self.shm(pod, &dir)?);
+        Ok(PodFiles { volumes, dir, hosts: Some(hosts), hostname: Some(hostname_file), resolv_conf: Some(resolv_conf), shm })
+    }
+
+    /// Sets one volume up. Errors: in Kubernetes' words where it has them.
+    fn volume(&self, pod: &Pod, uid: &str, volume: &Volume) -> Result<PathBuf, String> {
+        if !is_plain_name(&volume.name) {
+            return Err(format!("invalid volume name {:?}", volume.name));
+        }
+        if let Some(source) = &volume.host_path {
+            return host_path::setup(source);
+        }
+        let Some(source) = &volume.empty_dir else { return Err(not_honoured(volume)) };
+        let below = Path::new("volumes/empty-dir").join(&volume.name);
+        let (path, made) = match source.medium.as_deref().unwrap_or_default() {
+            "" => {
+                let path = self.state_dir(uid).join(below);
+                let made = make_private(&self.state_dir(uid)).map_err(|e| e.to_string()).map(|()| empty_dir::on_disk(&path))?;
+                (path, made)
+            }
+            "Memory" => {
+                let path = self.run_dir(uid).join(below);
+                let made = empty_dir::in_memory(&path, empty_dir::memory_size(source, pod, self.config.memory_bytes));
+                (path, made)
+            }
+            medium => return Err(format!("unknown storage medium {medium:?}")),
+        };
+        made.map_err(|e| format!("failed to set up {}: {e}", path.display()))?;
+        Ok(path)
+    }
+
+    /// 64 MiB of shared memory, as the CRI plugin gives; the host's where IPC is the host's.
+    fn shm(&self, pod: &Pod, dir: &Path) -> Result<PathBuf, VolumeError> {
+        if pod.spec.as_ref().and_then(|s| s.host_ipc) == Some(true) {
+            return Ok("/dev/shm".into());
+        }
+        let path = dir.join("shm");
+        let flags = MsFlags::MS_NOEXEC | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        empty_dir::tmpfs(&path, "mode=1777,size=65536k", flags).map_err(|e| VolumeError::files("mount", &path, e))?;
+        Ok(path)
+    }
+
+    /// A file of the host's, "" where it has none.
+    fn host_file(&self, path: &Path) -> String {
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
+    fn host_resolv_conf(&self) -> String {
+        let own = self.host_file(&self.config.resolv_conf);
+        match resolv::is_stub(&own) {
+            true => std::fs::read_to_string(&self.config.resolved_conf).unwrap_or(own),
+            false => own,
+        }
+    }
+
+    fn log_path(&self, uid: &str, container: &str, attempt: u32) -> Result<PathBuf, VolumeError> {
+        let path = self.run_dir(uid).join("containers").join(container).join(format!("{attempt}.log"));
+        match is_plain_name(uid) && is_plain_name(container) {
+            true => Ok(path),
+            false => Err(VolumeError::files("use", &path, io::Error::from(io::ErrorKind::InvalidInput))),
+        }
+    }
+
+    fn list_blocking(&self) -> Result<Vec<String>, VolumeError> {
+        let mut uids = Vec::new();
+        for dir in [self.config.run.join("pods"), self.config.state.join("pods")] {
+            match std::fs::read_dir(&dir) {
+                Ok(entries) => uids.extend(entries.filter_map(|e| e.ok()?.file_name().into_string().ok())),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(VolumeError::files("read", &dir, e)),
+            }
+        }
+        uids.sort();
+        uids.dedup();
+        Ok(uids)
+    }
+}
+
+#[async_trait]
+impl Volumes for HostVolumes {
+    async fn setup(&self, pod: &Pod, hostname: &str) -> Result<PodFiles, VolumeError> {
+        let (pod, hostname) = (pod.clone(), hostname.to_owned());
+        self.blocking(move |v| v.setup_blocking(&pod, &hostname)).await
+    }
+
+    async fn write_hosts(&self, pod: &Pod, hostname: &str, ips: &[IpAddr]) -> Result<(), VolumeError> {
+        let path = self.run_dir(uid_of(pod)?).join("etc-hosts");
+        let text = hosts::content(pod, hostname, ips, &self.host_file(&self.config.hosts));
+        write_in_place(&path, &text)
+    }
+
+    async fn termination_log(&self, uid: &str, container: &str, attempt: u32) -> Result<PathBuf, VolumeError> {
+        let path = self.log_path(uid, container, attempt)?;
+        termination::create(&path).map_err(|e| VolumeError::files("create", &path, e))?;
+        Ok(path)
+    }
+
+    async fn termination_message(&self, uid: &str, container: &str, attempt: u32) -> String {
+        self.log_path(uid, container, attempt).map(|path| termination::read(&path)).unwrap_or_default()
+    }
+
+    /// Goes on past an error in one of the two directories; the first is returned, the second said.
+    async fn remove(&self, uid: &str) -> Result<(), VolumeError> {
+        let uid = uid.to_owned();
+        let remove = |dir: &Path| teardown::remove(dir).map_err(|e| VolumeError::files("remove", dir, e));
+        self.blocking(move |v| {
+            check_uid(&uid)?;
+            let (run, state) = (remove(&v.run_dir(&uid)), remove(&v.state_dir(&uid)));
+            if let (Err(_), Err(second)) = (&run, &state) {
+                tracing::warn!(%uid, error = %second, "a pod's directory cannot be removed either");
+            }
+            run.and(state)
+        })
+        .await
+    }
+
+    async fn list(&self) -> Result<Vec<String>, VolumeError> {
+        self.blocking(HostVolumes::list_blocking).await
+    }
+}
+
+fn uid_of(pod: &Pod) -> Result<&str, VolumeError> {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    check_uid(uid).map(|()| uid)
+}
+
+fn check_uid(uid: &str) -> Result<(), VolumeError> {
+    match is_plain_name(uid) {
+        true => Ok(()),
+        false => Err(VolumeError::files("use", Path::new(uid), io::Error::new(io::ErrorKind::InvalidInput, "invalid pod uid"))),
+    }
+}
+
+/// A name that stays in its directory (validation holds names to less than this).
+fn is_plain_name(name: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()) && name.bytes().all(allowed) && name.len() <= 255
+}
+
+/// The kind of a volume that validation should not have let through.
+fn not_honoured(volume: &Volume) -> String {
+    let fields = serde_json::to_value(volume).unwrap_or_default();
+    let kind = fields.as_object().and_then(|o| o.keys().find(|k| *k != "name"));
+    format!("volumes of kind {:?} are not supported on this node", kind.map_or("", String::as_str))
+}
+
+/// Makes a directory that only root reaches into from outside of containers (0750, as the kubelet's).
+fn make_private(dir: &Path) -> Result<(), VolumeError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(dir);
+    made.map_err(|e| VolumeError::files("create", dir, e))
+}
+
+/// Writes over a file, keeping it the same file.
+fn write_in_place(path: &Path, text: &str) -> Result<(), VolumeError> {
+    std::fs::write(path, text).map_err(|e| VolumeError::files("write", path, e))
+}
+
+/// Writes a file whole, unless it is there.
+fn write_once(path: &Path, text: &str) -> Result<(), VolumeError> {
+    if path.exists() {
+        return Ok(());
+    }
+    let temporary = path.with_extension("tmp");
+    write_in_place(&temporary, text)?;
+    std::fs::rename(&temporary, path).map_err(|e| VolumeError::files("write", path, e))
+}
