@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Pod;
 
+pub mod devices;
+
 /// Which cgroup interface rules the controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CgroupVersion {
