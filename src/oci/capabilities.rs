@@ -79,7 +79,6 @@ fn parse(name: &str) -> Result<Capability, OciError> {
 mod tests {
     use super::super::build;
     use super::super::testing::Case;
-    use super::*;
 
     fn bounding(security_context: &str) -> Result<Vec<String>, String> {
         let case = Case::new(&format!("{{securityContext: {security_context}}}"));

@@ -46,7 +46,8 @@ pub fn wants_host_devices(container: &Container) -> bool {
 /// Adds the host's device nodes to a privileged container's spec, as containerd's WithHostDevices. Nodes that runc or a mount of the
 /// spec makes are left out: /dev/pts, /dev/shm, /dev/mqueue, /dev/console and what a volume covers.
 pub fn grant_host_devices(spec: &mut Spec, devices: Vec<LinuxDevice>) {
-    let mounts: Vec<_> = spec.mounts().iter().flatten().map(|m| m.destination().clone()).filter(|d| d.starts_with("/dev") && d != "/dev").collect();
+    let mounts: Vec<_> =
+        spec.mounts().iter().flatten().map(|m| m.destination().clone()).filter(|d| d.starts_with("/dev") && d != "/dev").collect();
     let dev_is_a_volume = spec.mounts().iter().flatten().any(|m| m.destination() == "/dev" && m.typ().as_deref() == Some("bind"));
     if dev_is_a_volume {
         return;
@@ -80,7 +81,8 @@ mod tests {
         grant_host_devices(&mut spec, all());
         let paths = |s: &Spec| s.linux().as_ref().unwrap().devices().iter().flatten().map(|d| d.path().clone()).collect::<Vec<_>>();
         assert_eq!(paths(&spec), [std::path::PathBuf::from("/dev/kvm")]);
-        let mut spec = Case::new("{securityContext: {privileged: true}, volumeMounts: [{name: dev, mountPath: /dev}]}").volume("dev", "/dev").build();
+        let mut spec =
+            Case::new("{securityContext: {privileged: true}, volumeMounts: [{name: dev, mountPath: /dev}]}").volume("dev", "/dev").build();
         grant_host_devices(&mut spec, all());
         assert!(paths(&spec).is_empty());
     }

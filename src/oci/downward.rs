@@ -81,7 +81,8 @@ pub(super) fn resource(inputs: &Inputs, selector: &ResourceFieldSelector) -> Res
     let divisor = selector.divisor.clone().filter(|d| amount::milli(d) != Some(0)).unwrap_or_else(|| Quantity("1".to_owned()));
     let unit = if name == "cpu" { amount::milli } else { amount::whole };
     let parsed = |q: &Quantity| {
-        unit(q).ok_or_else(|| OciError::invalid(format!("resources.{resource}"), q.0.clone(), "quantities must match the regular expression"))
+        unit(q)
+            .ok_or_else(|| OciError::invalid(format!("resources.{resource}"), q.0.clone(), "quantities must match the regular expression"))
     };
     let (value, divisor) = (parsed(&quantity)?, parsed(&divisor)?.max(1));
     Ok((i128::from(value) + i128::from(divisor) - 1).div_euclid(i128::from(divisor)).to_string())
@@ -159,7 +160,9 @@ mod tests {
 
     #[test]
     fn pod_ip_is_needed_only_where_named() {
-        let needs = |path: &str| needs_pod_ip(Case::new(&format!("{{env: [{{name: X, valueFrom: {{fieldRef: {{fieldPath: {path}}}}}}}]}}")).container());
+        let needs = |path: &str| {
+            needs_pod_ip(Case::new(&format!("{{env: [{{name: X, valueFrom: {{fieldRef: {{fieldPath: {path}}}}}}}]}}")).container())
+        };
         assert!(needs("status.podIP") && needs("status.podIPs"));
         assert!(!needs("status.hostIP"));
     }

@@ -27,6 +27,8 @@ mod devices;
 mod downward;
 mod env;
 mod expansion;
+#[cfg(test)]
+mod golden;
 mod labels;
 mod mounts;
 mod namespaces;

@@ -104,10 +104,17 @@ fn volume(inputs: &Inputs, index: usize, wanted: &VolumeMount) -> Result<Mount, 
         Some("HostToContainer") => "rslave",
         Some("Bidirectional") if security::privileged(inputs.container) => "rshared",
         Some("Bidirectional") => {
-            return Err(OciError::refused(field("mountPropagation"), "Bidirectional mount propagation is available only to privileged containers"));
+            return Err(OciError::refused(
+                field("mountPropagation"),
+                "Bidirectional mount propagation is available only to privileged containers",
+            ));
         }
         Some(other) => {
-            return Err(OciError::invalid(field("mountPropagation"), other, "supported values: \"Bidirectional\", \"HostToContainer\", \"None\""));
+            return Err(OciError::invalid(
+                field("mountPropagation"),
+                other,
+                "supported values: \"Bidirectional\", \"HostToContainer\", \"None\"",
+            ));
         }
     };
     let access = access(inputs, wanted, propagation, &field("recursiveReadOnly"))?;
@@ -177,7 +184,16 @@ mod tests {
     #[test]
     fn defaults_in_order() {
         let expected = [
-            "/proc", "/dev", "/dev/pts", "/dev/mqueue", "/sys", "/sys/fs/cgroup", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/dev/shm",
+            "/proc",
+            "/dev",
+            "/dev/pts",
+            "/dev/mqueue",
+            "/sys",
+            "/sys/fs/cgroup",
+            "/etc/hosts",
+            "/etc/hostname",
+            "/etc/resolv.conf",
+            "/dev/shm",
             "/dev/termination-log",
         ];
         assert_eq!(paths(&Case::new("{}")), expected);
@@ -185,7 +201,10 @@ mod tests {
         assert_eq!(find(&Case::new("{}"), "/sys"), "sysfs nosuid,noexec,nodev,ro");
         assert_eq!(find(&Case::new("{securityContext: {privileged: true}}"), "/sys"), "sysfs nosuid,noexec,nodev,rw");
         assert_eq!(find(&Case::new("{}"), "/dev/shm"), "/pods/u-1/shm rbind,rprivate,rw");
-        assert_eq!(find(&Case::new("{securityContext: {readOnlyRootFilesystem: true}}"), "/etc/hosts"), "/pods/u-1/hosts rbind,rprivate,ro");
+        assert_eq!(
+            find(&Case::new("{securityContext: {readOnlyRootFilesystem: true}}"), "/etc/hosts"),
+            "/pods/u-1/hosts rbind,rprivate,ro"
+        );
         assert_eq!(find(&Case::new("{}").host_ipc(), "/dev/shm"), "/dev/shm rbind,rprivate,rw");
         assert_eq!(find(&Case::new("{terminationMessagePath: /tmp/why}"), "/tmp/why"), "/pods/u-1/log rbind,rprivate,rw");
         let mut bare = Case::new("{}");
@@ -219,7 +238,11 @@ mod tests {
             ("", "mountPropagation: None", Ok(("rbind,rprivate,rw", None))),
             ("", "mountPropagation: HostToContainer", Ok(("rbind,rslave,rw", Some("rslave")))),
             ("securityContext: {privileged: true}, ", "mountPropagation: Bidirectional", Ok(("rbind,rshared,rw", Some("rshared")))),
-            ("", "mountPropagation: Bidirectional", Err("volumeMounts[0].mountPropagation: Bidirectional mount propagation is available only to")),
+            (
+                "",
+                "mountPropagation: Bidirectional",
+                Err("volumeMounts[0].mountPropagation: Bidirectional mount propagation is available only to"),
+            ),
             ("", "mountPropagation: Odd", Err("volumeMounts[0].mountPropagation: Invalid value: \"Odd\"")),
             ("", "readOnly: true, recursiveReadOnly: Enabled", Ok(("rbind,rprivate,rro", None))),
             ("", "readOnly: true, recursiveReadOnly: IfPossible", Ok(("rbind,rprivate,rro", None))),
@@ -245,7 +268,8 @@ mod tests {
 
     #[test]
     fn kernels_and_paths() {
-        for (release, able) in [("6.18.5", true), ("5.12.0-rc1", true), ("5.11.22-amd64", false), ("6", true), ("", false), ("4.19", false)] {
+        for (release, able) in [("6.18.5", true), ("5.12.0-rc1", true), ("5.11.22-amd64", false), ("6", true), ("", false), ("4.19", false)]
+        {
             assert_eq!(kernel_at_least(release, (5, 12)), able, "{release}");
         }
         for (path, expected) in [("/a//b/", "/a/b"), ("a/./b/../c", "/a/c"), ("/../..", "/")] {

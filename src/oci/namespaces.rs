@@ -57,13 +57,13 @@ mod tests {
 
     #[test]
     fn own_joined_and_the_hosts() {
-        let joined = ["network=/run/ns/net", "ipc=/run/ns/ipc", "uts=/run/ns/uts"];
-        assert_eq!(names(&Case::new("{}")), [&["mount", "pid"][..], &joined].concat());
-        assert_eq!(names(&Case::new("{}").pod("{hostPID: true}")), [&["mount"][..], &joined].concat());
-        assert_eq!(names(&Case::new("{}").host_network()), ["mount", "pid", "ipc=/run/ns/ipc"]);
+        let joined = ["net=/run/ns/net", "ipc=/run/ns/ipc", "uts=/run/ns/uts"];
+        assert_eq!(names(&Case::new("{}")), [&["mnt", "pid"][..], &joined].concat());
+        assert_eq!(names(&Case::new("{}").pod("{hostPID: true}")), [&["mnt"][..], &joined].concat());
+        assert_eq!(names(&Case::new("{}").host_network()), ["mnt", "pid", "ipc=/run/ns/ipc"]);
         let mut v2 = Case::new("{}");
         v2.host.cgroup_version = CgroupVersion::V2;
-        assert_eq!(names(&v2), [&["mount", "pid"][..], &joined, &["cgroup"]].concat());
+        assert_eq!(names(&v2), [&["mnt", "pid"][..], &joined, &["cgroup"]].concat());
     }
 
     #[test]

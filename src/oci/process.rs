@@ -66,7 +66,11 @@ mod tests {
             ("{command: [], args: []}", image, vec!["/ep", "-e", "c1", "c2"]),
             ("{}", r#"{"Entrypoint": [""], "Cmd": ["sh"]}"#, vec!["sh"]),
             ("{args: [a]}", "{}", vec!["a"]),
-            ("{env: [{name: N, value: v}], command: [\"$(N)\", \"$$(N)\"], args: [\"$(PATH)\"]}", image, vec!["v", "$(N)", "$(PATH)"]),
+            (
+                "{env: [{name: NAME, value: v}], command: [\"$(NAME)\", \"$$(NAME)\"], args: [\"$(PATH)\"]}",
+                image,
+                vec!["v", "$(NAME)", "$(PATH)"],
+            ),
         ] {
             let spec = Case::new(yaml).image(image).build();
             assert_eq!(spec.process().as_ref().unwrap().args().as_ref().unwrap(), &expected, "{yaml}");

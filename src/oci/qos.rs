@@ -52,7 +52,7 @@ impl Compute {
         self.limits.iter().chain(&self.requests).all(Option::is_none)
     }
 
-    /// Per container, which is stricter than the sum only where two wrongs cancel out; Kubernetes compares the sums.
+    /// Per container; Kubernetes compares sums, which is the same since no request may exceed its limit.
     fn is_guaranteed(&self) -> bool {
         self.limits.iter().all(Option::is_some) && self.limits == self.requests
     }

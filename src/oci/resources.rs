@@ -58,7 +58,8 @@ pub(super) fn resources(inputs: &Inputs) -> Result<LinuxResources, OciError> {
 fn cpu(container: &Container) -> Result<LinuxCpu, OciError> {
     let limit = amount(container, "limits", limit(container, "cpu"), "cpu", amount::milli)?;
     let request = amount(container, "requests", request(container, "cpu"), "cpu", amount::milli)?;
-    let mut cpu = LinuxCpuBuilder::default().shares(cpu_shares(request)).period(CPU_PERIOD).build().expect("every field of cpu has a default");
+    let mut cpu =
+        LinuxCpuBuilder::default().shares(cpu_shares(request)).period(CPU_PERIOD).build().expect("every field of cpu has a default");
     cpu.set_quota(cpu_quota(limit));
     Ok(cpu)
 }

@@ -48,7 +48,8 @@ fn default_profile(inputs: &Inputs) -> Result<LinuxSeccomp, OciError> {
         // ENOSYS makes glibc fall back to clone(2), whose flags can be looked at.
         calls.push(call(&["clone3"], Action::ScmpActErrno, Some(ENOSYS), None));
     }
-    let profile = LinuxSeccompBuilder::default().default_action(Action::ScmpActErrno).architectures(architectures(arch)).syscalls(calls).build();
+    let profile =
+        LinuxSeccompBuilder::default().default_action(Action::ScmpActErrno).architectures(architectures(arch)).syscalls(calls).build();
     Ok(profile.expect("every field of seccomp has a default"))
 }
 
@@ -99,7 +100,11 @@ mod tests {
 
     /// Whether the profile allows a call, whatever its arguments.
     fn allows(profile: &LinuxSeccomp, name: &str) -> bool {
-        profile.syscalls().iter().flatten().any(|c| c.action() == Action::ScmpActAllow && c.args().is_none() && c.names().iter().any(|n| n == name))
+        profile
+            .syscalls()
+            .iter()
+            .flatten()
+            .any(|c| c.action() == Action::ScmpActAllow && c.args().is_none() && c.names().iter().any(|n| n == name))
     }
 
     const DEFAULT: &str = "{securityContext: {seccompProfile: {type: RuntimeDefault}}}";
@@ -120,7 +125,9 @@ mod tests {
     #[test]
     fn calls_by_capability() {
         let plain = profile(DEFAULT, "{}").unwrap().unwrap();
-        for (name, allowed) in [("read", true), ("chroot", true), ("mount", false), ("unshare", false), ("io_uring_setup", false), ("bpf", false)] {
+        for (name, allowed) in
+            [("read", true), ("chroot", true), ("mount", false), ("unshare", false), ("io_uring_setup", false), ("bpf", false)]
+        {
             assert_eq!(allows(&plain, name), allowed, "{name}");
         }
         assert!(plain.syscalls().iter().flatten().any(|c| c.names() == &["clone3"] && c.errno_ret() == Some(ENOSYS)));

@@ -99,7 +99,8 @@ fn groups(inputs: &Inputs, gid: u32, account: &Account) -> Result<Vec<u32>, OciE
         }
     }
     if let Some(pod) = pod {
-        let named = pod.fs_group.iter().map(|g| ("fsGroup", g)).chain(pod.supplemental_groups.iter().flatten().map(|g| ("supplementalGroups", g)));
+        let named =
+            pod.fs_group.iter().map(|g| ("fsGroup", g)).chain(pod.supplemental_groups.iter().flatten().map(|g| ("supplementalGroups", g)));
         for (field, gid) in named {
             out.push(in_range(field, *gid)?);
         }
@@ -129,7 +130,9 @@ fn id(
 
 fn in_range(field: &str, value: i64) -> Result<u32, OciError> {
     let id = i32::try_from(value).ok().and_then(|v| u32::try_from(v).ok());
-    id.ok_or_else(|| OciError::invalid(format!("securityContext.{field}"), value.to_string(), "must be between 0 and 2147483647, inclusive"))
+    id.ok_or_else(|| {
+        OciError::invalid(format!("securityContext.{field}"), value.to_string(), "must be between 0 and 2147483647, inclusive")
+    })
 }
 
 /// The kubelet's verdict on runAsNonRoot.
@@ -196,8 +199,16 @@ mod tests {
             (non_root, "1000:0", None),
             (non_root, "", Some(format!("container has runAsNonRoot and image will run as root {suffix}"))),
             (non_root, "0:0", Some(format!("container has runAsNonRoot and image will run as root {suffix}"))),
-            (non_root, "www", Some(format!("container has runAsNonRoot and image has non-numeric user (www), cannot verify user is non-root {suffix}"))),
-            ("{securityContext: {runAsNonRoot: true, runAsUser: 0}}", "1000", Some(format!("container's runAsUser breaks non-root policy {suffix}"))),
+            (
+                non_root,
+                "www",
+                Some(format!("container has runAsNonRoot and image has non-numeric user (www), cannot verify user is non-root {suffix}")),
+            ),
+            (
+                "{securityContext: {runAsNonRoot: true, runAsUser: 0}}",
+                "1000",
+                Some(format!("container's runAsUser breaks non-root policy {suffix}")),
+            ),
             ("{securityContext: {runAsNonRoot: true, runAsUser: 7}}", "", None),
             ("{securityContext: {runAsNonRoot: false}}", "", None),
         ] {
