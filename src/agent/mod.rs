@@ -12,6 +12,8 @@ use crate::store::Store;
 use crate::volumes::Volumes;
 
 pub mod events;
+pub mod recover;
+pub mod worker;
 
 /// The world outside, as the agent reaches it.
 #[derive(Clone)]

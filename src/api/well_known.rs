@@ -10,6 +10,8 @@ pub const NOT_ADMITTED: &str = "minik8s.io/not-admitted";
 pub const RESTART_BACKOFF: &str = "minik8s.io/restart-backoff";
 /// Annotation on a Pod: the boot id of the host it was last seen running on.
 pub const BOOT_ID: &str = "minik8s.io/boot-id";
+/// Annotation on a Pod that is deleted, `"true"`: stop it and keep it as Failed with its logs, rather than remove it.
+pub const KEEP_TERMINATED: &str = "minik8s.io/keep-terminated";
 /// Finalizer on a Job's pods until they are counted (Kubernetes' own).
 pub const JOB_TRACKING_FINALIZER: &str = "batch.kubernetes.io/job-tracking";
 /// Finalizer on a workload whose pods must be gone before it is.
