@@ -23,6 +23,8 @@ pub mod reconcile;
 /// How often the reconcile loop turns at the least, so that the watchdog sees it live.
 pub const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(15);
 pub mod manifest_edit;
+pub mod recover;
+pub mod worker;
 
 /// The world outside, as the agent reaches it.
 #[derive(Clone)]
