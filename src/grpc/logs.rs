@@ -1,22 +1,25 @@
 //! Logs: which run of which container is meant (as the kubelet decides it), and its output as a stream.
 //!
-//! Reading the files themselves is [`LogReader`]'s; [`FileLogs`] is a plain one.
+//! Reading the files themselves is [`crate::logs`]'; [`FileLogs`] asks it.
 
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::ApiState;
 use super::pb::{LogsChunk, LogsRequest};
 use super::status::not_found;
 use crate::api::{Key, Kind, Object};
+use crate::logs::LogOptions;
 use crate::store::Store;
 
 /// A log's lines (each with its end), in pieces of bounded size.
@@ -27,8 +30,8 @@ pub type LogStream = Pin<Box<dyn Stream<Item = std::io::Result<Vec<u8>>> + Send>
 pub struct LogPart {
     /// The file as the container writes it now; rotated ones stand beside it.
     pub path: PathBuf,
-    /// Go on as it grows, while this says that the container still runs.
-    pub follow: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
+    /// Go on as it grows, until this says that the container has ended.
+    pub ended: Option<watch::Receiver<bool>>,
     /// Only so many lines from the end.
     pub tail: Option<u64>,
     /// Only lines written from then on.
@@ -61,7 +64,7 @@ pub async fn logs(state: &ApiState, request: LogsRequest) -> Result<Pin<Box<dyn 
         };
         let part = LogPart {
             path: log_path(&state.paths.pod_logs, pod, &container, run),
-            follow: (request.follow && !request.previous).then(|| still_running(state.store.clone(), key.clone(), container.clone(), run)),
+            ended: (request.follow && !request.previous).then(|| ended(state.store.clone(), key.clone(), container.clone(), run)),
             tail: request.tail_lines,
             since,
             timestamps: request.timestamps,
@@ -148,87 +151,72 @@ fn attempt(pod: &Pod, container: &str, previous: bool) -> Result<i32, String> {
 }
 
 fn log_path(pod_logs: &Path, pod: &Pod, container: &str, attempt: i32) -> PathBuf {
-    let meta = &pod.metadata;
     let part = |text: &Option<String>| text.clone().unwrap_or_default();
-    pod_logs
-        .join(format!("{}_{}_{}", part(&meta.namespace), part(&meta.name), part(&meta.uid)))
-        .join(container)
-        .join(format!("{attempt}.log"))
+    let meta = &pod.metadata;
+    let directory = crate::logs::pod_log_directory(pod_logs, &part(&meta.namespace), &part(&meta.name), &part(&meta.uid));
+    crate::logs::container_log_path(&directory, container, u32::try_from(attempt).unwrap_or_default())
 }
 
-/// Whether this run of the container still goes on.
-fn still_running(store: Arc<dyn Store>, key: Key, container: String, run: i32) -> Arc<dyn Fn() -> bool + Send + Sync> {
-    Arc::new(move || {
-        let object = store.get(&key);
-        let status = object.as_deref().and_then(Object::as_pod).and_then(|pod| status_of(pod, &container));
-        status.is_some_and(|s| s.restart_count == run && s.state.as_ref().is_some_and(|state| state.running.is_some()))
-    })
+/// Tells when this run of the container has ended, from the Store's changes.
+fn ended(store: Arc<dyn Store>, key: Key, container: String, run: i32) -> watch::Receiver<bool> {
+    let (tell, ended) = watch::channel(false);
+    let mut changes = store.watch();
+    tokio::spawn(async move {
+        let running = || {
+            let object = store.get(&key);
+            let status = object.as_deref().and_then(Object::as_pod).and_then(|pod| status_of(pod, &container));
+            status.is_some_and(|s| s.restart_count == run && s.state.as_ref().is_some_and(|state| state.running.is_some()))
+        };
+        while running() {
+            // Cancel-safe: a change that is lost was only a hint to look.
+            tokio::select! {
+                () = tell.closed() => return,
+                change = changes.recv() => if matches!(change, Err(RecvError::Closed)) { break },
+            }
+        }
+        tell.send_replace(true);
+    });
+    ended
 }
 
-/// Reads the current file alone, line by line. The containerd room's reader (rotated files, inotify) takes its place.
+/// Reads the files with [`crate::logs`]: rotated ones too, following by inotify.
 pub struct FileLogs;
 
-/// How often a followed file is looked at.
-const LOOK: Duration = Duration::from_millis(200);
+/// Pieces that wait for a slow client.
+const PIECES: usize = 4;
 
 #[async_trait]
 impl LogReader for FileLogs {
     async fn read(&self, part: LogPart) -> std::io::Result<LogStream> {
-        let text = tokio::fs::read(&part.path).await?;
-        let end = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-        let mut lines: Vec<Vec<u8>> = text[..end].split_inclusive(|b| *b == b'\n').filter_map(|line| shown(line, &part)).collect();
-        if let Some(tail) = part.tail {
-            lines.drain(..lines.len().saturating_sub(usize::try_from(tail).unwrap_or(usize::MAX)));
-        }
-        let mut first = lines.concat();
-        first.truncate(part.limit_bytes.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX)));
-        let first = futures::stream::iter((!first.is_empty()).then_some(Ok(first)));
-        Ok(if part.follow.is_some() { Box::pin(first.chain(follow(part, end as u64))) } else { Box::pin(first) })
-    }
-}
-
-fn follow(part: LogPart, from: u64) -> impl Stream<Item = std::io::Result<Vec<u8>>> + Send {
-    futures::stream::unfold((part, from), |(part, mut at)| async move {
-        loop {
-            let running = part.follow.as_ref().is_some_and(|running| running());
-            match grown(&part, &mut at).await {
-                Ok(Some(data)) => return Some((Ok(data), (part, at))),
-                Ok(None) if running => tokio::time::sleep(LOOK).await,
-                Ok(None) => return None,
-                Err(cause) => return Some((Err(cause), (part, at))),
+        let options =
+            LogOptions { tail: part.tail, since: part.since, timestamps: part.timestamps, limit_bytes: part.limit_bytes };
+        let (pieces, received) = mpsc::channel(PIECES);
+        let reading = match part.ended {
+            Some(ended) => tokio::spawn(crate::logs::follow(part.path, options, ended, pieces)),
+            None => {
+                // That a log is missing is only known by looking; the reader takes it for empty.
+                tokio::fs::metadata(&part.path).await?;
+                tokio::task::spawn_blocking(move || read_all(&part.path, options, &pieces))
             }
-        }
-    })
+        };
+        let outcome = futures::stream::once(reading).filter_map(|outcome| async {
+            outcome.unwrap_or_else(|cause| Err(std::io::Error::other(cause))).err().map(Err)
+        });
+        Ok(Box::pin(ReceiverStream::new(received).map(Ok).chain(outcome)))
+    }
 }
 
-/// The whole lines written since; 1 MiB at most at a time.
-async fn grown(part: &LogPart, at: &mut u64) -> std::io::Result<Option<Vec<u8>>> {
-    use tokio::io::{AsyncReadExt, AsyncSeekExt};
-    let mut file = tokio::fs::File::open(&part.path).await?;
-    if file.metadata().await?.len() < *at {
-        *at = 0;
-    }
-    file.seek(std::io::SeekFrom::Start(*at)).await?;
-    let mut text = Vec::new();
-    file.take(1 << 20).read_to_end(&mut text).await?;
-    let end = text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-    *at += end as u64;
-    let lines: Vec<Vec<u8>> = text[..end].split_inclusive(|b| *b == b'\n').filter_map(|line| shown(line, part)).collect();
-    Ok((!lines.is_empty()).then(|| lines.concat()))
-}
-
-/// A CRI line (`<time> <stream> F|P <text>`) as it is shown, if it is meant. A partial line is shown without its end.
-fn shown(line: &[u8], part: &LogPart) -> Option<Vec<u8>> {
-    let mut fields = line.splitn(4, |b| *b == b' ');
-    let (time, _, tag, text) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
-    if let Some(since) = part.since {
-        let written: Timestamp = std::str::from_utf8(time).ok()?.parse().ok()?;
-        if written < since {
-            return None;
+/// Sends all there is; ends early when nobody receives any more.
+fn read_all(path: &Path, options: LogOptions, pieces: &mpsc::Sender<Vec<u8>>) -> std::io::Result<()> {
+    let mut reader = crate::logs::LogReader::open(path, options)?;
+    loop {
+        let piece = reader.read()?;
+        let last = piece.is_empty();
+        let piece = if last { reader.finish() } else { piece };
+        if !piece.is_empty() && pieces.blocking_send(piece).is_err() || last {
+            return Ok(());
         }
     }
-    let text = if tag == b"P" { text.strip_suffix(b"\n").unwrap_or(text) } else { text };
-    Some(if part.timestamps { [time, b" ", text].concat() } else { text.to_vec() })
 }
 
 #[cfg(test)]

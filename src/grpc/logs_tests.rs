@@ -59,7 +59,7 @@ fn the_container_must_be_named_where_there_are_several() {
 }
 
 fn part(path: PathBuf) -> LogPart {
-    LogPart { path, follow: None, tail: None, since: None, timestamps: false, limit_bytes: None }
+    LogPart { path, ended: None, tail: None, since: None, timestamps: false, limit_bytes: None }
 }
 
 async fn text(stream: LogStream) -> String {
@@ -84,19 +84,16 @@ async fn lines_are_joined_cut_and_filtered() {
 #[tokio::test]
 async fn following_ends_with_the_container_and_loses_no_line() {
     use std::io::Write;
-    use std::sync::atomic::{AtomicBool, Ordering};
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("0.log");
     std::fs::write(&path, "2026-01-01T00:00:01Z stdout F one\n").unwrap();
-    let running = Arc::new(AtomicBool::new(true));
-    let flag = running.clone();
-    let follow: Arc<dyn Fn() -> bool + Send + Sync> = Arc::new(move || flag.load(Ordering::SeqCst));
-    let mut stream = FileLogs.read(LogPart { follow: Some(follow), ..part(path.clone()) }).await.unwrap();
+    let (end, ended) = watch::channel(false);
+    let mut stream = FileLogs.read(LogPart { ended: Some(ended), ..part(path.clone()) }).await.unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap(), b"one\n");
     let mut file = std::fs::OpenOptions::new().append(true).open(&path).unwrap();
     file.write_all(b"2026-01-01T00:00:02Z stdout F two\n").unwrap();
     assert_eq!(stream.next().await.unwrap().unwrap(), b"two\n");
     file.write_all(b"2026-01-01T00:00:03Z stdout F three\n").unwrap();
-    running.store(false, Ordering::SeqCst);
+    end.send_replace(true);
     assert_eq!(text(stream).await, "three\n");
 }
