@@ -214,7 +214,12 @@ impl Making<'_> {
             node: &node,
             is_init: self.role != Role::Main,
         };
-        oci::build(&inputs).map_err(|e| Failure::Config(e.to_string()))
+        let mut spec = oci::build(&inputs).map_err(|e| Failure::Config(e.to_string()))?;
+        if oci::wants_host_devices(container) {
+            let devices = crate::host::devices::list(std::path::Path::new("/dev"));
+            oci::grant_host_devices(&mut spec, devices.map_err(|e| Failure::Config(format!("failed to list the host's devices: {e}")))?);
+        }
+        Ok(spec)
     }
 
     fn labels(&self, stop_signal: i32) -> BTreeMap<String, String> {
