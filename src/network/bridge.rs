@@ -1,12 +1,10 @@
 //! The network where no CNI configuration exists: a bridge with host-local addresses, as a conflist like any other.
 //!
-//! What goes into the list depends on what the host can do ([`Abilities`], probed once): masquerading and published ports need
-//! iptables, and a host whose FORWARD policy is DROP (Docker sets it) needs the `firewall` plugin to let pods through.
+//! What goes into the list depends on what the host can do ([`Abilities`], probed once): published ports need iptables, and a host whose FORWARD policy is DROP (Docker sets it) needs the `firewall` plugin to let pods through.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
@@ -25,10 +23,10 @@ pub(super) struct Abilities {
     pub forward_drops: bool,
 }
 
-/// The built-in network's list. `publishes` adds `portmap`, which costs an exec or more and so is left out where no port asks for it.
+/// The built-in network's list. Masquerading is not the plugin's (`masquerade` says why). `publishes` adds `portmap`, which costs an exec or more and so is left out where no port asks for it.
 pub(super) fn conflist(bridge: &str, subnet: &str, ipam_dir: &Path, can: Abilities, publishes: bool) -> Result<ConfList, NetworkError> {
     let mut plugins = vec![json!({
-        "type": "bridge", "bridge": bridge, "isGateway": true, "ipMasq": can.masquerade, "hairpinMode": true,
+        "type": "bridge", "bridge": bridge, "isGateway": true, "ipMasq": false, "hairpinMode": true,
         "ipam": {
             "type": "host-local", "dataDir": ipam_dir, "ranges": [[{"subnet": subnet}]], "routes": [{"dst": "0.0.0.0/0"}],
         },
@@ -83,29 +81,6 @@ fn route(line: &str) -> Option<(&str, Ipv4Addr, u32)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let address = |text: &str| u32::from_str_radix(text, 16).ok().map(|n| Ipv4Addr::from(n.to_ne_bytes()));
     Some((*fields.first()?, address(fields.get(1)?)?, u32::from(address(fields.get(7)?)?)))
-}
-
-/// Tries what the packet filter can do. Blocking, some 10 ms; rules are tried in a network namespace of their own.
-pub(super) fn probe() -> Abilities {
-    let masquerade = std::thread::Builder::new().name("probe".into()).spawn(try_masquerade);
-    let masquerade = masquerade.ok().and_then(|t| t.join().ok()).unwrap_or(false);
-    let forward = Command::new("iptables").args(["-w", "5", "-S", "FORWARD"]).stdin(Stdio::null()).output();
-    let forward_drops = forward.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).lines().any(|l| l.trim() == "-P FORWARD DROP"));
-    Abilities { masquerade, forward_drops }
-}
-
-/// Runs in a thread of its own: it enters a network namespace that ends with it.
-fn try_masquerade() -> bool {
-    if nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).is_err() {
-        return false;
-    }
-    let run = |arguments: &[&str]| {
-        let mut command = Command::new("iptables");
-        command.args(["-w", "5", "-t", "nat"]).args(arguments);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
-    };
-    // The bridge plugin's own rule (plugins pkg/ip/ipmasq_linux.go).
-    run(&["-N", "PROBE"]) && run(&["-A", "PROBE", "!", "-d", "224.0.0.0/4", "-j", "MASQUERADE", "-m", "comment", "--comment", "probe"])
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use super::cache::{Cache, Record};
 use super::cni::{self, Plugins};
 use super::conflist::{self, ConfList};
 use super::namespaces::{Kind, Pins, check_uid};
-use super::{Namespace, Network, NetworkError, Sandbox, SandboxSpec, addresses, netlink, plugin};
+use super::{Namespace, Network, NetworkError, Sandbox, SandboxSpec, addresses, masquerade, netlink, plugin};
 use crate::host::Paths;
 
 /// The bridge used where no CNI configuration exists.
@@ -73,6 +73,8 @@ pub struct CniNetwork {
     cache: Cache,
     plugins: Plugins,
     builtin: OnceCell<Builtin>,
+    /// Set once the bridge's masquerading rules are written.
+    masquerades: OnceCell<()>,
 }
 
 /// What the built-in bridge is on this host; found out once, when first needed.
@@ -89,7 +91,7 @@ impl CniNetwork {
         pins.prepare()?;
         let cache = Cache { volatile: config.run.join("cni"), durable: config.state.join("cni") };
         let plugins = Plugins { dirs: config.plugin_dirs.clone(), timeout: config.plugin_timeout };
-        Ok(CniNetwork { config, pins, cache, plugins, builtin: OnceCell::new() })
+        Ok(CniNetwork { config, pins, cache, plugins, builtin: OnceCell::new(), masquerades: OnceCell::new() })
     }
 
     /// What pods go without on this host, a sentence each; to be said once at start.
@@ -121,11 +123,13 @@ impl CniNetwork {
         said
     }
 
-    /// Takes away what is left when no pod is: the bridge, its address book and the mount at `<run>/ns`. For tests and `make run`.
+    /// Takes away what is left when no pod is: the bridge, its rules, its address book and the mount at `<run>/ns`. For tests and `make run`.
     pub async fn remove_root(&self) -> Result<(), NetworkError> {
         self.blocking(|n| {
             let name = &n.config.bridge.name;
             netlink::delete_link(name).map_err(|e| super::namespaces::failed("remove link", name.as_ref(), e))?;
+            let rules = masquerade::uninstall(name).map_err(std::io::Error::other);
+            rules.map_err(|e| super::namespaces::failed("remove the masquerading rules of", name.as_ref(), e))?;
             for dir in [&n.config.bridge.ipam_dir, &n.cache.volatile, &n.cache.durable] {
                 match std::fs::remove_dir_all(dir) {
                     Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
@@ -163,8 +167,20 @@ impl CniNetwork {
             return Ok((list, true));
         }
         let (bridge, builtin) = (&self.config.bridge, self.builtin().await);
+        if builtin.can.masquerade {
+            self.masquerades.get_or_init(|| self.masquerade(&builtin.subnet)).await;
+        }
         let list = bridge::conflist(&bridge.name, &builtin.subnet, &bridge.ipam_dir, builtin.can, !spec.ports.is_empty())?;
         Ok((list, false))
+    }
+
+    /// Writes the bridge's masquerading rules. Pods run without them too, so a failure is said and no error.
+    async fn masquerade(&self, subnet: &str) {
+        let (bridge, subnet) = (self.config.bridge.name.clone(), subnet.to_owned());
+        let written = tokio::task::spawn_blocking(move || masquerade::install(&bridge, &subnet)).await;
+        if let Ok(Err(e)) = written {
+            tracing::warn!(error = %e, "pods on the built-in bridge reach nothing beyond this host");
+        }
     }
 
     /// ADD, recorded before and after. What a failed ADD left is undone at once if it can be, else by `remove` or the next try.
@@ -242,7 +258,7 @@ fn find_builtin(bridge: &BridgeConfig) -> Builtin {
     let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
     let seed = Sha256::digest(machine)[0];
     let subnet = bridge.subnet.clone().unwrap_or_else(|| bridge::choose_subnet(&bridge.name, seed, &routes));
-    Builtin { subnet, can: bridge::probe() }
+    Builtin { subnet, can: masquerade::probe() }
 }
 
 /// The namespaces a pod has of its own.

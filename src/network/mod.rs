@@ -15,6 +15,7 @@ mod cache;
 mod cni;
 mod conflist;
 mod driver;
+mod masquerade;
 mod namespaces;
 mod netlink;
 mod plugin;
