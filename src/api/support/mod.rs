@@ -50,7 +50,8 @@ pub struct Row {
 
 /// The row of a field, if the table has it.
 pub fn row(owner: &str, field: &str) -> Option<&'static Row> {
-    static BY_FIELD: LazyLock<HashMap<(&str, &str), &Row>> = LazyLock::new(|| table().iter().map(|row| ((row.owner, row.field), row)).collect());
+    static BY_FIELD: LazyLock<HashMap<(&str, &str), &Row>> =
+        LazyLock::new(|| table().iter().map(|row| ((row.owner, row.field), row)).collect());
     BY_FIELD.get(&(owner, field)).copied()
 }
 
@@ -69,7 +70,9 @@ pub fn check(object: &Object) -> Vec<FieldFault> {
         Object::CronJob(_) => ("CronJobSpec", &["spec", "jobTemplate", "spec", "template"]),
         Object::StaticPod(_) | Object::Pod(_) => ("PodSpec", &[]),
         Object::Node(_) => ("NodeSpec", &[]),
-        Object::ConfigMap(_) | Object::Secret(_) | Object::PersistentVolumeClaim(_) | Object::Event(_) | Object::ControllerRevision(_) => return Vec::new(),
+        Object::ConfigMap(_) | Object::Secret(_) | Object::PersistentVolumeClaim(_) | Object::Event(_) | Object::ControllerRevision(_) => {
+            return Vec::new();
+        }
     };
     let json = object.to_json();
     let mut faults = Vec::new();
@@ -127,14 +130,17 @@ fn report(row: &Row, path: &str, faults: &mut Vec<FieldFault>) {
 }
 
 fn profile_annotations(json: &Value, path: &[&str], faults: &mut Vec<FieldFault>) {
-    let holder = path.iter().fold(Some(json), |value, name| value?.get(name));
+    let holder = path.iter().try_fold(json, |value, name| value.get(name));
     let annotations = holder.and_then(|h| h.get("metadata")?.get("annotations")?.as_object());
     for (key, value) in annotations.into_iter().flatten() {
         let asked = PROFILE_ANNOTATIONS.iter().find(|(prefix, _)| key.starts_with(prefix));
         if asked.is_some_and(|(_, none)| value.as_str() != Some(none)) {
             let mut field: String = path.iter().map(|name| format!("{name}.")).collect();
             field.push_str(&format!("metadata.annotations[{key}]"));
-            faults.push(FieldFault::error(field, "not yet: security profiles cannot be applied, and the container must not run without; remove the annotation"));
+            faults.push(FieldFault::error(
+                field,
+                "not yet: security profiles cannot be applied, and the container must not run without; remove the annotation",
+            ));
         }
     }
 }

@@ -7,9 +7,12 @@ const NO_PROBES: &str = "probes are not run yet: the container counts as ready a
 const NO_HOOKS: &str = "lifecycle hooks are not run yet; do the work in the container's own command or in an init container";
 const NO_CONFIG: &str = "not yet: values from ConfigMaps and Secrets cannot be given to containers, and a container must not start without its configuration; write the value into env";
 const NO_CONFIG_VOLUME: &str = "not yet: volumes made from ConfigMaps, Secrets or the downward API cannot be mounted, and a container must not start without its files; put the files on the host and use hostPath";
-const NO_DRIVER: &str = "volumes of this type need a storage driver that this agent does not have; mount it on the host and use hostPath, or use emptyDir";
-const NO_SECCOMP: &str = "not yet: seccomp profiles cannot be applied, and the container must not run without; remove the profile or set type Unconfined";
-const NO_APPARMOR: &str = "not yet: AppArmor profiles cannot be applied, and the container must not run without; remove the profile or set type Unconfined";
+const NO_DRIVER: &str =
+    "volumes of this type need a storage driver that this agent does not have; mount it on the host and use hostPath, or use emptyDir";
+const NO_SECCOMP: &str =
+    "not yet: seccomp profiles cannot be applied, and the container must not run without; remove the profile or set type Unconfined";
+const NO_APPARMOR: &str =
+    "not yet: AppArmor profiles cannot be applied, and the container must not run without; remove the profile or set type Unconfined";
 const NO_SELINUX: &str = "not yet: SELinux labels cannot be applied, and the container must not run without; remove them";
 const NO_POLICY: &str = "not yet: the Job must not run under other rules than it states; remove the field, or run the Job on a cluster";
 const NO_WINDOWS: &str = "this agent runs Linux containers only";
@@ -30,13 +33,21 @@ macro_rules! rows {
 }
 
 macro_rules! concat_or_empty {
-    () => { "" };
-    ($reason:expr) => { $reason };
+    () => {
+        ""
+    };
+    ($reason:expr) => {
+        $reason
+    };
 }
 
 macro_rules! inner_or_empty {
-    () => { "" };
-    ($inner:ident) => { stringify!($inner) };
+    () => {
+        ""
+    };
+    ($inner:ident) => {
+        stringify!($inner)
+    };
 }
 
 static ROWS: &[Row] = rows! {

@@ -25,7 +25,12 @@ struct Probe<'a> {
 impl<'de> Deserializer<'de> for Probe<'_> {
     type Error = value::Error;
 
-    fn deserialize_struct<V: Visitor<'de>>(self, name: &'static str, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Self::Error> {
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
         if let Some((owner, field)) = self.at {
             self.shapes.borrow_mut().entry(owner).or_default().insert(field, Some(name));
         }
@@ -140,7 +145,8 @@ fn shapes() -> Shapes {
 fn every_field_of_the_real_types_has_a_row_and_every_row_a_field() {
     let shapes = shapes();
     assert!(shapes.len() > 60 && shapes["PodSpec"].len() > 35, "the probe sees the types: {}", shapes.len());
-    let (mut missing, mut seen, mut queue) = (Vec::new(), BTreeSet::new(), vec!["DaemonSetSpec", "JobSpec", "CronJobSpec", "PodSpec", "NodeSpec"]);
+    let (mut missing, mut seen, mut queue) =
+        (Vec::new(), BTreeSet::new(), vec!["DaemonSetSpec", "JobSpec", "CronJobSpec", "PodSpec", "NodeSpec"]);
     while let Some(owner) = queue.pop() {
         if !seen.insert(owner) {
             continue;
@@ -161,7 +167,13 @@ fn every_field_of_the_real_types_has_a_row_and_every_row_a_field() {
     for row in table() {
         assert!(shapes.get(row.owner).is_some_and(|s| s.contains_key(row.field)), "{}.{} is no field", row.owner, row.field);
         assert!(seen.contains(row.owner), "{} is never reached", row.owner);
-        assert_eq!(row.status == Status::Honoured, row.reason.is_empty(), "{}.{} needs a reason exactly if it is not honoured", row.owner, row.field);
+        assert_eq!(
+            row.status == Status::Honoured,
+            row.reason.is_empty(),
+            "{}.{} needs a reason exactly if it is not honoured",
+            row.owner,
+            row.field
+        );
     }
     let unique: BTreeSet<_> = table().iter().map(|r| (r.owner, r.field)).collect();
     assert_eq!(unique.len(), table().len(), "a field has two rows");
@@ -214,7 +226,13 @@ fn what_is_honoured_is_not_mentioned() {
         "volumes": [{"name": "h", "hostPath": {"path": "/", "type": "Directory"}}, {"name": "e", "emptyDir": {"sizeLimit": "1Gi"}}],
     }});
     assert_eq!(checked(Kind::StaticPod, pod), []);
-    assert_eq!(checked(Kind::Node, json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "spec": {"taints": [], "podCIDR": "10.0.0.0/24"}})), [(Severity::Info, "spec.podCIDR".to_owned())]);
+    assert_eq!(
+        checked(
+            Kind::Node,
+            json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "spec": {"taints": [], "podCIDR": "10.0.0.0/24"}})
+        ),
+        [(Severity::Info, "spec.podCIDR".to_owned())]
+    );
 }
 
 #[test]
@@ -223,5 +241,8 @@ fn profiles_asked_for_by_annotation_are_refused() {
         "metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/a": "runtime/default", "container.apparmor.security.beta.kubernetes.io/b": "unconfined", "x": "y"}},
         "spec": {"containers": []},
     }}});
-    assert_eq!(checked(Kind::DaemonSet, daemon_set), [(Severity::Error, "spec.template.metadata.annotations[container.apparmor.security.beta.kubernetes.io/a]".to_owned())]);
+    assert_eq!(
+        checked(Kind::DaemonSet, daemon_set),
+        [(Severity::Error, "spec.template.metadata.annotations[container.apparmor.security.beta.kubernetes.io/a]".to_owned())]
+    );
 }
