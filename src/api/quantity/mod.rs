@@ -18,7 +18,8 @@ const CAP: i128 = i64::MAX as i128 * NANOS;
 /// Decimal places kept while scaling; 10^35 × 1024 still fits. What lies beyond only decides that the result is rounded up.
 const PLACES: i64 = 35;
 const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
-const DECIMAL: [(&str, i64); 10] = [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
+const DECIMAL: [(&str, i64); 10] =
+    [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 
 /// Why a text is no quantity, in Kubernetes' words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,7 +65,11 @@ pub fn parse(q: &str) -> Result<Quantity, QuantityError> {
     let (format, kilos, exponent) = interpret(suffix)?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if fraction.contains('.') || (whole.is_empty() && fraction.is_empty()) {
-        return Err(if number.is_empty() && !suffix.starts_with(|c: char| c.is_ascii_alphabetic()) { QuantityError::Format } else { QuantityError::Numeric });
+        return Err(if number.is_empty() && !suffix.starts_with(|c: char| c.is_ascii_alphabetic()) {
+            QuantityError::Format
+        } else {
+            QuantityError::Numeric
+        });
     }
     let magnitude = scale(whole, fraction, kilos, exponent);
     // Kubernetes: a binary suffix on less than one (0.5Ki is fine, 0.0001Ki is not) is shown decimally.

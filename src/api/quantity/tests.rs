@@ -13,12 +13,33 @@ fn ok(text: &str) -> Quantity {
 #[test]
 fn reads_every_suffix() {
     let cases: &[(&str, i64, i64)] = &[
-        ("0", 0, 0), ("1", 1, 1000), ("+3", 3, 3000), ("-3", -3, -3000), (".5", 1, 500), ("5.", 5, 5000), ("0.1m", 1, 1), ("100m", 1, 100),
-        ("1n", 1, 1), ("1u", 1, 1), ("2k", 2000, 2_000_000), ("1M", 1_000_000, 1_000_000_000), ("1.5Gi", 1_610_612_736, 1_610_612_736_000),
-        ("1Ki", 1024, 1_024_000), ("12e6", 12_000_000, 12_000_000_000), ("3E3", 3000, 3_000_000), ("1e-3", 1, 1), ("0.15", 1, 150),
-        ("1E", 1_000_000_000_000_000_000, i64::MAX), ("1Ei", 1 << 60, i64::MAX), ("0.0000000000001Ei", 115_293, 115_292_151),
-        ("9223372036854775807", i64::MAX, i64::MAX), ("100E", i64::MAX, i64::MAX), ("-100Ei", -i64::MAX, i64::MIN), ("1e999999", i64::MAX, i64::MAX),
-        ("1e-999999", 1, 1), ("000000000000000000000000000000000000000000000007", 7, 7000),
+        ("0", 0, 0),
+        ("1", 1, 1000),
+        ("+3", 3, 3000),
+        ("-3", -3, -3000),
+        (".5", 1, 500),
+        ("5.", 5, 5000),
+        ("0.1m", 1, 1),
+        ("100m", 1, 100),
+        ("1n", 1, 1),
+        ("1u", 1, 1),
+        ("2k", 2000, 2_000_000),
+        ("1M", 1_000_000, 1_000_000_000),
+        ("1.5Gi", 1_610_612_736, 1_610_612_736_000),
+        ("1Ki", 1024, 1_024_000),
+        ("12e6", 12_000_000, 12_000_000_000),
+        ("3E3", 3000, 3_000_000),
+        ("1e-3", 1, 1),
+        ("0.15", 1, 150),
+        ("1E", 1_000_000_000_000_000_000, i64::MAX),
+        ("1Ei", 1 << 60, i64::MAX),
+        ("0.0000000000001Ei", 115_293, 115_292_151),
+        ("9223372036854775807", i64::MAX, i64::MAX),
+        ("100E", i64::MAX, i64::MAX),
+        ("-100Ei", -i64::MAX, i64::MIN),
+        ("1e999999", i64::MAX, i64::MAX),
+        ("1e-999999", 1, 1),
+        ("000000000000000000000000000000000000000000000007", 7, 7000),
     ];
     for (text, value, milli) in cases {
         assert_eq!((ok(text).value(), ok(text).milli_value()), (*value, *milli), "{text}");
@@ -29,8 +50,23 @@ fn reads_every_suffix() {
 fn refuses_what_kubernetes_refuses() {
     use QuantityError::{Format, Numeric, Suffix};
     let cases = [
-        ("", Format), (" 1", Format), ("1 ", Format), ("1.1.1", Numeric), ("1Kii", Suffix), ("1K", Suffix), ("1ki", Suffix), ("1mm", Suffix), ("1e", Suffix),
-        ("Ki", Numeric), (".", Numeric), ("abc", Format), ("--1", Suffix), ("1e1.5", Format), ("10Gx", Format), ("1é", Format), ("é", Format),
+        ("", Format),
+        (" 1", Format),
+        ("1 ", Format),
+        ("1.1.1", Numeric),
+        ("1Kii", Suffix),
+        ("1K", Suffix),
+        ("1ki", Suffix),
+        ("1mm", Suffix),
+        ("1e", Suffix),
+        ("Ki", Numeric),
+        (".", Numeric),
+        ("abc", Format),
+        ("--1", Suffix),
+        ("1e1.5", Format),
+        ("10Gx", Format),
+        ("1é", Format),
+        ("é", Format),
     ];
     for (text, error) in cases {
         assert_eq!(parse(text).err(), Some(error), "{text}");
@@ -40,8 +76,22 @@ fn refuses_what_kubernetes_refuses() {
 #[test]
 fn shows_the_canonical_form() {
     let cases = [
-        ("1.5", "1500m"), ("1500m", "1500m"), ("1000m", "1"), ("1.5Gi", "1536Mi"), ("1024Ki", "1Mi"), ("1000", "1k"), ("1e3", "1e3"), ("1500e3", "1500e3"),
-        ("512Ki", "512Ki"), ("0.5Ki", "512"), ("1000000Ki", "1000000Ki"), ("0", "0"), ("-1500m", "-1500m"), ("1n", "1n"), ("12000000", "12M"), ("0.0Gi", "0"),
+        ("1.5", "1500m"),
+        ("1500m", "1500m"),
+        ("1000m", "1"),
+        ("1.5Gi", "1536Mi"),
+        ("1024Ki", "1Mi"),
+        ("1000", "1k"),
+        ("1e3", "1e3"),
+        ("1500e3", "1500e3"),
+        ("512Ki", "512Ki"),
+        ("0.5Ki", "512"),
+        ("1000000Ki", "1000000Ki"),
+        ("0", "0"),
+        ("-1500m", "-1500m"),
+        ("1n", "1n"),
+        ("12000000", "12M"),
+        ("0.0Gi", "0"),
     ];
     for (text, shown) in cases {
         assert_eq!(ok(text).to_string(), shown, "{text}");
@@ -85,7 +135,11 @@ fn reference(whole: &str, fraction: &str, power: u32) -> Option<i128> {
     }
     let up = digits[..cut - 9].iter().any(|d| *d != 0);
     let kept: String = digits[cut - 9..].iter().rev().map(|d| (d + b'0') as char).collect();
-    kept.trim_start_matches('0').parse::<i128>().or_else(|e| if kept.trim_start_matches('0').is_empty() { Ok(0) } else { Err(e) }).ok().map(|n| n + i128::from(up))
+    kept.trim_start_matches('0')
+        .parse::<i128>()
+        .or_else(|e| if kept.trim_start_matches('0').is_empty() { Ok(0) } else { Err(e) })
+        .ok()
+        .map(|n| n + i128::from(up))
 }
 
 proptest! {

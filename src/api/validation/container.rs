@@ -90,7 +90,9 @@ fn restart_rules(container: &Container, path: &Path, faults: &mut Faults) {
     let at = path.child("restartPolicy");
     match container.restart_policy.as_deref() {
         None if !rules.is_empty() => faults.required(&at, "must specify restartPolicy when restart rules are used"),
-        Some(policy) if !["Always", "Never", "OnFailure"].contains(&policy) => faults.not_supported(&at, policy, &["Always", "Never", "OnFailure"]),
+        Some(policy) if !["Always", "Never", "OnFailure"].contains(&policy) => {
+            faults.not_supported(&at, policy, &["Always", "Never", "OnFailure"])
+        }
         _ => {}
     }
     let path = path.child("restartPolicyRules");
@@ -179,7 +181,8 @@ fn mounts(container: &Container, pod: &Pod<'_>, path: &Path, faults: &mut Faults
 }
 
 fn sub_path(mount: &VolumeMount, image: bool, path: &Path, faults: &mut Faults) {
-    let fields = [("subPath", mount.sub_path.as_deref()), ("subPathExpr", mount.sub_path_expr.as_deref())].map(|(n, v)| (n, v.unwrap_or_default()));
+    let fields =
+        [("subPath", mount.sub_path.as_deref()), ("subPathExpr", mount.sub_path_expr.as_deref())].map(|(n, v)| (n, v.unwrap_or_default()));
     for (name, value) in fields.into_iter().filter(|(_, v)| !v.is_empty()) {
         if image {
             faults.invalid(&path.child(name), value, "not allowed in image volume sources");

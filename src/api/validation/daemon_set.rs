@@ -31,7 +31,6 @@ fn spec(spec: &DaemonSetSpec, path: &Path, faults: &mut Faults) {
     let template = path.child("template");
     pod::template(&spec.template, &template, faults);
     let pod = spec.template.spec.as_ref();
-    // Unknown policies are already refused by the pod's own rule.
     if let Some(policy) = pod.and_then(|p| p.restart_policy.as_deref()).filter(|p| *p != "Always") {
         faults.not_supported(&template.child("spec").child("restartPolicy"), policy, &["Always"]);
     }

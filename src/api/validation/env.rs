@@ -8,12 +8,21 @@ use crate::api::quantity;
 
 /// The fields an environment variable may refer to.
 pub(super) const ENV_FIELDS: [&str; 9] = [
-    "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
     "status.podIPs",
 ];
 /// The fields a downwardAPI volume may hold.
-pub(super) const VOLUME_FIELDS: [&str; 5] = ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
-const RESOURCES: [&str; 6] = ["limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory"];
+pub(super) const VOLUME_FIELDS: [&str; 5] =
+    ["metadata.annotations", "metadata.labels", "metadata.name", "metadata.namespace", "metadata.uid"];
+const RESOURCES: [&str; 6] =
+    ["limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory"];
 const BYTE_DIVISORS: [&str; 13] = ["1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei"];
 
 /// All variables of a container.
@@ -66,7 +75,13 @@ pub(super) fn field_selector(selector: &ObjectFieldSelector, fields: &[&str], pa
     match selector.api_version.as_deref().unwrap_or_default() {
         "" => return faults.required(&path.child("apiVersion"), ""),
         "v1" => {}
-        other => return faults.invalid(&path.child("fieldPath"), selector.field_path.as_str(), &format!("error converting fieldPath: unsupported pod version: {other}")),
+        other => {
+            return faults.invalid(
+                &path.child("fieldPath"),
+                selector.field_path.as_str(),
+                &format!("error converting fieldPath: unsupported pod version: {other}"),
+            );
+        }
     }
     let at = path.child("fieldPath");
     let field = selector.field_path.as_str();
@@ -75,7 +90,9 @@ pub(super) fn field_selector(selector: &ObjectFieldSelector, fields: &[&str], pa
     }
     let Some((name, subscript)) = subscripted(field) else {
         // Kubernetes first converts the path, which knows every field of any of the lists.
-        let known = ENV_FIELDS.contains(&field) || VOLUME_FIELDS.contains(&field) || matches!(field, "spec.restartPolicy" | "spec.schedulerName" | "status.phase" | "spec.host");
+        let known = ENV_FIELDS.contains(&field)
+            || VOLUME_FIELDS.contains(&field)
+            || matches!(field, "spec.restartPolicy" | "spec.schedulerName" | "status.phase" | "spec.host");
         return match fields.contains(&field) {
             true => {}
             false if known => faults.not_supported(&at, field, fields),
@@ -150,7 +167,8 @@ pub(super) fn from_sources(sources: &[EnvFromSource], path: &Path, faults: &mut 
         if let Some(prefix) = source.prefix.as_deref().filter(|p| !p.is_empty()) {
             faults.invalid_each(&at.child("prefix"), prefix, format::env_name(prefix));
         }
-        let references = [("configMapRef", source.config_map_ref.as_ref().map(|r| &r.name)), ("secretRef", source.secret_ref.as_ref().map(|r| &r.name))];
+        let references =
+            [("configMapRef", source.config_map_ref.as_ref().map(|r| &r.name)), ("secretRef", source.secret_ref.as_ref().map(|r| &r.name))];
         for (field, name) in references.iter().filter_map(|(field, name)| Some((field, (*name)?))) {
             let at = at.child(field).child("name");
             if name.is_empty() {

@@ -3,14 +3,11 @@
 //! `staging/src/k8s.io/apimachinery/pkg/util/validation/{validation,ip}.go` and `pkg/api/validate/content/kube.go`. Lengths are in bytes.
 
 const LABEL_FORMAT: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
-const LABEL_TEXT: &str =
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character";
-const SUBDOMAIN_TEXT: &str =
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
+const LABEL_TEXT: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character";
+const SUBDOMAIN_TEXT: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character";
 const KEY_TEXT: &str = "must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
 const KEY_FORMAT: &str = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]";
-const LABEL_VALUE_TEXT: &str =
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+const LABEL_VALUE_TEXT: &str = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
 
 /// `text (e.g. 'a',  or 'b', regex used for validation is 'format')`.
 fn pattern(text: &str, format: &str, examples: &[&str]) -> String {
@@ -169,7 +166,10 @@ pub(super) fn port_number(port: i32) -> Vec<String> {
 pub(super) fn port_name(text: &str) -> Vec<String> {
     let rules = [
         (text.len() > 15, "must be no more than 15 characters"),
-        (text.is_empty() || !text.bytes().all(|b| lower(&b) || b == b'-'), "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)"),
+        (
+            text.is_empty() || !text.bytes().all(|b| lower(&b) || b == b'-'),
+            "must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)",
+        ),
         (!text.bytes().any(|b| b.is_ascii_lowercase()), "must contain at least one letter (a-z)"),
         (text.contains("--"), "must not contain consecutive hyphens"),
         (text.starts_with('-') || text.ends_with('-'), "must not begin or end with a hyphen"),

@@ -115,7 +115,9 @@ fn indexed(spec: &JobSpec, path: &Path, faults: &mut Faults) {
     if completions <= MANY_COMPLETIONS || spec.backoff_limit_per_index.is_none() {
         return;
     }
-    let many = |limit: i32| format!("must be less than or equal to {limit} when completions are above {MANY_COMPLETIONS} and used with backoff limit per index");
+    let many = |limit: i32| {
+        format!("must be less than or equal to {limit} when completions are above {MANY_COMPLETIONS} and used with backoff limit per index")
+    };
     if spec.max_failed_indexes.is_none() {
         faults.required(&failed, &format!("must be specified when completions is above {MANY_COMPLETIONS}"));
     }

@@ -1,6 +1,8 @@
 //! A Job's podFailurePolicy and successPolicy: structure only, checked although another version of this agent will honour them.
 
-use k8s_openapi::api::batch::v1::{JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule, SuccessPolicyRule};
+use k8s_openapi::api::batch::v1::{
+    JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule, SuccessPolicyRule,
+};
 
 use super::field::{Faults, Path, shown};
 use super::metadata;
@@ -135,7 +137,11 @@ fn success_rule(rule: &SuccessPolicyRule, completions: i32, path: &Path, faults:
         faults.invalid(&at, count, &format!("must be less than or equal to {completions} (the number of specified completions)"));
     }
     if let Some(total) = total.filter(|total| i64::from(count) > *total) {
-        faults.invalid(&at, count, &format!("must be less than or equal to {total} (the number of indexes in the specified succeededIndexes field)"));
+        faults.invalid(
+            &at,
+            count,
+            &format!("must be less than or equal to {total} (the number of indexes in the specified succeededIndexes field)"),
+        );
     }
 }
 
@@ -159,7 +165,9 @@ fn count_indexes(text: &str, completions: i32) -> Result<i64, String> {
 fn index_interval(interval: &str, completions: i32) -> Result<(i32, i32), String> {
     let parts: Vec<&str> = interval.split('-').collect();
     if parts.len() > 2 {
-        return Err(format!("the fragment {interval:?} violates the requirement that an index interval can have at most two parts separated by '-'"));
+        return Err(format!(
+            "the fragment {interval:?} violates the requirement that an index interval can have at most two parts separated by '-'"
+        ));
     }
     let number = |text: &str| -> Result<i32, String> {
         let n: i32 = text.parse().map_err(|_| format!("cannot convert string to integer for index: {text:?}"))?;

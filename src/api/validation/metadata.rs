@@ -78,7 +78,10 @@ fn owners(owners: &[OwnerReference], path: &Path, faults: &mut Faults) {
     }
     let controllers: Vec<_> = owners.iter().filter(|o| o.controller == Some(true)).collect();
     if let [first, second, ..] = controllers[..] {
-        let detail = format!("Only one reference can have Controller set to true. Found \"true\" in references for {}/{} and {}/{}", first.kind, first.name, second.kind, second.name);
+        let detail = format!(
+            "Only one reference can have Controller set to true. Found \"true\" in references for {}/{} and {}/{}",
+            first.kind, first.name, second.kind, second.name
+        );
         faults.invalid(path, super::field::shown(&owners), &detail);
     }
 }
@@ -90,7 +93,9 @@ pub(super) fn selector(selector: &LabelSelector, path: &Path, faults: &mut Fault
         let path = path.child("matchExpressions").index(i);
         let values = requirement.values.as_deref().unwrap_or_default();
         match requirement.operator.as_str() {
-            "In" | "NotIn" if values.is_empty() => faults.required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'"),
+            "In" | "NotIn" if values.is_empty() => {
+                faults.required(&path.child("values"), "must be specified when `operator` is 'In' or 'NotIn'")
+            }
             "Exists" | "DoesNotExist" if !values.is_empty() => {
                 faults.forbidden(&path.child("values"), "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
             }

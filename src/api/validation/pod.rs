@@ -220,7 +220,9 @@ fn resource_claims(claims: &[PodResourceClaim], path: &Path, faults: &mut Faults
             faults.invalid_each(&at.child("name"), name, format::dns_label(name));
         }
         match (&claim.resource_claim_name, &claim.resource_claim_template_name) {
-            (Some(_), Some(_)) => faults.invalid(&at, shown(claim), "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified"),
+            (Some(_), Some(_)) => {
+                faults.invalid(&at, shown(claim), "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified")
+            }
             (None, None) => faults.invalid(&at, shown(claim), "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"),
             _ => {}
         }

@@ -77,7 +77,13 @@ fn probe(probe: &Probe, path: &Path, faults: &mut Faults) {
 fn lifecycle(lifecycle: &Lifecycle, grace: Option<i64>, path: &Path, faults: &mut Faults) {
     for (name, hook) in [("postStart", &lifecycle.post_start), ("preStop", &lifecycle.pre_stop)] {
         let Some(hook) = hook else { continue };
-        let handler = Handler { exec: hook.exec.as_ref(), http_get: hook.http_get.as_ref(), tcp_socket: hook.tcp_socket.as_ref(), sleep: hook.sleep.as_ref(), grpc_port: None };
+        let handler = Handler {
+            exec: hook.exec.as_ref(),
+            http_get: hook.http_get.as_ref(),
+            tcp_socket: hook.tcp_socket.as_ref(),
+            sleep: hook.sleep.as_ref(),
+            grpc_port: None,
+        };
         self::handler(&handler, grace, &path.child(name), faults);
     }
 }
@@ -95,7 +101,9 @@ fn handler(handler: &Handler<'_>, grace: Option<i64>, path: &Path, faults: &mut 
     let Some(first) = set.next() else { return faults.required(path, "must specify a handler type") };
     let at = path.child(first);
     match (first, handler) {
-        ("exec", Handler { exec: Some(action), .. }) if action.command.as_deref().unwrap_or_default().is_empty() => faults.required(&at.child("command"), ""),
+        ("exec", Handler { exec: Some(action), .. }) if action.command.as_deref().unwrap_or_default().is_empty() => {
+            faults.required(&at.child("command"), "")
+        }
         ("httpGet", Handler { http_get: Some(action), .. }) => http_get(action, &at, faults),
         ("tcpSocket", Handler { tcp_socket: Some(action), .. }) => port(&action.port, &at.child("port"), faults),
         ("grpc", Handler { grpc_port: Some(number), .. }) => port(&IntOrString::Int(*number), &at.child("port"), faults),

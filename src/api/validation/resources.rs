@@ -9,8 +9,19 @@ use crate::api::quantity::{self, Quantity, ResourceList};
 const STANDARD: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 /// Names without a prefix that exist, though not for containers (`standardResources` in pkg/apis/core/helper).
 const ELSEWHERE: [&str; 13] = [
-    "storage", "pods", "services", "replicationcontrollers", "resourcequotas", "secrets", "persistentvolumeclaims", "configmaps", "services.nodeports",
-    "services.loadbalancers", "requests.cpu", "limits.cpu", "requests.memory",
+    "storage",
+    "pods",
+    "services",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "persistentvolumeclaims",
+    "configmaps",
+    "services.nodeports",
+    "services.loadbalancers",
+    "requests.cpu",
+    "limits.cpu",
+    "requests.memory",
 ];
 
 /// Requests and limits of a container. `claims`: the names in the pod's resourceClaims.

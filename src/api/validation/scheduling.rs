@@ -1,6 +1,9 @@
 //! Where a pod may run: affinity, tolerations, taints, spread (`pkg/apis/core/validation/validation.go`).
 
-use k8s_openapi::api::core::v1::{Affinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, Taint, Toleration, TopologySpreadConstraint, WeightedPodAffinityTerm};
+use k8s_openapi::api::core::v1::{
+    Affinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, Taint, Toleration, TopologySpreadConstraint,
+    WeightedPodAffinityTerm,
+};
 
 use super::field::{Faults, Path};
 use super::{format, metadata};
@@ -24,11 +27,21 @@ pub(super) fn affinity(affinity: &Affinity, path: &Path, faults: &mut Faults) {
     }
     if let Some(pods) = &affinity.pod_affinity {
         let required = pods.required_during_scheduling_ignored_during_execution.as_deref().unwrap_or_default();
-        pod_terms(required, pods.preferred_during_scheduling_ignored_during_execution.as_deref().unwrap_or_default(), &path.child("podAffinity"), faults);
+        pod_terms(
+            required,
+            pods.preferred_during_scheduling_ignored_during_execution.as_deref().unwrap_or_default(),
+            &path.child("podAffinity"),
+            faults,
+        );
     }
     if let Some(pods) = &affinity.pod_anti_affinity {
         let required = pods.required_during_scheduling_ignored_during_execution.as_deref().unwrap_or_default();
-        pod_terms(required, pods.preferred_during_scheduling_ignored_during_execution.as_deref().unwrap_or_default(), &path.child("podAntiAffinity"), faults);
+        pod_terms(
+            required,
+            pods.preferred_during_scheduling_ignored_during_execution.as_deref().unwrap_or_default(),
+            &path.child("podAntiAffinity"),
+            faults,
+        );
     }
 }
 
@@ -63,7 +76,9 @@ fn node_label_requirement(requirement: &NodeSelectorRequirement, path: &Path, fa
     let at = path.child("values");
     match requirement.operator.as_str() {
         "In" | "NotIn" if values.is_empty() => faults.required(&at, "must be specified when `operator` is 'In' or 'NotIn'"),
-        "Exists" | "DoesNotExist" if !values.is_empty() => faults.forbidden(&at, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"),
+        "Exists" | "DoesNotExist" if !values.is_empty() => {
+            faults.forbidden(&at, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
+        }
         "Gt" | "Lt" if values.len() != 1 => faults.required(&at, "must be specified single value when `operator` is 'Lt' or 'Gt'"),
         "In" | "NotIn" | "Exists" | "DoesNotExist" | "Gt" | "Lt" => {}
         operator => faults.invalid(&path.child("operator"), operator, "not a valid selector operator"),
@@ -123,7 +138,8 @@ pub(super) fn tolerations(tolerations: &[Toleration], path: &Path, faults: &mut 
     for (i, toleration) in tolerations.iter().enumerate() {
         let path = path.index(i);
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
-        let (key, operator, effect, value) = (text(&toleration.key), text(&toleration.operator), text(&toleration.effect), text(&toleration.value));
+        let (key, operator, effect, value) =
+            (text(&toleration.key), text(&toleration.operator), text(&toleration.effect), text(&toleration.value));
         if !key.is_empty() {
             metadata::label_key(&key, &path.child("key"), faults);
         } else if operator != "Exists" {
@@ -140,7 +156,9 @@ pub(super) fn tolerations(tolerations: &[Toleration], path: &Path, faults: &mut 
                     faults.invalid(&path.child("operator"), value.as_str(), &wrong.join(";"));
                 }
             }
-            "Exists" if !value.is_empty() => faults.invalid(&path.child("operator"), value.as_str(), "value must be empty when `operator` is 'Exists'"),
+            "Exists" if !value.is_empty() => {
+                faults.invalid(&path.child("operator"), value.as_str(), "value must be empty when `operator` is 'Exists'")
+            }
             "Exists" => {}
             other => faults.not_supported(&path.child("operator"), other, &["Equal", "Exists"]),
         }

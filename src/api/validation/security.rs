@@ -129,7 +129,9 @@ fn is_sysctl(name: &str) -> bool {
     let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let segment = |s: &str| {
         let bytes = s.as_bytes();
-        bytes.first().is_some_and(|b| letter(*b)) && bytes.last().is_some_and(|b| letter(*b)) && bytes.iter().all(|b| letter(*b) || b"-_".contains(b))
+        bytes.first().is_some_and(|b| letter(*b))
+            && bytes.last().is_some_and(|b| letter(*b))
+            && bytes.iter().all(|b| letter(*b) || b"-_".contains(b))
     };
     name.len() <= 253 && name.split(['.', '/']).all(segment)
 }
