@@ -3,6 +3,8 @@
 //! `tests/corpus_refusals.tsv` is the table of refusals: file, who refuses it (decode or validation), and a part of an error that must be
 //! there. A refused file that is not in the table, or one in the table that is accepted or refused for another reason, fails.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't read its files fails")]
+
 use minik8s::api::fault::Severity;
 use minik8s::api::{files, manifest, report};
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,6 +3,8 @@
 //! Each file of `tests/manifests/{valid,invalid}` has its expected output beside it (`<file>.expected`); `UPDATE_GOLDEN=1 cargo test
 //! --test manifests` writes them anew (read the diff!). Limits and junk that would be large files are made here.
 
+#![allow(clippy::unwrap_used, reason = "a test that can't read its files fails")]
+
 use minik8s::api::fault::Severity;
 use minik8s::api::manifest::{self, Decoded, MAX_FAULTS};
 use minik8s::api::{files, report};
@@ -229,7 +231,7 @@ proptest! {
                 0 => text[a] = byte,
                 1 => text.insert(a, byte),
                 2 => drop(text.drain(a..b)),
-                3 => text.extend_from_slice(&text[a..b].to_vec()),
+                3 => text.extend_from_within(a..b),
                 _ => text.truncate(b),
             }
         }
