@@ -56,11 +56,11 @@ pub fn object<T: DeserializeOwned>(root: &Node, secret: bool) -> (Option<T>, Vec
         let sink = Sink::new(&left_out, secret);
         let result = T::deserialize(Cursor::root(root, &sink));
         let (mut found, stopped_at) = sink.into_parts();
-        if let (Err(_), Some((id, fault))) = (&result, stopped_at) {
-            if left_out.insert(id) {
-                hard.push(fault);
-                continue;
-            }
+        if let (Err(_), Some((id, fault))) = (&result, stopped_at)
+            && left_out.insert(id)
+        {
+            hard.push(fault);
+            continue;
         }
         if let Err(Stopped(message)) = &result {
             found.push(Found { place: root.place, field: String::new(), message: message.clone(), meant: None });

@@ -100,6 +100,14 @@ fn refuse_doubles(documents: &mut [Document], report: &mut Report<'_>) {
     }
 }
 
+/// Kubernetes reports a bad label at the whole map (`metadata.labels: Invalid value: "x"`): the pair whose key or value that is.
+fn culprit<'t>(node: &'t Node, message: &str) -> Option<(Place, &'t Node)> {
+    let quoted = message.strip_prefix("Invalid value: \"")?;
+    let is = |text: &str| !text.is_empty() && quoted.strip_prefix(text).is_some_and(|rest| rest.starts_with("\": "));
+    let by_key = node.pairs().iter().find(|p| is(&p.key)).map(|p| (p.place, &p.value));
+    by_key.or_else(|| node.pairs().iter().find(|p| p.value.as_str().is_some_and(is)).map(|p| (p.value.place, &p.value)))
+}
+
 /// Collects what is said about a file.
 struct Report<'f> {
     file: &'f str,
@@ -127,9 +135,13 @@ impl<'f> Report<'f> {
     /// Looks the fault's place up and adds it.
     fn locate(&mut self, root: &Node, fault: FieldFault, secret: bool) {
         let found = locate::find(root, &fault.field);
-        let text = found.node.and_then(Node::as_str).filter(|_| !secret && fault.severity == Severity::Error);
+        let (place, node) = match found.node.and_then(|n| culprit(n, &fault.message)) {
+            Some((place, node)) => (place, Some(node)),
+            None => (found.place, found.node),
+        };
+        let text = node.and_then(Node::as_str).filter(|_| !secret && fault.severity == Severity::Error);
         let hint = text.map_or("", explain::template_hint);
-        self.push(fault.severity, found.place, &fault.field, fault.message + hint);
+        self.push(fault.severity, place, &fault.field, fault.message + hint);
     }
 
     /// The faults, in the order of the file.
