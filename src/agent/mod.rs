@@ -11,7 +11,20 @@ use crate::runtime::Runtime;
 use crate::store::Store;
 use crate::volumes::Volumes;
 
+pub mod binding;
+pub mod commit;
 pub mod events;
+pub mod housekeeping;
+pub mod manifests;
+pub mod node;
+pub mod queue;
+pub mod reconcile;
+
+/// How often the reconcile loop turns at the least, so that the watchdog sees it live.
+pub const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(15);
+pub mod manifest_edit;
+pub mod recover;
+pub mod worker;
 
 /// The world outside, as the agent reaches it.
 #[derive(Clone)]
@@ -53,4 +66,18 @@ pub struct Settings {
     pub taints: Vec<k8s_openapi::api::core::v1::Taint>,
     /// How many pods may run here (kubelet's maxPods).
     pub max_pods: u32,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            node_name: String::new(),
+            max_restart_backoff: std::time::Duration::from_secs(300),
+            log_max_bytes: 10 * 1024 * 1024,
+            log_max_files: 5,
+            labels: std::collections::BTreeMap::new(),
+            taints: Vec::new(),
+            max_pods: 110,
+        }
+    }
 }

@@ -10,6 +10,9 @@ pub const NOT_ADMITTED: &str = "minik8s.io/not-admitted";
 pub const RESTART_BACKOFF: &str = "minik8s.io/restart-backoff";
 /// Annotation on a Pod: the boot id of the host it was last seen running on.
 pub const BOOT_ID: &str = "minik8s.io/boot-id";
+/// Annotation on a Pod that is being stopped but whose object and logs stay: once its containers are stopped its worker sets a terminal
+/// phase, takes deletionTimestamp away and leaves the object.
+pub const KEEP_OBJECT: &str = "minik8s.io/keep-object";
 /// Finalizer on a Job's pods until they are counted (Kubernetes' own).
 pub const JOB_TRACKING_FINALIZER: &str = "batch.kubernetes.io/job-tracking";
 /// Finalizer on a workload whose pods must be gone before it is.

@@ -1,1 +1,3 @@
 //! cli: to be written.
+
+pub mod validate;

@@ -1,4 +1,18 @@
 //! The controllers: desired + observed + Node + now → [`Plan`]. Pure; the loop in `agent::reconcile` commits a plan in one transaction.
+//!
+//! Guarantees: a plan is idempotent (reconciling its result with nothing else changed gives a plan that [`Plan::is_empty`]), an object is
+//! in `update` only if it really changes, and every counter that goes up does so in the transaction that makes its cause uncountable.
+//! Left to others: committing (the agent; [`deletion::fold`] turns the graceful deletions into plain updates), and what pods really do.
+
+pub mod cascade;
+pub mod cronjob;
+pub mod daemonset;
+pub mod deletion;
+pub mod job;
+pub mod pods;
+pub mod static_pod;
+pub mod sync;
+pub mod taints;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
@@ -29,6 +43,9 @@ pub struct Deletion {
     pub grace_seconds: Option<i64>,
     /// For pods: the DisruptionTarget condition to set, as (reason, message).
     pub disruption: Option<(String, String)>,
+    /// For pods: stop it but keep the object and its logs as Failed (an OnFailure Job's last pod). [`deletion::mark`] says how the worker
+    /// learns of it.
+    pub keep_object: bool,
 }
 
 /// An event to record about an object.
@@ -67,3 +84,23 @@ pub struct Plan {
     /// When to look again even if nothing changes.
     pub wake_at: Option<Timestamp>,
 }
+
+impl Plan {
+    /// Whether nothing is to be committed. `wake_at` alone is no work.
+    pub fn is_empty(&self) -> bool {
+        self.create.is_empty()
+            && self.update.is_empty()
+            && self.delete.is_empty()
+            && self.remove.is_empty()
+            && self.records.is_empty()
+            && self.events.is_empty()
+    }
+
+    /// Asks to be called again at `at`, or earlier if something asked for that already.
+    pub fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
+    }
+}
+
+#[cfg(test)]
+mod world;

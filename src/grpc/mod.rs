@@ -1,1 +1,63 @@
-//! grpc: to be written.
+//! The agent's API on its unix socket (`proto/minik8s.proto`): what `minik8s get|describe|logs|apply|delete` and other programs talk to.
+//!
+//! Guarantees: messages, streams, connections and what waits for a slow reader are bounded; a client can only change what the Store and
+//! the manifests directory allow. Left to others: acting on what was changed (the agent watches the Store and the directory).
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::api::fault::Fault;
+use crate::clock::Clock;
+use crate::host::Paths;
+use crate::store::Store;
+
+mod applying;
+mod deleting;
+mod filter;
+mod listing;
+mod logs;
+mod selector;
+mod server;
+mod socket;
+mod status;
+mod watching;
+
+pub use logs::{FileLogs, LogPart, LogReader, LogStream};
+pub use server::serve;
+pub use socket::SocketError;
+
+/// The generated messages, client and server.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod pb {
+    tonic::include_proto!("minik8s.v1");
+    /// For reflection.
+    pub(super) const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("minik8s");
+}
+
+/// The largest message either side sends or takes, in bytes: a manifest file of 16 MiB is more than etcd would hold.
+pub const MAX_MESSAGE: usize = 32 << 20;
+
+/// What the server answers from.
+#[derive(Clone)]
+pub struct ApiState {
+    /// The objects.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Where the manifests, the logs and the socket are.
+    pub paths: Arc<Paths>,
+    /// This node's name.
+    pub node_name: String,
+    /// When the agent started.
+    pub started_at: Timestamp,
+    /// containerd's version, "" while it is not known.
+    pub containerd_version: watch::Receiver<String>,
+    /// What is wrong in the manifests directory now.
+    pub faults: watch::Receiver<Vec<Fault>>,
+    /// Reads containers' logs.
+    pub logs: Arc<dyn LogReader>,
+    /// One edit of the manifests directory at a time.
+    pub edits: Arc<tokio::sync::Mutex<()>>,
+}

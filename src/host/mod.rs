@@ -42,6 +42,7 @@ pub fn remove_cgroup_root(facts: &HostFacts, root: &str) -> std::io::Result<()> 
         CgroupDriver::Systemd => SystemdPods::new(hierarchies, root, facts.cpu_millis)?.remove_root(),
     }
 }
+pub mod devices;
 
 /// Which cgroup interface rules the controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,1 +1,96 @@
-//! logs: to be written.
+//! Container logs in the CRI format: the writer that runs as a process of its own beside each container, and the reader.
+//!
+//! A line is `<RFC 3339, nanoseconds> stdout|stderr F|P <text>`; `P` marks a piece of a longer line. The current file is
+//! `<attempt>.log`, rotated ones are `<attempt>.log.<20060102-150405>`, as the kubelet names them, so that collectors work unchanged.
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+mod cri;
+mod file;
+mod follow;
+mod reader;
+mod tail;
+mod writer;
+
+pub use follow::follow;
+pub use reader::{LogOptions, LogReader};
+pub use tail::tail;
+pub use writer::logger_main;
+
+/// The argument (and the one key in the shim's `binary://` address) that makes this program a logger.
+pub const LOGGER_ARGUMENT: &str = "minik8s-logger";
+
+/// What a logger is told by its one argument: `<max bytes>,<max files>,<path>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggerConfig {
+    /// The current file.
+    pub path: PathBuf,
+    /// Bytes after which it is rotated (kubelet: containerLogMaxSize, 10 MiB).
+    pub max_bytes: u64,
+    /// Files kept, the current one among them (kubelet: containerLogMaxFiles, 5).
+    pub max_files: u32,
+}
+
+impl LoggerConfig {
+    /// The argument that says this.
+    pub fn to_argument(&self) -> OsString {
+        let mut text = OsString::from(format!("{},{},", self.max_bytes, self.max_files));
+        text.push(&self.path);
+        text
+    }
+
+    /// Reads the argument; none if it is not one.
+    pub fn from_argument(argument: &OsStr) -> Option<Self> {
+        use std::os::unix::ffi::OsStrExt as _;
+        let mut parts = argument.as_bytes().splitn(3, |&byte| byte == b',');
+        let mut number = || std::str::from_utf8(parts.next()?).ok();
+        let max_bytes = number()?.parse().ok()?;
+        let max_files = number()?.parse().ok()?;
+        let path = PathBuf::from(OsStr::from_bytes(parts.next()?));
+        path.is_absolute().then_some(Self { path, max_bytes, max_files })
+    }
+}
+
+/// `<root>/<namespace>_<pod>_<uid>`, the directory of a pod's logs (kubelet `BuildPodLogsDirectory`).
+pub fn pod_log_directory(root: &Path, namespace: &str, pod: &str, uid: &str) -> PathBuf {
+    root.join(format!("{namespace}_{pod}_{uid}"))
+}
+
+/// `<container>/<attempt>.log` under a pod's directory (kubelet `BuildContainerLogsDirectory`).
+pub fn container_log_path(pod_directory: &Path, container: &str, attempt: u32) -> PathBuf {
+    pod_directory.join(container).join(format!("{attempt}.log"))
+}
+
+/// `<root>/<pod>_<namespace>_<container>-<id>.log`, the link in `/var/log/containers` (kubelet `legacyLogSymlink`); cut to what a
+/// file name may be.
+pub fn container_log_link(root: &Path, pod: &str, namespace: &str, container: &str, id: &str) -> PathBuf {
+    let mut name = format!("{pod}_{namespace}_{container}-{id}");
+    name.truncate(251);
+    root.join(name + ".log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_argument_carries_any_path() {
+        let config = LoggerConfig { path: "/var/log/pods/a,b c/0.log".into(), max_bytes: 10 << 20, max_files: 5 };
+        assert_eq!(config.to_argument(), "10485760,5,/var/log/pods/a,b c/0.log");
+        assert_eq!(LoggerConfig::from_argument(&config.to_argument()), Some(config));
+        for bad in ["", "1", "1,2", "1,2,relative", "x,2,/p", "1,-2,/p"] {
+            assert_eq!(LoggerConfig::from_argument(OsStr::new(bad)), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn paths_are_the_kubelets() {
+        let pod = pod_log_directory(Path::new("/var/log/pods"), "default", "web", "u-1");
+        assert_eq!(container_log_path(&pod, "main", 3), Path::new("/var/log/pods/default_web_u-1/main/3.log"));
+        assert_eq!(
+            container_log_link(Path::new("/var/log/containers"), "web", "default", "main", "abc"),
+            Path::new("/var/log/containers/web_default_main-abc.log")
+        );
+    }
+}

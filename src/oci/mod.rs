@@ -1,1 +1,238 @@
-//! oci: to be written.
+//! A container → the OCI runtime spec it runs by: process, environment, user, security, mounts, namespaces, cgroup limits.
+//!
+//! Pure: everything the spec depends on stands in [`Inputs`]. Guarantees: the same inputs give the same spec; a field that cannot be
+//! honoured on this host is an [`OciError`], never passed over; nothing of the agent's own environment gets in. Left to others:
+//! `root.path` (the runtime driver), the files and namespaces themselves, and the host's device nodes of a privileged container
+//! ([`wants_host_devices`], [`grant_host_devices`]).
+//!
+//! One file a concept. The rules are the kubelet's (pkg/kubelet/kuberuntime, pkg/kubelet/kubelet_pods.go) followed by what containerd's
+//! CRI plugin makes of them (internal/cri/server/container_create.go, internal/cri/opts).
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use k8s_openapi::api::core::v1::{Container, Node, Pod, PodSpec};
+use oci_spec::image::{Config, ImageConfiguration};
+use oci_spec::runtime::{Linux, LinuxBuilder, LinuxDevice, RootBuilder, Spec};
+
+use crate::host::HostFacts;
+use crate::network::Sandbox;
+use crate::runtime::ImageUsers;
+use crate::volumes::PodFiles;
+
+mod amount;
+mod annotations;
+mod capabilities;
+mod devices;
+mod downward;
+mod env;
+mod expansion;
+#[cfg(test)]
+mod golden;
+mod labels;
+mod mounts;
+mod namespaces;
+mod process;
+pub mod qos;
+pub mod resources;
+mod seccomp;
+mod seccomp_table;
+mod security;
+mod signal;
+mod sysctls;
+#[cfg(test)]
+mod testing;
+mod user;
+
+pub use devices::{grant_host_devices, wants_host_devices};
+pub use downward::needs_pod_ip;
+pub use qos::qos_class;
+pub use signal::stop_signal;
+
+/// Everything a container's spec is made from.
+pub struct Inputs<'a> {
+    /// The pod, with metadata and spec.
+    pub pod: &'a Pod,
+    /// The container of that pod (init containers too).
+    pub container: &'a Container,
+    /// The image's configuration: Entrypoint, Cmd, Env, User, WorkingDir.
+    pub image: &'a ImageConfiguration,
+    /// The image's user databases.
+    pub users: &'a ImageUsers,
+    /// Where the pod's volumes and files are on the host.
+    pub files: &'a PodFiles,
+    /// The pod's namespaces.
+    pub sandbox: &'a Sandbox,
+    /// What the host is and allows.
+    pub host: &'a HostFacts,
+    /// linux.cgroupsPath, from `PodCgroups::container_path`.
+    pub cgroups_path: String,
+    /// The file bound at terminationMessagePath.
+    pub termination_log: Option<PathBuf>,
+    /// The pod's addresses; may be empty while [`needs_pod_ip`] is false.
+    pub pod_ips: &'a [IpAddr],
+    /// The host's addresses, the primary one first.
+    pub host_ips: &'a [IpAddr],
+    /// This node: allocatable is the fallback of `limits.*` in resourceFieldRef.
+    pub node: &'a Node,
+    /// Whether this is an init container (with restartPolicy Always: a sidecar).
+    pub is_init: bool,
+}
+
+/// Why a container cannot be made as its manifest asks. Display is the message of the waiting reason `CreateContainerConfigError`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OciError {
+    /// Neither the manifest nor the image says what to run.
+    #[error("no command specified: the image has neither Entrypoint nor Cmd and the container sets neither command nor args")]
+    NoCommand,
+    /// `runAsNonRoot` with `runAsUser: 0`.
+    #[error("container's runAsUser breaks non-root policy (pod: {pod:?}, container: {container})")]
+    RunAsUserIsRoot {
+        /// `name_namespace(uid)`.
+        pod: String,
+        /// The container.
+        container: String,
+    },
+    /// `runAsNonRoot` with an image that runs as uid 0.
+    #[error("container has runAsNonRoot and image will run as root (pod: {pod:?}, container: {container})")]
+    ImageRunsAsRoot {
+        /// `name_namespace(uid)`.
+        pod: String,
+        /// The container.
+        container: String,
+    },
+    /// `runAsNonRoot` with an image whose user is a name.
+    #[error(
+        "container has runAsNonRoot and image has non-numeric user ({user}), cannot verify user is non-root (pod: {pod:?}, container: {container})"
+    )]
+    NonNumericUser {
+        /// The image's user.
+        user: String,
+        /// `name_namespace(uid)`.
+        pod: String,
+        /// The container.
+        container: String,
+    },
+    /// The image names a user that its `/etc/passwd` does not have.
+    #[error("unable to find user {0}: no matching entries in passwd file")]
+    UnknownUser(String),
+    /// The image names a group that its `/etc/group` does not have.
+    #[error("unable to find group {0}: no matching entries in group file")]
+    UnknownGroup(String),
+    /// No capability of this name.
+    #[error("unknown capability {0:?}")]
+    UnknownCapability(String),
+    /// A capability that this host's bounding set lacks.
+    #[error("capability {0:?} cannot be added: minik8s itself does not have it on this host")]
+    CapabilityUnavailable(String),
+    /// A container that `resourceFieldRef.containerName` names and the pod does not have.
+    #[error("container {0} not found")]
+    ContainerNotFound(String),
+    /// A volume that a volumeMount names and the pod does not have.
+    #[error("volumeMounts[{index}]: volume {name:?} is not there")]
+    VolumeNotFound {
+        /// The volume.
+        name: String,
+        /// Which volumeMount, from 0.
+        index: usize,
+    },
+    /// A field with a value that cannot be used.
+    #[error("{field}: Invalid value: {value:?}: {why}")]
+    Invalid {
+        /// The field's path.
+        field: String,
+        /// What it has.
+        value: String,
+        /// Why not.
+        why: String,
+    },
+    /// A field that cannot be honoured, here or yet.
+    #[error("{field}: {why}")]
+    Refused {
+        /// The field's path.
+        field: String,
+        /// Why not, and what to do.
+        why: String,
+    },
+}
+
+impl OciError {
+    fn refused(field: impl Into<String>, why: impl Into<String>) -> OciError {
+        OciError::Refused { field: field.into(), why: why.into() }
+    }
+
+    fn invalid(field: impl Into<String>, value: impl Into<String>, why: impl Into<String>) -> OciError {
+        OciError::Invalid { field: field.into(), value: value.into(), why: why.into() }
+    }
+}
+
+/// The OCI runtime spec of a container, complete but for `root.path` (left `rootfs`).
+///
+/// # Errors
+/// The first field that cannot be honoured; the message is for the container's status.
+pub fn build(inputs: &Inputs) -> Result<Spec, OciError> {
+    security::refuse_unsupported(inputs)?;
+    let root = RootBuilder::default().path("rootfs").readonly(security::read_only_root(inputs.container)).build();
+    let mut spec = Spec::default();
+    spec.set_version("1.0.2".to_owned())
+        .set_root(Some(root.expect("every field of root has a default")))
+        .set_process(Some(process::process(inputs)?))
+        .set_mounts(Some(mounts::mounts(inputs)?))
+        .set_hostname(namespaces::own_hostname(inputs))
+        .set_annotations(Some(annotations::annotations(inputs)))
+        .set_linux(Some(linux(inputs)?));
+    Ok(spec)
+}
+
+fn linux(inputs: &Inputs) -> Result<Linux, OciError> {
+    let linux = LinuxBuilder::default()
+        .namespaces(namespaces::namespaces(inputs))
+        .cgroups_path(inputs.cgroups_path.clone())
+        .resources(resources::resources(inputs)?)
+        .masked_paths(security::masked_paths(inputs))
+        .readonly_paths(security::readonly_paths(inputs))
+        .build();
+    let mut linux = linux.expect("every field of linux has a default");
+    linux
+        .set_devices(None)
+        .set_sysctl(sysctls::sysctls(inputs)?)
+        .set_seccomp(seccomp::seccomp(inputs)?)
+        .set_rootfs_propagation(mounts::root_propagation(inputs.container))
+        .set_mount_label(labels::selinux(inputs)?.map(|l| l.mount));
+    Ok(linux)
+}
+
+impl<'a> Inputs<'a> {
+    /// The pod's spec; a pod without one is treated as one with every default.
+    fn spec(&self) -> Option<&'a PodSpec> {
+        self.pod.spec.as_ref()
+    }
+
+    /// The image's run configuration, if it has one.
+    fn image_config(&self) -> Option<&'a Config> {
+        self.image.config().as_ref()
+    }
+
+    /// The pod as the kubelet's messages name it: `name_namespace(uid)` (pkg/kubelet/util/format/pod.go).
+    fn pod_shown(&self) -> String {
+        let meta = &self.pod.metadata;
+        let part = |o: &'a Option<String>| o.as_deref().unwrap_or_default();
+        format!("{}_{}({})", part(&meta.name), part(&meta.namespace), part(&meta.uid))
+    }
+}
+
+/// The hostname of a pod with its own UTS namespace: spec.hostname, else the name cut to 63 (pkg/kubelet/util/util.go GetNodenameForKernel,
+/// kubelet_pods.go truncatePodHostnameIfNeeded).
+pub fn pod_hostname(pod: &Pod) -> String {
+    let wanted = pod.spec.as_ref().and_then(|s| s.hostname.clone()).filter(|h| !h.is_empty());
+    let name = wanted.or_else(|| pod.metadata.name.clone()).unwrap_or_default();
+    let cut = name.char_indices().nth(63).map_or(name.len(), |(i, _)| i);
+    name[..cut].trim_end_matches(['-', '.']).to_owned()
+}
+
+/// Gives a spec made by [`build`] extra device nodes; the same call for tests and for [`grant_host_devices`].
+fn set_devices(spec: &mut Spec, devices: Vec<LinuxDevice>) {
+    if let Some(linux) = spec.linux_mut() {
+        linux.set_devices(Some(devices));
+    }
+}

@@ -9,6 +9,11 @@ use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::Spec;
 use tokio::sync::broadcast;
 
+pub mod containerd;
+pub mod images;
+
+pub use containerd::{Containerd, ContainerdConfig};
+
 /// When to ask a registry, as Kubernetes' imagePullPolicy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PullPolicy {
@@ -41,7 +46,7 @@ pub struct Image {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ImageError {
     /// `InvalidImageName`: the reference does not parse.
-    #[error("Failed to apply default image tag {reference:?}: couldn't parse image name: {cause}")]
+    #[error("Failed to apply default image tag {reference:?}: couldn't parse image name {reference:?}: {cause}")]
     InvalidName {
         /// As written in the manifest.
         reference: String,

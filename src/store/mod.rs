@@ -12,6 +12,11 @@ use tokio::sync::broadcast;
 
 use crate::api::{Key, Kind, Object};
 
+mod disk;
+pub mod embedded;
+mod mirror;
+mod writer;
+
 /// One step of a transaction.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {

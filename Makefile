@@ -1,0 +1,40 @@
+# minik8s: `make run` shows it, `make test` proves it. As root, on a fresh Debian.
+
+DESTDIR ?=
+PREFIX ?= /usr/local
+CORPUS ?= ../shared/corpus
+SHELL := /bin/bash
+
+.PHONY: help run stop test corpus bench lint install
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  KEEP=1 leaves a run's containers running; CONTAINERD=/path.sock uses that containerd; DESTDIR, PREFIX and CORPUS as usual"
+
+run: ## install what is missing, build, and run the three demo manifests as real containers
+	@KEEP="$(KEEP)" CONTAINERD="$(CONTAINERD)" tests/lab/run.sh
+
+stop: ## end what `make run KEEP=1` left running
+	@tests/lab/stop.sh
+
+test: ## install what is missing and run every test
+	@tests/lab/test.sh
+
+corpus: ## check the real manifests in CORPUS
+	CORPUS="$(abspath $(CORPUS))" cargo test --test corpus -- --ignored --nocapture
+
+bench: ## measure against containerd's own floor, in one run
+	cargo bench
+
+lint: ## formatting and clippy, warnings as errors
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+
+install: ## install the binary and the systemd unit (DESTDIR, PREFIX)
+	cargo build --release
+	install -D -m 0755 $${CARGO_TARGET_DIR:-target}/release/minik8s $(DESTDIR)$(PREFIX)/bin/minik8s
+	install -d -m 0755 $(DESTDIR)/etc/minik8s
+	install -d -m 0755 $(DESTDIR)/etc/systemd/system
+	sed 's|/usr/bin/minik8s|$(PREFIX)/bin/minik8s|' systemd/minik8s.service >$(DESTDIR)/etc/systemd/system/minik8s.service
+	chmod 0644 $(DESTDIR)/etc/systemd/system/minik8s.service
+	@echo "now: systemctl daemon-reload && systemctl enable --now minik8s"

@@ -1,0 +1,31 @@
+//! Generates the agent's API from `proto/minik8s.proto`: messages, client, server and the descriptor set for reflection.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+fn main() -> ExitCode {
+    println!("cargo::rerun-if-changed=proto");
+    println!("cargo::rerun-if-env-changed=PROTOC");
+    match generate() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            println!("cargo::error={message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn generate() -> Result<(), String> {
+    let protoc = std::env::var_os("PROTOC").map_or_else(|| PathBuf::from("protoc"), PathBuf::from);
+    if let Err(cause) = Command::new(&protoc).arg("--version").output() {
+        return Err(format!(
+            "the Protobuf compiler {} cannot be run ({cause}): install it (Debian: apt-get install protobuf-compiler) or set PROTOC to where it is",
+            protoc.display()
+        ));
+    }
+    let out = std::env::var_os("OUT_DIR").map(PathBuf::from).ok_or("cargo sets OUT_DIR, run this through cargo")?;
+    tonic_prost_build::configure()
+        .file_descriptor_set_path(out.join("minik8s.bin"))
+        .compile_protos(&["proto/minik8s.proto"], &["proto"])
+        .map_err(|cause| format!("proto/minik8s.proto: {cause}"))
+}

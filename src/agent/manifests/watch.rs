@@ -1,0 +1,262 @@
+//! The thread that keeps the [`ManifestSet`] true: scan, then inotify events, and a slow rescan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::watch;
+
+use super::root::{Seen, Verdict, judge};
+use super::scan::{self, Scan, Stamp};
+use super::set::{FileEntry, ManifestSet, assemble, entry, refused};
+
+/// How often the directory is walked for what inotify cannot see (kubelet's fileCheckFrequency).
+const RESCAN: Duration = Duration::from_secs(20);
+/// Events that come within this time are handled together.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// A handle on the watching thread: ends it when dropped.
+pub struct Watcher {
+    /// The latest set; `None` until the first walk is done.
+    pub sets: watch::Receiver<Option<std::sync::Arc<ManifestSet>>>,
+    stop: std::sync::mpsc::Sender<Message>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // The thread may have ended by itself; then nobody listens, which is what we want.
+        let _ = self.stop.send(Message::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+enum Message {
+    Event(notify::Result<Event>),
+    Stop,
+}
+
+/// Starts watching `root`. Errors: the thread or inotify cannot be had (raise fs.inotify.max_user_instances).
+pub fn spawn(root: PathBuf) -> anyhow::Result<Watcher> {
+    let (messages, inbox) = channel();
+    let events = messages.clone();
+    let inotify = notify::recommended_watcher(move |event| {
+        // The thread has ended: nothing to tell.
+        let _ = events.send(Message::Event(event));
+    })?;
+    let (publish, sets) = watch::channel(None);
+    let state = State { root, inotify, watched: BTreeMap::new(), held: BTreeMap::new(), stamps: BTreeMap::new(), files: BTreeMap::new(), dirs: BTreeMap::new(), publish };
+    let thread = std::thread::Builder::new().name("manifests".to_owned()).spawn(move || run(state, &inbox))?;
+    Ok(Watcher { sets, stop: messages, thread: Some(thread) })
+}
+
+struct State {
+    root: PathBuf,
+    inotify: RecommendedWatcher,
+    /// Directories watched, with the identity they had: a directory made anew under the same name needs a new watch.
+    watched: BTreeMap<PathBuf, Option<(u64, u64)>>,
+    /// Directories held now, with the reason.
+    held: BTreeMap<String, String>,
+    stamps: BTreeMap<String, Option<Stamp>>,
+    files: BTreeMap<String, FileEntry>,
+    /// What each directory was when it was last accepted, and where it really was.
+    dirs: BTreeMap<String, (Seen, PathBuf)>,
+    publish: watch::Sender<Option<std::sync::Arc<ManifestSet>>>,
+}
+
+fn run(mut state: State, inbox: &Receiver<Message>) {
+    state.rescan();
+    let mut next_rescan = Instant::now() + RESCAN;
+    loop {
+        match inbox.recv_timeout(next_rescan.saturating_duration_since(Instant::now())) {
+            Ok(Message::Event(event)) => {
+                let (touched, walk) = gather(event, inbox);
+                match walk {
+                    true => state.rescan(),
+                    false => state.touch(&touched),
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                state.rescan();
+                next_rescan = Instant::now() + RESCAN;
+            }
+            Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+/// Collects the events of the next moment: the paths of files to look at, and whether directories changed so that a walk is needed.
+fn gather(first: notify::Result<Event>, inbox: &Receiver<Message>) -> (BTreeSet<PathBuf>, bool) {
+    let mut touched = BTreeSet::new();
+    let mut walk = sort_out(first, &mut touched);
+    let until = Instant::now() + GATHER;
+    while let Ok(Message::Event(event)) = inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        walk |= sort_out(event, &mut touched);
+    }
+    (touched, walk)
+}
+
+/// Whether the event asks for a walk; files that are complete go into `touched`.
+fn sort_out(event: notify::Result<Event>, touched: &mut BTreeSet<PathBuf>) -> bool {
+    // An error or an overflow of inotify's queue: something was missed.
+    let Ok(event) = event else { return true };
+    let complete = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::From | RenameMode::Both))
+        | EventKind::Remove(_)
+        | EventKind::Modify(ModifyKind::Metadata(_)) => true,
+        // A new regular file is looked at when its writer closes it; a link or a directory is complete at once.
+        EventKind::Create(kind) => kind != CreateKind::File || event.paths.iter().any(|p| is_link(p)),
+        _ => return event.need_rescan(),
+    };
+    let manifests = event.paths.iter().all(|p| crate::api::files::is_manifest(p));
+    if complete && manifests {
+        touched.extend(event.paths.iter().cloned());
+    }
+    let hidden = event.paths.iter().all(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.')));
+    event.need_rescan() || (complete && !manifests && !hidden) || event.paths.iter().any(|p| is_link(p))
+}
+
+fn is_link(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink() || (m.is_file() && m.nlink() > 1))
+}
+
+impl State {
+    /// Looks at single files again.
+    fn touch(&mut self, paths: &BTreeSet<PathBuf>) {
+        for path in paths {
+            match self.relative(path) {
+                Some(relative) if self.stamps.contains_key(&relative) || path.exists() => {
+                    let stamp = scan::stamp(path);
+                    match stamp.is_none() && std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+                        true => self.forget(&relative),
+                        false => self.look(&relative, stamp),
+                    }
+                }
+                Some(_) => {}
+                None => return self.rescan(),
+            }
+        }
+        self.publish();
+    }
+
+    /// The path relative to the root, through the directory it was watched in.
+    fn relative(&self, path: &Path) -> Option<String> {
+        let (parent, name) = (path.parent()?, path.file_name()?.to_str()?);
+        let (dir, _) = self.dirs.iter().find(|(_, (_, real))| real == parent)?;
+        Some(format!("{dir}{name}"))
+    }
+
+    /// Walks everything.
+    fn rescan(&mut self) {
+        let found = scan::walk(&self.root);
+        self.watch_directories(&found);
+        self.held = self.judge_directories(&found);
+        let held = self.held.clone();
+        let gone: Vec<String> = self.stamps.keys().filter(|path| !found.files.contains_key(*path)).cloned().collect();
+        for path in gone.iter().filter(|path| !found.cut && !below(&held, path)) {
+            self.forget(path);
+        }
+        for (path, stamp) in &found.files {
+            if !below(&held, path) && self.stamps.get(path) != Some(stamp) {
+                self.look(path, *stamp);
+            }
+        }
+        self.publish();
+    }
+
+    fn forget(&mut self, relative: &str) {
+        self.stamps.remove(relative);
+        self.files.remove(relative);
+    }
+
+    fn look(&mut self, relative: &str, stamp: Option<Stamp>) {
+        if self.stamps.get(relative) == Some(&stamp) {
+            return;
+        }
+        let path = self.root.join(relative);
+        let file = match scan::read(&path) {
+            Ok(text) => entry(relative, crate::api::manifest::decode(relative, &text)),
+            Err(message) => refused(relative, &message),
+        };
+        self.stamps.insert(relative.to_owned(), stamp);
+        self.files.insert(relative.to_owned(), file);
+    }
+
+    /// One inotify watch per directory: a recursive one would miss what a swapped link leads to.
+    fn watch_directories(&mut self, found: &Scan) {
+        let parent = self.root.parent().map(|p| (p.to_path_buf(), None));
+        let readable = found.dirs.values().filter(|d| d.identity.is_some()).map(|d| (d.real.clone(), d.identity));
+        let wanted: BTreeMap<PathBuf, Option<(u64, u64)>> = parent.into_iter().chain(readable).collect();
+        for (gone, _) in self.watched.iter().filter(|(dir, identity)| wanted.get(*dir) != Some(*identity)) {
+            // Already gone with the directory itself in most cases.
+            let _ = self.inotify.unwatch(gone);
+        }
+        let (inotify, watched) = (&mut self.inotify, &self.watched);
+        let now = |(dir, identity): (PathBuf, Option<(u64, u64)>)| {
+            let known = watched.get(&dir) == Some(&identity);
+            (known || inotify.watch(&dir, RecursiveMode::NonRecursive).is_ok()).then_some((dir, identity))
+        };
+        self.watched = wanted.into_iter().filter_map(now).collect();
+    }
+
+    /// Directories about which nothing may be concluded; the others are remembered as they are now.
+    fn judge_directories(&mut self, found: &Scan) -> BTreeMap<String, String> {
+        let mut held = BTreeMap::new();
+        let known: BTreeSet<String> = self.dirs.keys().chain(found.dirs.keys()).cloned().collect();
+        for dir in known {
+            let parent_gone = !dir.is_empty() && !found.dirs.contains_key(&dir);
+            if parent_gone {
+                // A sub-directory that is no longer listed was removed, unless something above it is held.
+                if !below(&held, &dir) {
+                    self.dirs.remove(&dir);
+                }
+                continue;
+            }
+            let before = self.dirs.get(&dir);
+            let now = found.dirs.get(&dir).and_then(|d| seen(d, &dir, found, before.map(|(_, real)| real.as_path())));
+            match judge(before.map(|(seen, _)| *seen), now.map(|(seen, _)| seen)) {
+                Verdict::Accept => {
+                    if let Some((seen, real)) = now {
+                        self.dirs.insert(dir, (seen, real.to_path_buf()));
+                    }
+                }
+                Verdict::Hold(reason) => {
+                    held.insert(dir, reason);
+                }
+            }
+        }
+        if scan::open_to_all(&self.root) {
+            held.insert(String::new(), "it is writable by everyone, and what lies in it runs as root: refused; chmod o-w it".to_owned());
+        }
+        held
+    }
+
+    fn publish(&self) {
+        let set = assemble(&self.files, &self.held);
+        self.publish.send_if_modified(|current| {
+            let differs = current.as_deref().is_none_or(|current| !current.same(&set));
+            if differs {
+                *current = Some(std::sync::Arc::new(set));
+            }
+            differs
+        });
+    }
+}
+
+fn seen<'a>(dir: &'a scan::Dir, relative: &str, found: &Scan, real_before: Option<&Path>) -> Option<(Seen, &'a Path)> {
+    let (device, inode) = dir.identity?;
+    let holds_manifests = found.files.range(relative.to_owned()..).next().is_some_and(|(file, _)| file.starts_with(relative));
+    let link_moved = real_before.is_some_and(|before| before != dir.real);
+    Some((Seen { device, inode, holds_manifests, link_moved }, &dir.real))
+}
+
+fn below(held: &BTreeMap<String, String>, path: &str) -> bool {
+    held.keys().any(|dir| path.starts_with(dir.as_str()))
+}

@@ -1,0 +1,208 @@
+//! Facts folded into the worker's copy of its Pod: starts, failures, ends, and what is found when attempts are examined.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tracing::warn;
+
+use super::exit::{self, AttemptRef};
+use super::start::{Failure, Started};
+use super::task::Worker;
+use super::files;
+use crate::api::well_known::container_labels::STOP_SIGNAL;
+use crate::pod::recover::{Seen, Verdict, examine};
+use crate::pod::status::{self, Ended};
+use crate::pod::{Live, Retry, attempt, backoff, events};
+use crate::runtime::{ContainerState, Image, ImageError, RuntimeError, TaskState};
+
+/// Tries at a sandbox or a mount: from 1 s, doubled, at most this (the kubelet's bound for mounts is 2m2s).
+const PARTS_CAP: Duration = Duration::from_secs(120);
+
+impl Worker {
+    /// A container runs.
+    pub(super) fn started(&mut self, of: AttemptRef, started: Started) {
+        let Started { at, image, image_millis, pod_ips, stop_signal } = started;
+        let reference = self.image_of(&of.name);
+        if image.pulled {
+            self.events.push(events::pulling(&self.pod, &reference));
+            self.events.push(events::pulled(&self.pod, &reference, image_millis, image.size));
+        } else {
+            self.events.push(events::present(&self.pod, &reference));
+        }
+        self.events.push(events::created(&self.pod));
+        self.events.push(events::started(&self.pod));
+        status::started(&mut self.pod, &of.name, at);
+        status::image(&mut self.pod, &of.name, &image.name, &image_id(&image));
+        self.failures.remove(&of.name);
+        self.seen.retry.remove(&of.name);
+        self.seen.sandbox = true;
+        self.seen.pod_ips = pod_ips.iter().map(IpAddr::to_string).collect();
+        self.stop_signals.insert(of.name.clone(), stop_signal);
+        self.runs(of);
+    }
+
+    fn runs(&mut self, of: AttemptRef) {
+        self.seen.signalled.remove(&of.name);
+        self.seen.live.insert(of.name.clone(), Live::Running);
+        self.watch_exit(of);
+    }
+
+    /// A start came to nothing.
+    pub(super) fn not_started(&mut self, of: AttemptRef, failure: Failure, now: Timestamp) {
+        let cap = self.seen.backoff_cap;
+        let name = of.name.clone();
+        match failure {
+            Failure::Cancelled => {
+                self.seen.live.remove(&name);
+            }
+            Failure::Unavailable(error) => {
+                warn!(container = name, error, "the start is taken up again when the runtime answers");
+                self.unexamined.insert(name, of);
+            }
+            Failure::Start(message) => {
+                self.seen.live.remove(&name);
+                self.events.push(events::failed(&self.pod, &message));
+                let end = Ended { code: 128, reason: status::START_ERROR.to_owned(), message, started: Some(now), finished: now };
+                self.ended(of, end);
+            }
+            Failure::Sandbox(message) => {
+                let text = format!("Failed to create pod sandbox: {message}");
+                self.events.push(events::draft(&self.pod, true, "FailedCreatePodSandBox", text));
+                self.try_again(&name, now, |n| backoff::retry_delay(n, PARTS_CAP * 10) / 10);
+            }
+            Failure::Mount(message) => {
+                self.events.push(events::draft(&self.pod, true, "FailedMount", message));
+                self.try_again(&name, now, |n| backoff::retry_delay(n, PARTS_CAP * 10) / 10);
+            }
+            Failure::Image(error) => {
+                self.no_image(&name, &error);
+                self.try_again(&name, now, |n| backoff::retry_delay(n, backoff::PULL_CAP));
+            }
+            Failure::Config(message) => {
+                self.refused(&name, "CreateContainerConfigError", message);
+                self.try_again(&name, now, |n| backoff::retry_delay(n, cap));
+            }
+            Failure::Create(message) => {
+                self.refused(&name, "CreateContainerError", message);
+                self.try_again(&name, now, |n| backoff::retry_delay(n, cap));
+            }
+        }
+    }
+
+    fn refused(&mut self, name: &str, reason: &str, message: String) {
+        self.events.push(events::failed(&self.pod, &message));
+        status::refused(&mut self.pod, name, reason, message);
+    }
+
+    fn no_image(&mut self, name: &str, error: &ImageError) {
+        let image = self.image_of(name);
+        let (reason, event, text) = match error {
+            ImageError::InvalidName { .. } => ("InvalidImageName", "InspectFailed", error.to_string()),
+            ImageError::NeverPull { .. } => ("ErrImageNeverPull", "ErrImageNeverPull", error.to_string()),
+            ImageError::Pull { .. } => ("ErrImagePull", "Failed", format!("Failed to pull image {image:?}: {error}")),
+        };
+        if reason == "ErrImagePull" {
+            self.events.push(events::pulling(&self.pod, &image));
+        }
+        self.events.push(events::draft(&self.pod, true, event, text));
+        self.events.push(events::failed(&self.pod, reason));
+        status::refused(&mut self.pod, name, reason, error.to_string());
+    }
+
+    fn try_again(&mut self, name: &str, now: Timestamp, delay: impl Fn(u32) -> Duration) {
+        let failures = self.failures.entry(name.to_owned()).or_default();
+        *failures = failures.saturating_add(1);
+        let until = now.checked_add(delay(*failures)).unwrap_or(now);
+        self.seen.retry.insert(name.to_owned(), Retry { since: now, until });
+        self.seen.live.remove(name);
+    }
+
+    /// A container ended: its record is durable with the next commit, and only then its task goes.
+    pub(super) fn ended(&mut self, of: AttemptRef, end: Ended) {
+        self.seen.live.remove(&of.name);
+        self.seen.signalled.remove(&of.name);
+        self.seen.retry.remove(&of.name);
+        self.failures.remove(&of.name);
+        let cap = self.seen.backoff_cap;
+        // `None`: recorded before; then only the remains are to be removed.
+        let _ = status::ended(&mut self.pod, &of.name, end, cap);
+        self.dead.insert(of.id.clone(), of);
+    }
+
+    /// Looks at every attempt whose state is not known, as far as the runtime answers.
+    pub(super) async fn examine_all(&mut self) {
+        for (name, of) in self.unexamined.clone() {
+            match self.examine(&of).await {
+                Ok(()) => {
+                    self.unexamined.remove(&name);
+                }
+                Err(error) => {
+                    warn!(container = name, %error, "its state is not known yet; nothing is done to it");
+                    let now = self.now();
+                    self.examine_pause.fail(now);
+                    return;
+                }
+            }
+        }
+        self.examine_pause.reset();
+    }
+
+    async fn examine(&mut self, of: &AttemptRef) -> Result<(), RuntimeError> {
+        let found = match self.drivers().runtime.inspect(&of.id).await {
+            Ok(state) => Some(state),
+            Err(RuntimeError::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        let marked = files::marked(&self.drivers().paths, &self.uid, &of.name, of.number);
+        let began = found.as_ref().map(|state| state.created_at);
+        match examine(&seen(found.as_ref()), marked) {
+            Verdict::Remake => {
+                self.drivers().runtime.remove(&of.id).await?;
+                files::unmark(&self.drivers().paths, &self.uid, &of.name, of.number);
+                self.seen.live.remove(&of.name);
+            }
+            Verdict::Adopt => self.adopt(of, found.as_ref()),
+            Verdict::Record { code, at } => {
+                let exit = crate::runtime::Exit { code, at };
+                let end = exit::gather(self.drivers(), &self.pod, of, &exit, began).await;
+                self.ended(of.clone(), end);
+            }
+            Verdict::Lost => {
+                let now = self.now();
+                self.ended(of.clone(), Ended { started: began, ..Ended::unknown("The container could not be located", now) });
+            }
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, of: &AttemptRef, found: Option<&ContainerState>) {
+        let signal = found.and_then(|s| s.labels.get(STOP_SIGNAL)).and_then(|s| s.parse().ok());
+        self.stop_signals.insert(of.name.clone(), signal.unwrap_or(15));
+        let at = found.map_or_else(|| self.now(), |state| state.created_at);
+        status::started(&mut self.pod, &of.name, at);
+        self.seen.sandbox = true;
+        self.runs(of.clone());
+    }
+
+    fn image_of(&self, name: &str) -> String {
+        let container = attempt::containers(&self.pod).find(|(_, c)| c.name == name);
+        container.and_then(|(_, c)| c.image.clone()).unwrap_or_default()
+    }
+}
+
+fn seen(found: Option<&ContainerState>) -> Seen {
+    match found.map(|state| &state.task) {
+        None | Some(TaskState::None) => Seen::NoTask,
+        Some(TaskState::Created) => Seen::Created,
+        Some(TaskState::Running { .. }) => Seen::Running,
+        Some(TaskState::Exited(exit)) => Seen::Exited { code: exit.code, at: exit.at },
+    }
+}
+
+/// `<repository>@<digest>`.
+fn image_id(image: &Image) -> String {
+    let name = image.name.split('@').next().unwrap_or_default();
+    let tag = name.rfind(':').filter(|colon| !name[*colon..].contains('/'));
+    format!("{}@{}", &name[..tag.unwrap_or(name.len())], image.digest)
+}

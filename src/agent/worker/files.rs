@@ -1,0 +1,97 @@
+//! The worker's own files: logs' directories and links, and the marker on tmpfs that says an attempt's start was begun.
+//!
+//! A marker needs no fsync: it must survive a kill of the agent, not of the host, after which no container runs anyway.
+
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::host::Paths;
+use crate::pod::attempt;
+
+/// `/var/log/pods/<ns>_<pod>_<uid>`.
+pub(crate) fn log_dir(paths: &Paths, pod: &Pod) -> PathBuf {
+    let meta = &pod.metadata;
+    let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
+    paths.pod_logs.join(format!("{namespace}_{name}_{}", attempt::uid(pod)))
+}
+
+/// The log of one attempt.
+pub(crate) fn log_path(paths: &Paths, pod: &Pod, container: &str, number: u32) -> PathBuf {
+    log_dir(paths, pod).join(container).join(format!("{number}.log"))
+}
+
+/// Makes the log's directory and the link in `/var/log/containers`; drops what is older than the attempt before this one.
+pub(super) fn prepare_log(paths: &Paths, pod: &Pod, container: &str, number: u32, id: &str) -> io::Result<PathBuf> {
+    let log = log_path(paths, pod, container, number);
+    let dir = log_dir(paths, pod).join(container);
+    std::fs::create_dir_all(&dir)?;
+    std::fs::create_dir_all(&paths.container_logs)?;
+    let link = paths.container_logs.join(link_name(pod, container, id));
+    absent_is_fine(std::fs::remove_file(&link))?;
+    std::os::unix::fs::symlink(&log, &link)?;
+    drop_older_logs(paths, &dir, number);
+    Ok(log)
+}
+
+/// `<pod>_<ns>_<container>-<id>.log` (kuberuntime/legacy.go).
+fn link_name(pod: &Pod, container: &str, id: &str) -> String {
+    let meta = &pod.metadata;
+    format!("{}_{}_{container}-{id}.log", meta.name.as_deref().unwrap_or_default(), meta.namespace.as_deref().unwrap_or_default())
+}
+
+/// One dead instance is kept for `logs --previous`. Best effort: a log that stays is removed with the Pod.
+fn drop_older_logs(paths: &Paths, dir: &Path, number: u32) {
+    let attempt_of = |name: &str| name.split('.').next().and_then(|n| n.parse::<u32>().ok());
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let old = entry.file_name().to_str().and_then(attempt_of).is_some_and(|n| n.saturating_add(1) < number);
+        if old {
+            drop_links_to(paths, &entry.path());
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+fn drop_links_to(paths: &Paths, target: &Path) {
+    for entry in std::fs::read_dir(&paths.container_logs).into_iter().flatten().flatten() {
+        if std::fs::read_link(entry.path()).is_ok_and(|to| to.starts_with(target)) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Removes a Pod's logs and the links to them.
+pub(super) fn remove_logs(paths: &Paths, pod: &Pod) -> io::Result<()> {
+    let dir = log_dir(paths, pod);
+    drop_links_to(paths, &dir);
+    absent_is_fine(std::fs::remove_dir_all(dir))
+}
+
+fn marker(paths: &Paths, uid: &str, container: &str, number: u32) -> PathBuf {
+    paths.run.join("pods").join(uid).join(format!("started-{container}-{number}"))
+}
+
+/// Notes that this attempt's start is about to be asked for.
+pub(super) fn mark(paths: &Paths, uid: &str, container: &str, number: u32) -> io::Result<()> {
+    let path = marker(paths, uid, container, number);
+    path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
+    std::fs::write(path, [])
+}
+
+/// Whether this attempt's start was asked for, in this boot.
+pub(super) fn marked(paths: &Paths, uid: &str, container: &str, number: u32) -> bool {
+    marker(paths, uid, container, number).exists()
+}
+
+/// Takes the marker away. Best effort: it goes with the Pod's directory at the latest.
+pub(super) fn unmark(paths: &Paths, uid: &str, container: &str, number: u32) {
+    let _ = std::fs::remove_file(marker(paths, uid, container, number));
+}
+
+fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
+    match result {
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

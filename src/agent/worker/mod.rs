@@ -1,0 +1,194 @@
+//! The pod workers: one task a Pod, which alone touches that Pod's containers (invariant 2).
+//!
+//! ```text
+//!   Store change ─▶ pod_changed ─▶ task::Worker ── reload ─▶ pod::compute_pod_actions ─▶ commit ─▶ apply ─┐
+//!                                      ▲                                                                  │
+//!                                      └── exits, finished starts, reconnects, timer ◀────────────────────┘
+//! ```
+//!
+//! # Guarantees
+//! * A worker examines what an earlier agent left before it does anything: no attempt is made twice.
+//! * A start is announced, an end recorded in the Store before it is acted on; a Store that refuses makes the worker wait, not guess.
+//! * [`PodWorkers::shutdown`] ends tasks and touches no container.
+//!
+//! # Leaves to others
+//! Which Pods there are and whether they may run here (reconcile, admission); what belongs to no Pod at all ([`super::recover`]).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
+use tokio::task::JoinHandle;
+
+use super::Drivers;
+use crate::api::{Key, Object};
+use crate::runtime::RuntimeEvent;
+
+mod commit;
+mod exit;
+mod facts;
+pub(super) mod files;
+mod parts;
+mod release;
+mod start;
+mod task;
+#[cfg(test)]
+mod tests;
+
+pub(super) use release::release as release_pod;
+
+/// All pod workers of the agent.
+pub struct PodWorkers {
+    shared: Arc<Shared>,
+    state: Mutex<State>,
+}
+
+/// What every worker has.
+struct Shared {
+    drivers: Drivers,
+    /// Creates under way across all Pods: more than about twice the cores only adds latency.
+    creates: Semaphore,
+    /// How often the runtime's event stream has come (back) up.
+    connected: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct State {
+    workers: HashMap<String, Entry>,
+    /// Terminal Pods whose resources are released: no worker until something changes that needs one.
+    settled: HashSet<String>,
+    /// Distinguishes a worker from a later one of the same Pod.
+    generation: u64,
+    listener: Option<JoinHandle<()>>,
+    closed: bool,
+}
+
+struct Entry {
+    generation: u64,
+    wake: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+/// How a worker ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// Its Pod is gone from the Store.
+    Gone,
+    /// Its Pod is terminal and holds nothing.
+    Settled,
+}
+
+impl PodWorkers {
+    /// No workers yet; [`Self::pod_changed`] makes them. Call inside a tokio runtime.
+    pub fn new(drivers: Drivers) -> Arc<PodWorkers> {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        let shared = Shared { drivers, creates: Semaphore::new(2 * cores), connected: watch::Sender::new(0) };
+        let workers = Arc::new(PodWorkers { shared: Arc::new(shared), state: Mutex::default() });
+        let listener = tokio::spawn(listen(workers.shared.clone()));
+        workers.lock().listener = Some(listener);
+        workers
+    }
+
+    /// Tells of a change of a Pod with spec.nodeName: its worker is made or woken. A Pod gone from the Store ends its worker.
+    /// The Store is asked for the Pod's newest state, so changes may be told late, twice or summed up.
+    pub fn pod_changed(self: &Arc<Self>, pod: Arc<Object>) {
+        let (uid, key) = (pod.uid().to_owned(), pod.key());
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        if let Some(entry) = state.workers.get(&uid) {
+            entry.wake.notify_one();
+            return;
+        }
+        let stored = self.shared.drivers.store.get(&key).filter(|o| o.uid() == uid);
+        let Some(stored) = stored else {
+            state.settled.remove(&uid);
+            return;
+        };
+        let released = state.settled.contains(&uid);
+        if released && stored.meta().deletion_timestamp.is_none() {
+            return;
+        }
+        self.spawn(&mut state, uid, key, released);
+    }
+
+    fn spawn(self: &Arc<Self>, state: &mut State, uid: String, key: Key, released: bool) {
+        state.generation += 1;
+        let (generation, wake) = (state.generation, Arc::new(Notify::new()));
+        let worker = task::Worker::new(self.shared.clone(), key.clone(), uid.clone(), wake.clone(), released);
+        let guard = Departure { workers: self.clone(), uid: uid.clone(), key, generation, outcome: None };
+        let task = tokio::spawn(async move {
+            let mut guard = guard;
+            guard.outcome = Some(worker.run().await);
+        });
+        state.workers.insert(uid, Entry { generation, wake, task });
+    }
+
+    /// Ends all workers and waits for them; no container is touched. What was under way is taken up by the next agent.
+    pub async fn shutdown(&self) {
+        let (entries, listener) = {
+            let mut state = self.lock();
+            state.closed = true;
+            (std::mem::take(&mut state.workers), state.listener.take())
+        };
+        let tasks: Vec<JoinHandle<()>> = entries.into_values().map(|e| e.task).chain(listener).collect();
+        tasks.iter().for_each(JoinHandle::abort);
+        for task in tasks {
+            // Aborted on purpose: the only error is that it was.
+            let _ = task.await;
+        }
+    }
+
+    /// How many workers there are.
+    pub fn active(&self) -> usize {
+        self.lock().workers.len()
+    }
+
+    /// A panic elsewhere leaves the maps usable: every change of them is a single insertion or removal.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes a worker off the map however it ends, a panic included; the next change of its Pod makes a new one.
+struct Departure {
+    workers: Arc<PodWorkers>,
+    uid: String,
+    key: Key,
+    generation: u64,
+    outcome: Option<Outcome>,
+}
+
+impl Drop for Departure {
+    fn drop(&mut self) {
+        let mut state = self.workers.lock();
+        if state.workers.get(&self.uid).is_none_or(|e| e.generation != self.generation) {
+            return;
+        }
+        state.workers.remove(&self.uid);
+        if self.outcome == Some(Outcome::Settled) {
+            state.settled.insert(self.uid.clone());
+        } else {
+            state.settled.remove(&self.uid);
+        }
+        drop(state);
+        // A change told between the worker's last look and now would be lost: look once more.
+        let stored = self.workers.shared.drivers.store.get(&self.key).filter(|o| o.uid() == self.uid);
+        if let Some(pod) = stored.filter(|o| self.outcome.is_some() && o.meta().deletion_timestamp.is_some()) {
+            self.workers.pod_changed(pod);
+        }
+    }
+}
+
+/// Counts the runtime's reconnects for all workers. Exits are learnt from Wait, so other events carry nothing new.
+async fn listen(shared: Arc<Shared>) {
+    let mut events = shared.drivers.runtime.events();
+    loop {
+        match events.recv().await {
+            Ok(RuntimeEvent::Connected) | Err(broadcast::error::RecvError::Lagged(_)) => shared.connected.send_modify(|n| *n += 1),
+            Ok(_) => {}
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}

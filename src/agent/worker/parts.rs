@@ -1,0 +1,96 @@
+//! What all containers of a Pod share: namespaces, addresses, files, the pod cgroup. Made once, when the first container needs them.
+//!
+//! Every cell may be asked for by several futures at once and again after a failure; whoever comes first makes it. Dropping a future that
+//! is making one is safe: the drivers' calls are repeatable, and the next to ask repeats them.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::OnceCell;
+
+use super::start::Failure;
+use crate::agent::Drivers;
+use crate::network::{PortMapping, Sandbox, SandboxSpec};
+use crate::pod::attempt;
+use crate::volumes::PodFiles;
+
+/// A Pod's shared parts, as far as they are made.
+#[derive(Default)]
+pub(super) struct Parts {
+    namespaces: OnceCell<Sandbox>,
+    addresses: OnceCell<Vec<IpAddr>>,
+    files: OnceCell<PodFiles>,
+    cgroup: OnceCell<()>,
+}
+
+impl Parts {
+    /// The pinned namespaces (about 1 ms).
+    pub(super) async fn namespaces(&self, drivers: &Drivers, pod: &Pod) -> Result<Sandbox, Failure> {
+        let make = async || drivers.network.create(&sandbox_spec(pod)).await.map_err(|e| Failure::Sandbox(e.to_string()));
+        self.namespaces.get_or_try_init(make).await.cloned()
+    }
+
+    /// Volumes and the agent's own files; `/etc/hosts` is complete once [`Self::addresses`] has answered.
+    pub(super) async fn files(&self, drivers: &Drivers, pod: &Pod) -> Result<PodFiles, Failure> {
+        let hostname = hostname(drivers, pod);
+        let make = async || drivers.volumes.setup(pod, &hostname).await.map_err(|e| Failure::Mount(e.to_string()));
+        self.files.get_or_try_init(make).await.cloned()
+    }
+
+    /// The Pod's addresses, written to `/etc/hosts` (CNI ADD: tens of milliseconds).
+    pub(super) async fn addresses(&self, drivers: &Drivers, pod: &Pod) -> Result<Vec<IpAddr>, Failure> {
+        let make = async || {
+            self.namespaces(drivers, pod).await?;
+            let attached = async { drivers.network.attach(&sandbox_spec(pod)).await.map_err(|e| Failure::Sandbox(e.to_string())) };
+            let (ips, files) = tokio::join!(attached, self.files(drivers, pod));
+            let (ips, _) = (ips?, files?);
+            let written = drivers.volumes.write_hosts(pod, &hostname(drivers, pod), &ips).await;
+            written.map_err(|e| Failure::Mount(e.to_string()))?;
+            Ok(ips)
+        };
+        self.addresses.get_or_try_init(make).await.cloned()
+    }
+
+    /// The pod-level cgroup.
+    pub(super) async fn cgroup(&self, drivers: &Drivers, pod: &Pod) -> Result<(), Failure> {
+        let make = async || drivers.cgroups.create(pod).map_err(|e| Failure::Sandbox(format!("failed to create the pod's cgroup: {e}")));
+        self.cgroup.get_or_try_init(make).await.copied()
+    }
+}
+
+/// The name inside the Pod: the host's own with the host's network.
+pub(super) fn hostname(drivers: &Drivers, pod: &Pod) -> String {
+    if host_network(pod) { drivers.host.hostname.clone() } else { attempt::hostname(pod) }
+}
+
+fn host_network(pod: &Pod) -> bool {
+    pod.spec.as_ref().is_some_and(|s| s.host_network == Some(true))
+}
+
+fn sandbox_spec(pod: &Pod) -> SandboxSpec {
+    let meta = &pod.metadata;
+    let host_network = host_network(pod);
+    SandboxSpec {
+        uid: attempt::uid(pod).to_owned(),
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        name: meta.name.clone().unwrap_or_default(),
+        hostname: attempt::hostname(pod),
+        host_network,
+        host_ipc: pod.spec.as_ref().is_some_and(|s| s.host_ipc == Some(true)),
+        ports: if host_network { Vec::new() } else { host_ports(pod) },
+    }
+}
+
+/// Ports with a hostPort. What does not fit into 16 bits was refused by validation and is left out.
+fn host_ports(pod: &Pod) -> Vec<PortMapping> {
+    let ports = attempt::containers(pod).flat_map(|(_, c)| c.ports.iter().flatten());
+    let mapping = |port: &k8s_openapi::api::core::v1::ContainerPort| {
+        Some(PortMapping {
+            protocol: port.protocol.as_deref().unwrap_or("TCP").to_lowercase(),
+            container_port: u16::try_from(port.container_port).ok()?,
+            host_port: u16::try_from(port.host_port?).ok().filter(|p| *p > 0)?,
+            host_ip: port.host_ip.clone().unwrap_or_default(),
+        })
+    };
+    ports.filter_map(mapping).collect()
+}

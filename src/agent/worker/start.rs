@@ -1,0 +1,281 @@
+//! Making and starting one attempt, as fast as its parts allow.
+//!
+//! ```text
+//!   intent committed (gate) ─┐
+//!   image ───────────────────┤
+//!   volumes, cgroup ─────────┼─▶ create ─┐
+//!   namespaces ─┬────────────┘           ├─▶ marker ─▶ start
+//!               └─▶ CNI ADD ─▶ hosts ────┘      (CNI ADD overlaps create, unless the environment needs the address)
+//! ```
+//!
+//! Until the gate opens nothing of the container exists. Giving up is heeded until then, and not after: create and start are short.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Node, Pod};
+use oci_spec::runtime::Spec;
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::exit::AttemptRef;
+use super::parts::Parts;
+use super::{Shared, files};
+use crate::api::well_known::container_labels as label;
+use crate::api::{Key, Kind};
+use crate::oci;
+use crate::pod::attempt::{self, Role};
+use crate::runtime::{ContainerConfig, Image, ImageError, LogTarget, PullPolicy, RuntimeError};
+
+/// Why an attempt was not started. Nothing of it has run, but for `Start` and `Unavailable`, where that is to be examined.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Failure {
+    /// FailedCreatePodSandBox.
+    Sandbox(String),
+    /// FailedMount.
+    Mount(String),
+    /// No image.
+    Image(ImageError),
+    /// CreateContainerConfigError.
+    Config(String),
+    /// CreateContainerError.
+    Create(String),
+    /// The process could not be started: StartError.
+    Start(String),
+    /// The runtime does not answer.
+    Unavailable(String),
+    /// Given up before anything was created.
+    Cancelled,
+}
+
+/// An attempt that runs.
+#[derive(Clone, Debug)]
+pub(super) struct Started {
+    pub(super) at: Timestamp,
+    pub(super) image: Image,
+    pub(super) image_millis: u128,
+    pub(super) pod_ips: Vec<IpAddr>,
+    pub(super) stop_signal: i32,
+}
+
+/// One attempt to make.
+pub(super) struct Job {
+    pub(super) shared: Arc<Shared>,
+    pub(super) pod: Arc<Pod>,
+    pub(super) parts: Arc<Parts>,
+    pub(super) role: Role,
+    pub(super) of: AttemptRef,
+    /// Opens when the intent is durable; closed unopened = it never will be.
+    pub(super) gate: oneshot::Receiver<()>,
+    pub(super) cancel: watch::Receiver<bool>,
+}
+
+/// Makes and starts the attempt.
+pub(super) async fn run(job: Job) -> Result<Started, Failure> {
+    let Job { shared, pod, parts, role, of, gate, mut cancel } = job;
+    let making = Making { shared: &shared, pod: &pod, parts: &parts, role, of: &of };
+    let container = making.container()?;
+    let no_address = Notify::new();
+    let prepare = async {
+        let gate = async { gate.await.map_err(|_| Failure::Cancelled) };
+        let drivers = &shared.drivers;
+        let cgroup = parts.cgroup(drivers, &pod);
+        let (_, _, image, ..) =
+            tokio::try_join!(gate, cgroup, making.image(container), parts.namespaces(drivers, &pod), parts.files(drivers, &pod))?;
+        Ok::<_, Failure>(image)
+    };
+    // Cancel-safe: until `prepare` is done nothing of the container exists, and the shared parts may be asked for again.
+    let prepared = async {
+        tokio::select! {
+            image = prepare => image,
+            _ = cancel.wait_for(|given_up| *given_up) => Err(Failure::Cancelled),
+            () = no_address.notified() => Err(Failure::Cancelled),
+        }
+    };
+    let addresses = parts.addresses(&shared.drivers, &pod);
+    let create = async {
+        let (image, image_millis) = prepared.await?;
+        let stop_signal = making.create(container, &image).await?;
+        Ok((image, image_millis, stop_signal))
+    };
+    let ((image, image_millis, stop_signal), pod_ips) = making.both(create, addresses, &no_address).await?;
+    let at = making.start().await?;
+    Ok(Started { at, image, image_millis, pod_ips, stop_signal })
+}
+
+struct Making<'a> {
+    shared: &'a Shared,
+    pod: &'a Pod,
+    parts: &'a Parts,
+    role: Role,
+    of: &'a AttemptRef,
+}
+
+impl Making<'_> {
+    fn container(&self) -> Result<&Container, Failure> {
+        let found = attempt::containers(self.pod).find(|(_, c)| c.name == self.of.name);
+        found.map(|(_, c)| c).ok_or_else(|| Failure::Config(format!("container {:?} is not in the pod's spec", self.of.name)))
+    }
+
+    /// The image, and how long it took in milliseconds.
+    async fn image(&self, container: &Container) -> Result<(Image, u128), Failure> {
+        let reference = container.image.as_deref().unwrap_or_default();
+        let begun = Instant::now();
+        let image = self.shared.drivers.runtime.ensure_image(reference, pull_policy(container)).await.map_err(Failure::Image)?;
+        Ok((image, begun.elapsed().as_millis()))
+    }
+
+    /// Runs both to their end, so that a create under way is never dropped; what was created is removed if the addresses are not to be had.
+    async fn both<T>(
+        &self,
+        create: impl Future<Output = Result<T, Failure>>,
+        addresses: impl Future<Output = Result<Vec<IpAddr>, Failure>>,
+        no_address: &Notify,
+    ) -> Result<(T, Vec<IpAddr>), Failure> {
+        tokio::pin!(create, addresses);
+        // Cancel-safe: the branch not taken is polled again below, from where it stood.
+        let (made, ips) = tokio::select! {
+            made = &mut create => (made, addresses.await),
+            ips = &mut addresses => {
+                if ips.is_err() {
+                    no_address.notify_one();
+                }
+                (create.await, ips)
+            }
+        };
+        match (made, ips) {
+            (Ok(made), Ok(ips)) => Ok((made, ips)),
+            (Ok(_), Err(failure)) => {
+                // Best effort: the same attempt is made again, and removes what is left first.
+                let _ = self.shared.drivers.runtime.remove(&self.of.id).await;
+                Err(failure)
+            }
+            (Err(Failure::Cancelled), Err(failure)) | (Err(failure), _) => Err(failure),
+        }
+    }
+
+    /// Record, snapshot and task; returns the signal that stops it.
+    async fn create(&self, container: &Container, image: &Image) -> Result<i32, Failure> {
+        let drivers = &self.shared.drivers;
+        let spec = self.spec(container, image).await?;
+        let stop_signal = oci::stop_signal(container, &image.config);
+        let path = files::prepare_log(&drivers.paths, self.pod, &self.of.name, self.of.number, &self.of.id)
+            .map_err(|e| Failure::Create(format!("failed to make the log of container {}: {e}", self.of.name)))?;
+        let settings = &drivers.settings;
+        let config = ContainerConfig {
+            id: self.of.id.clone(),
+            image: image.clone(),
+            spec,
+            labels: self.labels(stop_signal),
+            log: LogTarget { path, max_bytes: settings.log_max_bytes, max_files: settings.log_max_files },
+            tty: container.tty == Some(true),
+        };
+        let _permit = self.shared.creates.acquire().await.map_err(|_| Failure::Cancelled)?;
+        match drivers.runtime.create(&config).await {
+            Err(error @ RuntimeError::Exists { .. }) if files::marked(&drivers.paths, attempt::uid(self.pod), &self.of.name, self.of.number) => {
+                // It may have run: to be examined, not to be made again.
+                return Err(Failure::Unavailable(error.to_string()));
+            }
+            Err(RuntimeError::Exists { .. }) => {
+                // What a crash left of this very attempt, which never ran.
+                drivers.runtime.remove(&self.of.id).await.map_err(create_failure)?;
+                drivers.runtime.create(&config).await.map_err(create_failure)?;
+            }
+            other => other.map_err(create_failure)?,
+        }
+        Ok(stop_signal)
+    }
+
+    async fn spec(&self, container: &Container, image: &Image) -> Result<Spec, Failure> {
+        let drivers = &self.shared.drivers;
+        let (uid, name) = (attempt::uid(self.pod), self.of.name.as_str());
+        let users = drivers.runtime.image_users(image).await.map_err(create_failure)?;
+        let files = self.parts.files(drivers, self.pod).await?;
+        let sandbox = self.parts.namespaces(drivers, self.pod).await?;
+        let log = drivers.volumes.termination_log(uid, name, self.of.number).await.map_err(|e| Failure::Mount(e.to_string()))?;
+        let needs_ip = oci::needs_pod_ip(container);
+        let pod_ips = if needs_ip { self.parts.addresses(drivers, self.pod).await? } else { Vec::new() };
+        let node = drivers.store.get(&Key::new(Kind::Node, "", drivers.settings.node_name.clone()));
+        let node = node.as_deref().and_then(|o| o.as_node().cloned()).unwrap_or_else(Node::default);
+        let inputs = oci::Inputs {
+            pod: self.pod,
+            container,
+            image: &image.config,
+            users: &users,
+            files: &files,
+            sandbox: &sandbox,
+            host: &drivers.host,
+            cgroups_path: drivers.cgroups.container_path(self.pod, &self.of.id),
+            termination_log: Some(log),
+            pod_ips: &pod_ips,
+            host_ips: &drivers.network.host_ips(),
+            node: &node,
+            is_init: self.role != Role::Main,
+        };
+        let mut spec = oci::build(&inputs).map_err(|e| Failure::Config(e.to_string()))?;
+        if oci::wants_host_devices(container) {
+            let devices = crate::host::devices::list(std::path::Path::new("/dev"));
+            oci::grant_host_devices(&mut spec, devices.map_err(|e| Failure::Config(format!("failed to list the host's devices: {e}")))?);
+        }
+        Ok(spec)
+    }
+
+    fn labels(&self, stop_signal: i32) -> BTreeMap<String, String> {
+        let meta = &self.pod.metadata;
+        let grace = self.pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(30);
+        let labels = [
+            (label::POD_NAME, meta.name.clone().unwrap_or_default()),
+            (label::POD_NAMESPACE, meta.namespace.clone().unwrap_or_default()),
+            (label::POD_UID, attempt::uid(self.pod).to_owned()),
+            (label::CONTAINER_NAME, self.of.name.clone()),
+            (label::ATTEMPT, self.of.number.to_string()),
+            (label::GRACE, grace.to_string()),
+            (label::STOP_SIGNAL, stop_signal.to_string()),
+        ];
+        labels.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
+    }
+
+    /// Marker, then start.
+    async fn start(&self) -> Result<Timestamp, Failure> {
+        let drivers = &self.shared.drivers;
+        files::mark(&drivers.paths, attempt::uid(self.pod), &self.of.name, self.of.number)
+            .map_err(|e| Failure::Create(format!("failed to note the start of container {}: {e}", self.of.name)))?;
+        match drivers.runtime.start(&self.of.id).await {
+            Ok(_) => Ok(drivers.clock.now()),
+            Err(error @ RuntimeError::Unavailable { .. }) => Err(Failure::Unavailable(error.to_string())),
+            Err(RuntimeError::Failed { cause, .. }) => Err(Failure::Start(cause)),
+            Err(error) => Err(Failure::Start(error.to_string())),
+        }
+    }
+}
+
+/// Sorts a create's failure: the runtime away, the process not startable (runc's words; a missing binary fails here), or anything else.
+fn create_failure(error: RuntimeError) -> Failure {
+    match error {
+        RuntimeError::Unavailable { .. } => Failure::Unavailable(error.to_string()),
+        RuntimeError::Failed { cause, .. } if of_the_process(&cause) => Failure::Start(cause),
+        other => Failure::Create(other.to_string()),
+    }
+}
+
+/// Whether the OCI runtime itself refused: Kubernetes creates the task in its start step, so this is a RunContainerError there.
+fn of_the_process(cause: &str) -> bool {
+    ["OCI runtime", "runc create failed", "shim task"].iter().any(|words| cause.contains(words))
+}
+
+/// imagePullPolicy; where it is not set, Always for `:latest` or no tag, else IfNotPresent (pkg/apis/core/v1/defaults.go).
+fn pull_policy(container: &Container) -> PullPolicy {
+    match container.image_pull_policy.as_deref() {
+        Some("Always") => PullPolicy::Always,
+        Some("Never") => PullPolicy::Never,
+        Some(_) => PullPolicy::IfNotPresent,
+        None => {
+            let image = container.image.as_deref().unwrap_or_default();
+            let last = image.rsplit('/').next().unwrap_or_default();
+            let floating = !image.contains('@') && (!last.contains(':') || last.ends_with(":latest"));
+            if floating { PullPolicy::Always } else { PullPolicy::IfNotPresent }
+        }
+    }
+}

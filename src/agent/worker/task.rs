@@ -1,0 +1,506 @@
+//! One Pod's task: reload, compute, commit, apply, rest; for as long as the Pod is there.
+//!
+//! Facts (an exit, a finished start) are folded into the worker's copy of the Pod at once and stay there until a commit has made them
+//! durable. What needs durability (making a container, deleting an ended task, releasing, removing) is done only after that commit; what
+//! does not (signals) is done at any rate.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::task::JoinSet;
+use tracing::{Instrument, info_span, warn};
+
+use super::commit::{Committed, commit, overlay, remove};
+use super::exit::{self, AttemptRef};
+use super::parts::Parts;
+use super::start::{self, Failure, Started};
+use super::{Outcome, Shared, files, release};
+use crate::agent::{Drivers, recover as orphans};
+use crate::api::{Key, Object};
+use crate::controllers::EventDraft;
+use crate::pod::status::Ended;
+use crate::pod::{End, Live, Observed, PodActions, Start, attempt, compute_pod_actions, events, phase, recover, status};
+use crate::runtime::RuntimeError;
+
+/// However long there is nothing to do, the clock is looked at again after this: it may have been set.
+const LONGEST_REST: Duration = Duration::from_secs(30);
+/// So many commits in a row may come too late before the worker pauses.
+const MOST_STALE_COMMITS: u32 = 16;
+
+/// What a task of this worker has come to.
+pub(super) enum Done {
+    /// A start by its serial number, to its end.
+    Start(u64, AttemptRef, Result<Started, Failure>),
+    /// A container ended, or cannot be waited for.
+    Exit(AttemptRef, Result<Ended, RuntimeError>),
+    /// An ended attempt's task, record and snapshot are gone, or not.
+    Removed(AttemptRef, Result<(), RuntimeError>),
+    /// What the Pod held is given back, or not.
+    Released(Result<(), String>),
+}
+
+/// A doubling pause between tries of one kind: 1 s to 30 s.
+#[derive(Default)]
+pub(super) struct Pause {
+    tries: u32,
+    until: Option<Timestamp>,
+}
+
+impl Pause {
+    pub(super) fn fail(&mut self, now: Timestamp) {
+        let seconds = 1u64.checked_shl(self.tries.min(5)).unwrap_or(30).min(30);
+        self.tries = self.tries.saturating_add(1);
+        self.until = now.checked_add(Duration::from_secs(seconds)).ok();
+    }
+
+    fn over(&self, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| until <= now)
+    }
+
+    pub(super) fn reset(&mut self) {
+        *self = Pause::default();
+    }
+}
+
+/// The task that owns one Pod.
+pub(super) struct Worker {
+    pub(super) shared: Arc<Shared>,
+    key: Key,
+    pub(super) uid: String,
+    wake: Arc<Notify>,
+    /// The Pod as stored when last read or written.
+    stored: Option<Arc<Object>>,
+    /// The same with the facts that are not committed yet.
+    pub(super) pod: Pod,
+    pub(super) seen: Observed,
+    /// Failed tries in a row by container.
+    pub(super) failures: BTreeMap<String, u32>,
+    parts: Arc<Parts>,
+    cancel: watch::Sender<bool>,
+    /// The start whose gate was opened; one at a time. Others that report had their gate closed.
+    starting: Option<u64>,
+    serial: u64,
+    jobs: JoinSet<Done>,
+    /// Attempts whose state in the runtime is not known: to be looked at.
+    pub(super) unexamined: BTreeMap<String, AttemptRef>,
+    pub(super) examine_pause: Pause,
+    /// Ended attempts whose task, record and snapshot are still there, by id.
+    pub(super) dead: BTreeMap<String, AttemptRef>,
+    removing: BTreeSet<String>,
+    remove_pause: Pause,
+    releasing: bool,
+    release_pause: Pause,
+    commit_pause: Pause,
+    kill_pause: Pause,
+    /// The signal that stops each running container.
+    pub(super) stop_signals: BTreeMap<String, i32>,
+    /// Events of facts that are not committed yet.
+    pub(super) events: Vec<EventDraft>,
+    /// Commits in a row that came too late.
+    stale: u32,
+}
+
+impl Worker {
+    pub(super) fn new(shared: Arc<Shared>, key: Key, uid: String, wake: Arc<Notify>, released: bool) -> Worker {
+        let seen = Observed {
+            released,
+            backoff_cap: shared.drivers.settings.max_restart_backoff,
+            host_ips: shared.drivers.network.host_ips().iter().map(ToString::to_string).collect(),
+            ..Observed::default()
+        };
+        Worker {
+            shared,
+            key,
+            uid,
+            wake,
+            stored: None,
+            pod: Pod::default(),
+            seen,
+            failures: BTreeMap::new(),
+            parts: Arc::default(),
+            cancel: watch::Sender::new(false),
+            starting: None,
+            serial: 0,
+            jobs: JoinSet::new(),
+            unexamined: BTreeMap::new(),
+            examine_pause: Pause::default(),
+            dead: BTreeMap::new(),
+            removing: BTreeSet::new(),
+            remove_pause: Pause::default(),
+            releasing: false,
+            release_pause: Pause::default(),
+            commit_pause: Pause::default(),
+            kill_pause: Pause::default(),
+            stop_signals: BTreeMap::new(),
+            events: Vec::new(),
+            stale: 0,
+        }
+    }
+
+    pub(super) fn drivers(&self) -> &Drivers {
+        &self.shared.drivers
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.drivers().clock.now()
+    }
+
+    /// Runs until the Pod is gone, or terminal and released.
+    pub(super) async fn run(self) -> Outcome {
+        let span = info_span!("pod", namespace = self.key.namespace, name = self.key.name, uid = self.uid);
+        self.live().instrument(span).await
+    }
+
+    async fn live(mut self) -> Outcome {
+        let mut connected = self.shared.connected.subscribe();
+        let mut first = true;
+        loop {
+            if !self.reload() {
+                return self.abandoned().await;
+            }
+            if std::mem::take(&mut first) {
+                self.take_over().await;
+            }
+            if !self.unexamined.is_empty() && self.examine_pause.over(self.now()) {
+                self.examine_all().await;
+            }
+            let plan = compute_pod_actions(&self.pod, &self.seen, self.now());
+            let wake_at = match self.carry_out(plan).await {
+                Next::Again => continue,
+                Next::Over(outcome) => return outcome,
+                Next::Rest(wake_at) => wake_at,
+            };
+            self.rest(wake_at, &mut connected).await;
+        }
+    }
+
+    /// Takes up what others wrote. False: the Pod is not in the Store any more.
+    fn reload(&mut self) -> bool {
+        let current = self.drivers().store.get(&self.key).filter(|o| o.uid() == self.uid);
+        let Some(base) = current.as_deref().and_then(Object::as_pod) else { return false };
+        let known = self.stored.as_ref().map(|o| &o.meta().resource_version);
+        if known != Some(&base.metadata.resource_version) {
+            self.pod = if self.stored.is_none() { base.clone() } else { overlay(base, &self.pod) };
+            self.stored = current;
+        }
+        true
+    }
+
+    /// Commits the plan's Pod and does what it says.
+    async fn carry_out(&mut self, mut plan: PodActions) -> Next {
+        let now = self.now();
+        if plan.cancel {
+            self.cancel.send_replace(true);
+        }
+        self.kill(&mut plan, now).await;
+        if !self.commit_pause.over(now) {
+            return Next::Rest(plan.wake_at);
+        }
+        let start = plan.start.first().filter(|_| self.starting.is_none());
+        let gate = start.map(|start| self.prepare(start, &plan.pod));
+        match self.persist(&plan).await {
+            Committed::Done(_) => {
+                self.commit_pause.reset();
+                self.stale = 0;
+            }
+            Committed::Stale => return self.too_late(&plan, now),
+            Committed::Refused(error) => {
+                self.keep_killing_events(&plan);
+                warn!(%error, "the pod's status cannot be stored; nothing is started until it can");
+                self.commit_pause.fail(now);
+                return Next::Rest(plan.wake_at);
+            }
+        }
+        if let (Some(start), Some(gate)) = (start, gate) {
+            self.seen.live.insert(start.name.clone(), Live::Starting);
+            self.starting = Some(self.serial);
+            // A job that has failed already reports it itself.
+            let _ = gate.send(());
+        }
+        self.remove_dead(now);
+        if plan.release {
+            self.release(now);
+        }
+        self.finish(&plan, now).await
+    }
+
+    /// Somebody else changed the Pod meanwhile: again with what they wrote, but not for ever without a pause.
+    fn too_late(&mut self, plan: &PodActions, now: Timestamp) -> Next {
+        self.keep_killing_events(plan);
+        self.stale = self.stale.saturating_add(1);
+        if self.stale < MOST_STALE_COMMITS {
+            return Next::Again;
+        }
+        self.commit_pause.fail(now);
+        Next::Rest(plan.wake_at)
+    }
+
+    /// The signals are sent; the next commit tells of them.
+    fn keep_killing_events(&mut self, plan: &PodActions) {
+        self.events.extend(plan.events.iter().filter(|e| e.reason == "Killing").cloned());
+    }
+
+    /// Makes the plan's Pod and all pending events durable.
+    async fn persist(&mut self, plan: &PodActions) -> Committed {
+        let Some(stored) = &self.stored else { return Committed::Stale };
+        let mut want = plan.pod.clone();
+        if plan.end == Some(End::Keep) {
+            (want.metadata.deletion_timestamp, want.metadata.deletion_grace_period_seconds) = (None, None);
+        }
+        let drafts: Vec<EventDraft> = self.events.iter().chain(&plan.events).cloned().collect();
+        let committed = commit(&self.shared.drivers, stored, want, &drafts).await;
+        if let Committed::Done(object) = &committed {
+            self.events.clear();
+            self.pod = object.as_pod().cloned().unwrap_or_default();
+            self.stored = Some(object.clone());
+        }
+        committed
+    }
+
+    /// Begins a start up to its gate, so that image, volumes and network are got while the intent is being committed.
+    fn prepare(&mut self, start: &Start, pod: &Pod) -> oneshot::Sender<()> {
+        let (open, gate) = oneshot::channel();
+        self.serial += 1;
+        let serial = self.serial;
+        let of = AttemptRef { name: start.name.clone(), number: start.attempt, id: start.id.clone() };
+        let job = start::Job {
+            shared: self.shared.clone(),
+            pod: Arc::new(pod.clone()),
+            parts: self.parts.clone(),
+            role: start.role,
+            of: of.clone(),
+            gate,
+            cancel: self.cancel.subscribe(),
+        };
+        let span = info_span!("container", name = of.name, attempt = of.number);
+        self.jobs.spawn(async move { Done::Start(serial, of, start::run(job).await) }.instrument(span));
+        open
+    }
+
+    /// Sends the plan's signals; events of what could not be sent are taken from the plan.
+    async fn kill(&mut self, plan: &mut PodActions, now: Timestamp) {
+        if plan.kill.is_empty() {
+            return;
+        }
+        if !self.kill_pause.over(now) {
+            plan.events.retain(|e| e.reason != "Killing");
+            return;
+        }
+        let ids: BTreeMap<String, String> = status::open_attempts(&self.pod).into_iter().map(|(name, id, _)| (name, id)).collect();
+        let drivers = self.drivers().clone();
+        let send = |(name, kill): &(String, crate::pod::Kill)| {
+            let (signal, all) = match kill {
+                crate::pod::Kill::Stop => (self.stop_signals.get(name).copied().unwrap_or(15), false),
+                crate::pod::Kill::Kill => (9, true),
+            };
+            let (drivers, id, name, kill) = (drivers.clone(), ids.get(name).cloned().unwrap_or_default(), name.clone(), *kill);
+            async move { (name, kill, drivers.runtime.kill(&id, signal, all).await) }
+        };
+        let sent = futures::future::join_all(plan.kill.iter().map(send)).await;
+        for (name, kill, result) in sent {
+            match result {
+                Ok(()) | Err(RuntimeError::NotFound { .. }) => {
+                    let first = self.seen.signalled.get(&name).map_or(now, |(_, at)| *at);
+                    self.seen.signalled.insert(name, (kill, first));
+                    self.kill_pause.reset();
+                }
+                Err(error) => {
+                    warn!(container = name, %error, "cannot be signalled yet");
+                    self.kill_pause.fail(now);
+                    plan.events.retain(|e| e.reason != "Killing");
+                }
+            }
+        }
+    }
+
+    /// Begins the removal of attempts whose end is durable.
+    fn remove_dead(&mut self, now: Timestamp) {
+        if !self.remove_pause.over(now) {
+            return;
+        }
+        for (id, of) in &self.dead {
+            if self.removing.insert(id.clone()) {
+                let (drivers, of) = (self.shared.drivers.clone(), of.clone());
+                self.jobs.spawn(async move {
+                    let removed = drivers.runtime.remove(&of.id).await;
+                    Done::Removed(of, removed)
+                });
+            }
+        }
+    }
+
+    fn release(&mut self, now: Timestamp) {
+        let busy = self.releasing || !self.dead.is_empty() || !self.seen.live.is_empty() || !self.unexamined.is_empty();
+        if busy || !self.release_pause.over(now) {
+            return;
+        }
+        self.releasing = true;
+        let (drivers, uid) = (self.shared.drivers.clone(), self.uid.clone());
+        self.jobs.spawn(async move { Done::Released(release::release(&drivers, &uid).await) });
+    }
+
+    /// The end of the Pod, or of the need for a worker; else how long to rest.
+    async fn finish(&mut self, plan: &PodActions, now: Timestamp) -> Next {
+        let quiet = self.dead.is_empty() && self.jobs.is_empty();
+        match plan.end {
+            Some(End::Remove) if quiet => {
+                if let Err(error) = files::remove_logs(&self.drivers().paths, &self.pod) {
+                    warn!(%error, "the pod's logs cannot be removed");
+                }
+                match remove(self.drivers(), &self.key, &self.uid).await {
+                    Ok(()) => return Next::Over(Outcome::Gone),
+                    Err(error) => {
+                        warn!(%error, "the pod cannot be removed from the store yet");
+                        self.commit_pause.fail(now);
+                    }
+                }
+            }
+            None | Some(End::Keep) if quiet && self.seen.released && self.pod.metadata.deletion_timestamp.is_none() => {
+                if phase::is_terminal(phase::of(&self.pod)) {
+                    return Next::Over(Outcome::Settled);
+                }
+            }
+            _ => {}
+        }
+        Next::Rest(plan.wake_at)
+    }
+
+    /// Waits until there is something to do.
+    async fn rest(&mut self, wake_at: Option<Timestamp>, connected: &mut watch::Receiver<u64>) {
+        let now = self.now();
+        let pauses = [&self.examine_pause, &self.remove_pause, &self.release_pause, &self.commit_pause, &self.kill_pause];
+        let due = pauses.iter().filter_map(|p| p.until).filter(|t| *t > now).chain(wake_at).min();
+        let rest = due.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default().clamp(Duration::from_millis(1), LONGEST_REST));
+        let timer = async {
+            match rest {
+                Some(rest) => tokio::time::sleep(rest).await,
+                None => std::future::pending().await,
+            }
+        };
+        // Cancel-safe: Notify keeps its permit, join_next and changed lose nothing when dropped, and the timer is computed anew.
+        tokio::select! {
+            () = self.wake.notified() => {}
+            Some(done) = self.jobs.join_next() => self.take(done),
+            Ok(()) = connected.changed() => self.examine_pause.reset(),
+            () = timer => {}
+        }
+        while let Some(done) = self.jobs.try_join_next() {
+            self.take(done);
+        }
+    }
+
+    /// Folds what a task has come to.
+    fn take(&mut self, done: Result<Done, tokio::task::JoinError>) {
+        let now = self.now();
+        match done {
+            Ok(Done::Start(serial, ..)) if self.starting != Some(serial) => {}
+            Ok(Done::Start(_, of, result)) => {
+                self.starting = None;
+                match result {
+                    Ok(started) => self.started(of, started),
+                    Err(failure) => self.not_started(of, failure, now),
+                }
+            }
+            Ok(Done::Exit(of, Ok(end))) => self.ended(of, end),
+            Ok(Done::Exit(of, Err(_))) => {
+                self.unexamined.insert(of.name.clone(), of);
+            }
+            Ok(Done::Removed(of, Ok(()))) => {
+                files::unmark(&self.drivers().paths, &self.uid, &of.name, of.number);
+                self.removing.remove(&of.id);
+                self.dead.remove(&of.id);
+                self.remove_pause.reset();
+            }
+            Ok(Done::Removed(of, Err(error))) => {
+                warn!(container = of.name, %error, "an ended container cannot be removed yet");
+                self.removing.remove(&of.id);
+                self.remove_pause.fail(now);
+            }
+            Ok(Done::Released(result)) => self.released(result, now),
+            Err(error) => self.task_died(&error),
+        }
+    }
+
+    fn released(&mut self, result: Result<(), String>, now: Timestamp) {
+        self.releasing = false;
+        match result {
+            Ok(()) => {
+                self.seen.released = true;
+                self.seen.sandbox = false;
+                self.parts = Arc::default();
+            }
+            Err(error) => {
+                warn!(error, "what the pod held cannot be released yet");
+                self.release_pause.fail(now);
+            }
+        }
+    }
+
+    /// A task of ours panicked: what it knew is lost, so everything is looked at again.
+    fn task_died(&mut self, error: &tokio::task::JoinError) {
+        warn!(%error, "a task of this pod died; its containers are examined again");
+        self.releasing = false;
+        self.starting = None;
+        self.removing.clear();
+        for (name, id, number) in status::open_attempts(&self.pod) {
+            self.unexamined.insert(name.clone(), AttemptRef { name, number, id });
+        }
+    }
+
+    /// Learns of a running container's end when it comes.
+    pub(super) fn watch_exit(&mut self, of: AttemptRef) {
+        let (drivers, pod) = (self.shared.drivers.clone(), Arc::new(self.pod.clone()));
+        self.jobs.spawn(async move {
+            let end = exit::wait(drivers, pod, &of).await;
+            Done::Exit(of, end)
+        });
+    }
+
+    /// The first look at a Pod: what an earlier agent, or an earlier boot, left.
+    async fn take_over(&mut self) {
+        let boot_id = self.drivers().host.boot_id.clone();
+        let open = status::open_attempts(&self.pod);
+        if recover::rebooted(&self.pod, &boot_id) {
+            if let Err(error) = self.drivers().network.remove(&self.uid).await {
+                warn!(%error, "addresses of the last boot are not given back");
+            }
+            let now = self.now();
+            if attempt::containers(&self.pod).any(|(_, c)| attempt::status_of(&self.pod, &c.name).is_some_and(|s| s.container_id.is_some())) {
+                self.events.push(events::sandbox_changed(&self.pod));
+            }
+            recover::after_reboot(&mut self.pod, &boot_id, now);
+            self.dead.extend(open.into_iter().map(|(name, id, number)| (id.clone(), AttemptRef { name, number, id })));
+            return;
+        }
+        if !phase::is_terminal(phase::of(&self.pod)) {
+            recover::note_boot(&mut self.pod, &boot_id);
+            self.events.extend(events::missing_cluster_dns(&self.pod));
+        }
+        for (name, id, number) in open {
+            // Held back from being started until its state is known.
+            self.seen.live.insert(name.clone(), Live::Starting);
+            self.unexamined.insert(name.clone(), AttemptRef { name, number, id });
+        }
+    }
+
+    /// The Pod was taken from the Store without being stopped first: what it left is stopped as an orphan's.
+    async fn abandoned(mut self) -> Outcome {
+        self.jobs.shutdown().await;
+        orphans::stop_pod(&self.shared.drivers, &self.uid).await;
+        Outcome::Gone
+    }
+}
+
+/// What the loop does after a plan was carried out.
+pub(super) enum Next {
+    /// Reload and compute again at once.
+    Again,
+    /// Wait for something to happen, at most until then.
+    Rest(Option<Timestamp>),
+    /// The worker is done.
+    Over(Outcome),
+}

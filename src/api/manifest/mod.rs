@@ -1,0 +1,157 @@
+//! A manifest file's text → objects and everything that is wrong with it.
+//!
+//! ```text
+//! text ─▶ yaml (documents, each parsed alone) ─▶ Lists flattened ─▶ kind and version known? ─▶ status and server-set metadata off
+//!      ─▶ decode (strict) ─▶ old versions converted ─▶ support::check ─▶ defaults ─▶ validation ─▶ faults located
+//! ```
+//!
+//! Guarantees: never panics; bounded in size, depth, documents and faults; one bad document hides no other; a document with any
+//! error yields no object; the same text gives the same objects, generated names included.
+//! Leaves to the caller: uids and our annotations, objects that stand in several files, and what to do with what ran before.
+
+mod ignored;
+mod kinds;
+mod lists;
+mod metadata;
+mod old_versions;
+mod read;
+mod text;
+
+use super::fault::{Fault, FieldFault, Severity};
+use super::object::Object;
+use super::yaml::{Node, Place, explain, locate};
+use std::collections::HashMap;
+use std::ops::Range;
+
+/// Most faults reported of one file.
+pub const MAX_FAULTS: usize = 1000;
+
+/// One object of a file: a document, or an item of a `kind: List`.
+#[derive(Clone, Debug)]
+pub struct Document {
+    /// Its number in the file, from 0; empty documents don't count.
+    pub index: usize,
+    /// The object, defaults filled in; `None`: refused, or of a kind that means nothing here.
+    pub object: Option<Object>,
+    /// The bytes of the file that hold it, for cutting it out.
+    pub span: Range<usize>,
+    /// The kind as written, "" where none is.
+    pub kind: String,
+    /// (namespace, name) as far as they can be told, for refused documents too; namespace "" for kinds without one.
+    pub name: Option<(String, String)>,
+    /// The line it begins on, from 1.
+    pub line: usize,
+    /// Whether an error refused it.
+    pub refused: bool,
+}
+
+/// All that a file says.
+#[derive(Clone, Debug, Default)]
+pub struct Decoded {
+    /// Its objects, in order.
+    pub documents: Vec<Document>,
+    /// What is to be said about it, sorted by place.
+    pub faults: Vec<Fault>,
+}
+
+impl Decoded {
+    /// Whether nothing in the file was refused.
+    pub fn is_valid(&self) -> bool {
+        self.faults.iter().all(|f| f.severity != Severity::Error)
+    }
+}
+
+/// Decodes the file `file`. The name goes into faults and, with the document's index, into names generated from
+/// `metadata.generateName`: pass the path relative to the manifests directory for names that don't depend on where that lies.
+pub fn decode(file: &str, text: &[u8]) -> Decoded {
+    let mut report = Report::new(file);
+    let mut documents = Vec::new();
+    match text::checked(text) {
+        Err((place, message)) => report.error(place, "", message),
+        Ok((text, at)) => {
+            let parsed = super::yaml::parse(text, at);
+            if parsed.is_empty() {
+                report.error(at, "", "no object in this file: to remove what it defined, delete the file".into());
+            }
+            for document in parsed {
+                read::document(document, text, at.offset, &mut documents, &mut report);
+            }
+        }
+    }
+    refuse_doubles(&mut documents, &mut report);
+    Decoded { documents, faults: report.finish() }
+}
+
+/// Of two documents that define the same object the first counts.
+fn refuse_doubles(documents: &mut [Document], report: &mut Report<'_>) {
+    let mut first = HashMap::new();
+    for document in documents {
+        let Some(key) = document.object.as_ref().map(Object::key) else { continue };
+        match first.get(&key) {
+            None => {
+                first.insert(key, document.line);
+            }
+            Some(line) => {
+                let place = Place { line: document.line, column: 1, offset: document.span.start };
+                report.error(place, "", format!("{key} is already defined in this file at line {line}: the first one counts"));
+                (document.object, document.refused) = (None, true);
+            }
+        }
+    }
+}
+
+/// Collects what is said about a file.
+struct Report<'f> {
+    file: &'f str,
+    faults: Vec<Fault>,
+    ignored: ignored::Ignored,
+}
+
+impl<'f> Report<'f> {
+    fn new(file: &'f str) -> Report<'f> {
+        Report { file, faults: Vec::new(), ignored: ignored::Ignored::default() }
+    }
+
+    fn push(&mut self, severity: Severity, place: Place, field: &str, message: String) {
+        // One more than is shown, so that the end of the list can say so.
+        if self.faults.len() <= MAX_FAULTS {
+            let (file, field) = (self.file.to_owned(), field.to_owned());
+            self.faults.push(Fault { file, line: place.line, column: place.column, severity, field, message });
+        }
+    }
+
+    fn error(&mut self, place: Place, field: &str, message: String) {
+        self.push(Severity::Error, place, field, message);
+    }
+
+    /// Looks the fault's place up and adds it.
+    fn locate(&mut self, root: &Node, fault: FieldFault, secret: bool) {
+        let found = locate::find(root, &fault.field);
+        let text = found.node.and_then(Node::as_str).filter(|_| !secret && fault.severity == Severity::Error);
+        let hint = text.map_or("", explain::template_hint);
+        self.push(fault.severity, found.place, &fault.field, fault.message + hint);
+    }
+
+    /// The faults, in the order of the file.
+    fn finish(mut self) -> Vec<Fault> {
+        for (place, severity, message) in std::mem::take(&mut self.ignored).into_faults() {
+            self.push(severity, place, "", message);
+        }
+        let more = self.faults.len() > MAX_FAULTS;
+        self.faults.truncate(MAX_FAULTS);
+        self.faults.sort_by(|a, b| (a.line, a.column, a.severity, &a.field).cmp(&(b.line, b.column, b.severity, &b.field)));
+        self.faults.dedup();
+        if more {
+            let message = format!("more than {MAX_FAULTS} faults: the rest is not shown");
+            self.faults.push(Fault {
+                file: self.file.to_owned(),
+                line: 0,
+                column: 0,
+                severity: Severity::Error,
+                field: String::new(),
+                message,
+            });
+        }
+        self.faults
+    }
+}

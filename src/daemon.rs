@@ -1,0 +1,227 @@
+//! `minik8s agent`: builds the real drivers, wires them to the agent, runs until told to stop, and drains.
+//!
+//! Order: state file (one agent per state) → host facts → drivers → API → manifests → reconcile loop → containerd (waited for, adopted) →
+//! pod workers. What needs no containerd works without it; what runs is not touched when the agent ends.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use minik8s::agent::manifests::ManifestSet;
+use minik8s::agent::reconcile::{Inputs, Reconciler};
+use minik8s::agent::worker::PodWorkers;
+use minik8s::agent::{Drivers, Settings, housekeeping, manifests, recover};
+use minik8s::api::fault::{Fault, Severity};
+use minik8s::api::{Kind, Object};
+use minik8s::clock::{Clock, SystemClock};
+use minik8s::grpc::{self, ApiState, FileLogs};
+use minik8s::host::{self, CgroupDriver, HostFacts, Paths};
+use minik8s::network::{CniNetwork, NetworkConfig};
+use minik8s::runtime::containerd::{Containerd, ContainerdConfig};
+use minik8s::store::Store;
+use minik8s::store::embedded::EmbeddedStore;
+use minik8s::volumes::{HostVolumes, VolumesConfig};
+use tokio::sync::watch;
+
+/// How long the agent waits between two attempts to reach containerd.
+const CONTAINERD_RETRY: Duration = Duration::from_secs(1);
+/// How long ending may take; the containers live on whatever happens.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// All that the flags say, resolved.
+pub struct DaemonConfig {
+    /// Where everything is.
+    pub paths: Paths,
+    /// The rules that can be set; an empty node name means the host's.
+    pub settings: Settings,
+    /// containerd's socket.
+    pub containerd: PathBuf,
+    /// The containerd namespace.
+    pub namespace: String,
+    /// The snapshotter, if not containerd's usual.
+    pub snapshotter: Option<String>,
+    /// The OCI runtime, if not what the shim finds.
+    pub runtime_binary: Option<PathBuf>,
+    /// The cgroup above the QoS tree, "" for none.
+    pub cgroup_root: String,
+    /// The cgroup driver, if not what suits the host.
+    pub cgroup_driver: Option<CgroupDriver>,
+    /// Changes of the network's defaults.
+    pub network: Box<dyn FnOnce(&mut NetworkConfig) + Send>,
+}
+
+/// Runs the agent until `stop` says so. Errors: what prevents it from starting at all, with what to do.
+pub async fn run(config: DaemonConfig, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    for dir in [&config.paths.state, &config.paths.run] {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
+    }
+    let store = EmbeddedStore::open(config.paths.state.join("state.redb"))?;
+    let daemon = Daemon::build(config, store).await?;
+    daemon.serve(stop).await
+}
+
+struct Daemon {
+    drivers: Drivers,
+    containerd: Arc<Containerd>,
+    socket: PathBuf,
+}
+
+impl Daemon {
+    async fn build(mut config: DaemonConfig, store: Arc<dyn Store>) -> anyhow::Result<Daemon> {
+        let facts = facts(&mut config);
+        let mut network = NetworkConfig::new(&config.paths);
+        (config.network)(&mut network);
+        let network = CniNetwork::new(network).context("cannot prepare the pods' namespaces; the agent must run as root")?;
+        for sentence in host::describe(&facts, &network.describe().await) {
+            tracing::warn!("on this host: {sentence}");
+        }
+        let mut runtime = ContainerdConfig::new(&config.containerd, &config.namespace, &config.paths.run);
+        runtime.systemd_cgroup = facts.cgroup_driver == CgroupDriver::Systemd;
+        runtime.snapshotter = config.snapshotter.unwrap_or(runtime.snapshotter);
+        runtime.runtime_binary = config.runtime_binary;
+        let containerd = Arc::new(Containerd::connect(runtime).await?);
+        let drivers = Drivers {
+            store,
+            runtime: containerd.clone(),
+            network: Arc::new(network),
+            volumes: Arc::new(HostVolumes::new(VolumesConfig::new(&config.paths, &facts))),
+            cgroups: host::pod_cgroups(&facts, &config.cgroup_root).context("cannot use this host's cgroups")?,
+            clock: Arc::new(SystemClock),
+            host: Arc::new(facts),
+            paths: Arc::new(config.paths),
+            settings: Arc::new(config.settings),
+        };
+        Ok(Daemon { drivers, containerd, socket: config.containerd })
+    }
+
+    async fn serve(self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+        let watcher = manifests::spawn(self.drivers.paths.manifests.clone()).context("cannot watch the manifests directory")?;
+        let (version, containerd_version) = watch::channel(String::new());
+        let api = tokio::spawn(grpc::serve(self.api(&watcher, containerd_version.clone()), stopped(stop.clone())));
+        let workers = PodWorkers::new(self.drivers.clone());
+        let adopted = Arc::new(AtomicBool::new(false));
+        let inputs = self.inputs(&watcher, &workers, &adopted, containerd_version);
+        let reconciler = Reconciler::new(self.drivers.clone(), inputs).await?;
+        let reconciling = tokio::spawn(reconciler.run(stop.clone()));
+        let housekeeping = tokio::spawn(housekeeping::run(self.drivers.store.clone(), self.drivers.clock.clone()));
+        let telling = tokio::spawn(tell_faults(watcher.sets.clone()));
+        tracing::info!(node = self.drivers.settings.node_name, manifests = %self.drivers.paths.manifests.display(), "minik8s is running");
+        // Nobody listens where the agent was not started by systemd.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let adopting = tokio::spawn(adopt(self.drivers.clone(), self.containerd.clone(), self.socket.clone(), version, workers.clone(), adopted));
+        let mut api = api;
+        let outcome = tokio::select! {
+            () = stopped(stop.clone()) => Ok(()),
+            ended = &mut api => ended.context("the API ended unexpectedly")?.context("cannot serve the API"),
+        };
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        for task in [adopting, housekeeping, telling] {
+            task.abort();
+        }
+        let drain = async {
+            let _ = tokio::join!(reconciling, workers.shutdown());
+        };
+        if outcome.is_ok() && tokio::time::timeout(DRAIN, drain).await.is_err() {
+            tracing::warn!("not everything ended within {} s; the containers live on", DRAIN.as_secs());
+        }
+        outcome
+    }
+
+    fn api(&self, watcher: &manifests::Watcher, containerd_version: watch::Receiver<String>) -> ApiState {
+        let (tell, faults) = watch::channel(Vec::new());
+        let mut sets = watcher.sets.clone();
+        tokio::spawn(async move {
+            while sets.changed().await.is_ok() {
+                let now = sets.borrow_and_update().as_ref().map(|s| s.faults.clone()).unwrap_or_default();
+                tell.send_replace(now);
+            }
+        });
+        ApiState {
+            store: self.drivers.store.clone(),
+            clock: self.drivers.clock.clone(),
+            paths: self.drivers.paths.clone(),
+            node_name: self.drivers.settings.node_name.clone(),
+            started_at: self.drivers.clock.now(),
+            containerd_version,
+            faults,
+            logs: Arc::new(FileLogs),
+            edits: Arc::default(),
+        }
+    }
+
+    fn inputs(&self, watcher: &manifests::Watcher, workers: &Arc<PodWorkers>, adopted: &Arc<AtomicBool>, runtime: watch::Receiver<String>) -> Inputs {
+        let (workers, adopted) = (workers.clone(), adopted.clone());
+        let pods = move |_, pod: Arc<Object>| {
+            // Before adoption nothing is known about what runs; afterwards every pod is told once more.
+            if adopted.load(Ordering::Acquire) {
+                workers.pod_changed(pod);
+            }
+        };
+        let beat = || {
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        };
+        Inputs { sets: watcher.sets.clone(), pods: Arc::new(pods), runtime, beat: Arc::new(beat) }
+    }
+}
+
+fn facts(config: &mut DaemonConfig) -> HostFacts {
+    let mut facts = host::probe(&config.paths);
+    facts.cgroup_driver = config.cgroup_driver.unwrap_or(facts.cgroup_driver);
+    if config.settings.node_name.is_empty() {
+        config.settings.node_name.clone_from(&facts.hostname);
+    }
+    facts
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
+    // The sender lives as long as the process; should it be gone, that is a reason to stop too.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Waits for containerd, takes over what runs, then lets the workers loose.
+async fn adopt(drivers: Drivers, containerd: Arc<Containerd>, socket: PathBuf, version: watch::Sender<String>, workers: Arc<PodWorkers>, adopted: Arc<AtomicBool>) {
+    let mut told = false;
+    loop {
+        let outcome = async {
+            let found = containerd.version().await?;
+            version.send_replace(format!("containerd://{found}"));
+            recover::adopt(&drivers).await.map_err(anyhow::Error::from)
+        };
+        match outcome.await {
+            Ok(found) => {
+                tracing::info!(kept = found.kept, removed = found.removed, orphans = found.orphans, "took over what runs");
+                break;
+            }
+            Err(error) if !told => {
+                told = true;
+                tracing::error!("waiting for containerd: {error:#}; is it running? --containerd is {}", socket.display());
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(CONTAINERD_RETRY).await;
+    }
+    adopted.store(true, Ordering::Release);
+    for pod in drivers.store.list(Kind::Pod) {
+        if pod.as_pod().is_some_and(|p| p.spec.as_ref().is_some_and(|s| s.node_name.is_some())) {
+            workers.pod_changed(pod);
+        }
+    }
+}
+
+/// Says what is wrong with the manifests, each thing once as long as it stays.
+async fn tell_faults(mut sets: watch::Receiver<Option<Arc<ManifestSet>>>) {
+    let mut told: Vec<Fault> = Vec::new();
+    while sets.changed().await.is_ok() {
+        let now = sets.borrow_and_update().as_ref().map(|s| s.faults.clone()).unwrap_or_default();
+        for fault in now.iter().filter(|f| !told.contains(f)) {
+            match fault.severity {
+                Severity::Error => tracing::error!("{fault}"),
+                Severity::Warning => tracing::warn!("{fault}"),
+                Severity::Info => tracing::info!("{fault}"),
+            }
+        }
+        told = now;
+    }
+}

@@ -1,0 +1,78 @@
+//! Which namespaces the container joins, makes or shares with the host.
+//!
+//! No pause container: network, UTS and IPC are joined by the paths of the pod's sandbox; the PID namespace is the container's own.
+
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType as Type};
+
+use super::{Inputs, pod_hostname};
+use crate::host::CgroupVersion;
+use crate::network::Namespace;
+
+/// linux.namespaces: what is not listed is the host's.
+pub(super) fn namespaces(inputs: &Inputs) -> Vec<LinuxNamespace> {
+    let mut out = vec![own(Type::Mount)];
+    if !inputs.spec().and_then(|s| s.host_pid).unwrap_or(false) {
+        out.push(own(Type::Pid));
+    }
+    let sandbox = inputs.sandbox;
+    for (kind, namespace) in [(Type::Network, &sandbox.network), (Type::Ipc, &sandbox.ipc), (Type::Uts, &sandbox.uts)] {
+        if let Namespace::Pinned(path) = namespace {
+            let mut joined = own(kind);
+            joined.set_path(Some(path.clone()));
+            out.push(joined);
+        }
+    }
+    // On v1 a cgroup namespace would only hide what the read-only mount shows anyway, and CRI makes none.
+    if inputs.host.cgroup_version == CgroupVersion::V2 {
+        out.push(own(Type::Cgroup));
+    }
+    out
+}
+
+/// A new namespace.
+fn own(kind: Type) -> LinuxNamespace {
+    LinuxNamespaceBuilder::default().typ(kind).build().expect("every field of a namespace has a default")
+}
+
+/// spec.hostname: only where the UTS namespace is the pod's.
+pub(super) fn own_hostname(inputs: &Inputs) -> Option<String> {
+    match inputs.sandbox.uts {
+        Namespace::Host => None,
+        Namespace::Pinned(_) => Some(pod_hostname(inputs.pod)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Case;
+    use super::*;
+
+    fn names(case: &Case) -> Vec<String> {
+        let shown = |n: &LinuxNamespace| match n.path() {
+            Some(path) => format!("{}={}", n.typ(), path.display()),
+            None => n.typ().to_string(),
+        };
+        namespaces(&case.inputs()).iter().map(shown).collect()
+    }
+
+    #[test]
+    fn own_joined_and_the_hosts() {
+        let joined = ["net=/run/ns/net", "ipc=/run/ns/ipc", "uts=/run/ns/uts"];
+        assert_eq!(names(&Case::new("{}")), [&["mnt", "pid"][..], &joined].concat());
+        assert_eq!(names(&Case::new("{}").pod("{hostPID: true}")), [&["mnt"][..], &joined].concat());
+        assert_eq!(names(&Case::new("{}").host_network()), ["mnt", "pid", "ipc=/run/ns/ipc"]);
+        let mut v2 = Case::new("{}");
+        v2.host.cgroup_version = CgroupVersion::V2;
+        assert_eq!(names(&v2), [&["mnt", "pid"][..], &joined, &["cgroup"]].concat());
+    }
+
+    #[test]
+    fn hostname_is_the_specs_or_the_name_cut_to_63() {
+        let hostname = |pod: &str| Case::new("{}").pod(pod).build().hostname().clone();
+        assert_eq!(hostname("{}").as_deref(), Some("web"));
+        assert_eq!(hostname("{hostname: db}").as_deref(), Some("db"));
+        let mut long = Case::new("{}");
+        long.pod.metadata.name = Some(format!("{}-{}", "x".repeat(62), "y".repeat(40)));
+        assert_eq!(long.build().hostname().as_deref(), Some("x".repeat(62).as_str()));
+    }
+}

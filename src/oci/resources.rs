@@ -1,0 +1,247 @@
+//! cgroup limits and the OOM score, from requests and limits.
+//!
+//! Numbers: pkg/kubelet/cm/helpers_linux.go (shares, quota), pkg/kubelet/qos/policy.go (OOM score), kuberuntime_container_linux.go.
+//! Memory swap is held to the limit where the host's `controllers` name `memsw`; otherwise swap is left to the kernel.
+
+use std::collections::{BTreeMap, HashMap};
+
+use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use oci_spec::runtime::{
+    LinuxCpu, LinuxCpuBuilder, LinuxHugepageLimit, LinuxHugepageLimitBuilder, LinuxMemory, LinuxMemoryBuilder, LinuxResources,
+    LinuxResourcesBuilder,
+};
+
+use super::qos::{BEST_EFFORT, GUARANTEED, qos_class};
+use super::{Inputs, OciError, amount, devices};
+use crate::host::CgroupVersion;
+
+/// CFS period in µs.
+pub const CPU_PERIOD: u64 = 100_000;
+/// The least quota in µs: 1 ms, the kernel's own minimum.
+const MIN_QUOTA: i64 = 1_000;
+const SHARES: std::ops::RangeInclusive<i64> = 2..=262_144;
+
+/// CPU shares (cgroup v1) for millicores, in [2, 262144].
+pub fn cpu_shares(millis: i64) -> u64 {
+    let shares = millis.max(0).saturating_mul(1024) / 1000;
+    shares.clamp(*SHARES.start(), *SHARES.end()).unsigned_abs()
+}
+
+/// cpu.weight (cgroup v2) for shares, as runc converts them. In an OCI spec shares stay shares: the runtime converts.
+pub fn cpu_weight(shares: u64) -> u64 {
+    1 + shares.clamp(2, 262_144).saturating_sub(2) * 9999 / 262_142
+}
+
+/// CFS quota in µs per [`CPU_PERIOD`] for millicores; `None` = unlimited.
+pub fn cpu_quota(millis: i64) -> Option<i64> {
+    (millis > 0).then(|| millis.saturating_mul(100).max(MIN_QUOTA))
+}
+
+/// linux.resources.
+pub(super) fn resources(inputs: &Inputs) -> Result<LinuxResources, OciError> {
+    let container = inputs.container;
+    let mut out = LinuxResourcesBuilder::default()
+        .devices(devices::allowed(inputs))
+        .cpu(cpu(container)?)
+        .memory(memory(inputs)?)
+        .build()
+        .expect("every field of resources has a default");
+    out.set_hugepage_limits(Some(hugepages(container)?).filter(|h| !h.is_empty()));
+    if inputs.host.cgroup_version == CgroupVersion::V2 {
+        // One process out of memory takes the container with it.
+        out.set_unified(Some(HashMap::from([("memory.oom.group".to_owned(), "1".to_owned())])));
+    }
+    Ok(out)
+}
+
+fn cpu(container: &Container) -> Result<LinuxCpu, OciError> {
+    let limit = amount(container, "limits", limit(container, "cpu"), "cpu", amount::milli)?;
+    let request = amount(container, "requests", request(container, "cpu"), "cpu", amount::milli)?;
+    let mut cpu =
+        LinuxCpuBuilder::default().shares(cpu_shares(request)).period(CPU_PERIOD).build().expect("every field of cpu has a default");
+    cpu.set_quota(cpu_quota(limit));
+    Ok(cpu)
+}
+
+fn memory(inputs: &Inputs) -> Result<LinuxMemory, OciError> {
+    let limit = amount(inputs.container, "limits", limit(inputs.container, "memory"), "memory", amount::whole)?;
+    let mut memory = LinuxMemoryBuilder::default().build().expect("every field of memory has a default");
+    if limit > 0 {
+        memory.set_limit(Some(limit));
+        if inputs.host.controllers.iter().any(|c| c == "memsw") {
+            memory.set_swap(Some(limit));
+        }
+    }
+    Ok(memory)
+}
+
+fn hugepages(container: &Container) -> Result<Vec<LinuxHugepageLimit>, OciError> {
+    let limits = container.resources.as_ref().and_then(|r| r.limits.as_ref());
+    let pages = limits.into_iter().flatten().filter_map(|(name, q)| Some((name, name.strip_prefix("hugepages-")?, q)));
+    pages
+        .map(|(name, size, quantity)| {
+            let limit = amount(container, "limits", Some(quantity.clone()), name, amount::whole)?;
+            let size = page_size(size).ok_or_else(|| OciError::invalid(format!("resources.limits[{name}]"), size, "no huge page size"))?;
+            Ok(LinuxHugepageLimitBuilder::default().page_size(size).limit(limit).build().expect("size and limit are set"))
+        })
+        .collect()
+}
+
+/// `2Mi` as the kernel names it: `2MB`.
+fn page_size(text: &str) -> Option<String> {
+    let bytes = amount::whole(&Quantity(text.to_owned())).filter(|b| *b > 0)?;
+    let (mut value, mut unit) = (bytes, "B");
+    for next in ["KB", "MB", "GB"] {
+        if value < 1024 || value % 1024 != 0 {
+            break;
+        }
+        (value, unit) = (value / 1024, next);
+    }
+    Some(format!("{value}{unit}"))
+}
+
+/// A resource's request; its limit where none is set (API defaulting).
+pub(super) fn request(container: &Container, name: &str) -> Option<Quantity> {
+    let requests = container.resources.as_ref().and_then(|r| r.requests.as_ref());
+    get(requests, name).or_else(|| limit(container, name))
+}
+
+fn limit(container: &Container, name: &str) -> Option<Quantity> {
+    get(container.resources.as_ref().and_then(|r| r.limits.as_ref()), name)
+}
+
+fn get(map: Option<&BTreeMap<String, Quantity>>, name: &str) -> Option<Quantity> {
+    map.and_then(|m| m.get(name)).cloned()
+}
+
+/// The amount of a quantity; 0 where there is none.
+fn amount(
+    container: &Container,
+    kind: &str,
+    quantity: Option<Quantity>,
+    name: &str,
+    unit: impl Fn(&Quantity) -> Option<i64>,
+) -> Result<i64, OciError> {
+    let Some(quantity) = quantity else { return Ok(0) };
+    let field = || format!("containers[{}].resources.{kind}[{name}]", container.name);
+    let amount = unit(&quantity).ok_or_else(|| OciError::invalid(field(), quantity.0.clone(), "no quantity, or too large"))?;
+    if amount < 0 { Err(OciError::invalid(field(), quantity.0, "must be greater than or equal to 0")) } else { Ok(amount) }
+}
+
+/// process.oomScoreAdj, no lower than this host allows.
+pub(super) fn oom_score_adj(inputs: &Inputs) -> i32 {
+    let critical = inputs.spec().and_then(|s| s.priority_class_name.as_deref()) == Some("system-node-critical");
+    let score = match qos_class(inputs.pod) {
+        _ if critical => -997,
+        GUARANTEED => -997,
+        BEST_EFFORT => 1000,
+        _ => burstable_score(inputs),
+    };
+    score.max(inputs.host.min_oom_score_adj)
+}
+
+/// `1000 − 1000·request/capacity` in [3, 999]; a sidecar is no likelier to be killed than the least requesting main container.
+fn burstable_score(inputs: &Inputs) -> i32 {
+    let capacity = i128::from(inputs.host.memory_bytes.max(1));
+    let requested = |c: &Container| request(c, "memory").as_ref().and_then(amount::whole).unwrap_or(0).max(0);
+    let score = |bytes: i64| 1000 - 1000 * i128::from(bytes) / capacity;
+    let mut adjust = score(requested(inputs.container));
+    if inputs.is_init && inputs.container.restart_policy.as_deref() == Some("Always") {
+        let mains = inputs.spec().map(|s| s.containers.as_slice()).unwrap_or_default();
+        if let Some(least) = mains.iter().map(requested).min() {
+            adjust = adjust.min(score(least));
+        }
+    }
+    i32::try_from(adjust.clamp(3, 999)).expect("between 3 and 999")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Case, pod_with};
+    use super::super::{Inputs, build};
+    use super::*;
+
+    #[test]
+    fn shares_weight_and_quota() {
+        for (millis, shares, weight, quota) in [
+            (0, 2, 1, None),
+            (1, 2, 1, Some(1000)),
+            (5, 5, 1, Some(1000)),
+            (10, 10, 1, Some(1000)),
+            (100, 102, 4, Some(10_000)),
+            (1000, 1024, 39, Some(100_000)),
+            (2500, 2560, 98, Some(250_000)),
+            (1_000_000, 262_144, 10_000, Some(100_000_000)),
+        ] {
+            assert_eq!((cpu_shares(millis), cpu_weight(shares), cpu_quota(millis)), (shares, weight, quota), "{millis}");
+        }
+        assert_eq!(cpu_shares(i64::MAX), 262_144);
+        assert_eq!(cpu_quota(i64::MAX), Some(i64::MAX));
+    }
+
+    fn of(yaml: &str) -> LinuxResources {
+        Case::new(&format!("{{resources: {yaml}}}")).build().linux().as_ref().unwrap().resources().clone().unwrap()
+    }
+
+    #[test]
+    fn limits_and_requests() {
+        let r = of("{limits: {cpu: 500m, memory: 64Mi, hugepages-2Mi: 4Mi, hugepages-1Gi: 1Gi}, requests: {cpu: 100m}}");
+        let cpu = r.cpu().clone().unwrap();
+        assert_eq!((cpu.shares(), cpu.quota(), cpu.period()), (Some(102), Some(50_000), Some(100_000)));
+        assert_eq!((r.memory().unwrap().limit(), r.memory().unwrap().swap()), (Some(64 << 20), None));
+        let pages: Vec<_> = r.hugepage_limits().iter().flatten().map(|h| (h.page_size().as_str(), h.limit())).collect();
+        assert_eq!(pages, [("1GB", 1 << 30), ("2MB", 4 << 20)]);
+        assert_eq!((r.pids().as_ref().map(|_| ()), r.unified()), (None, &None));
+
+        let r = of("{limits: {cpu: 2}}");
+        assert_eq!((r.cpu().as_ref().unwrap().shares(), r.cpu().as_ref().unwrap().quota()), (Some(2048), Some(200_000)));
+        let r = of("{}");
+        assert_eq!((r.cpu().as_ref().unwrap().shares(), r.cpu().as_ref().unwrap().quota()), (Some(2), None));
+        assert_eq!(r.memory().unwrap().limit(), None);
+    }
+
+    #[test]
+    fn v2_groups_oom_kills_and_swap_is_held_where_it_can_be() {
+        let mut case = Case::new("{resources: {limits: {memory: 1Mi}}}");
+        case.host.cgroup_version = CgroupVersion::V2;
+        case.host.controllers.push("memsw".to_owned());
+        let spec = case.build();
+        let r = spec.linux().as_ref().unwrap().resources().as_ref().unwrap();
+        assert_eq!(r.unified().as_ref().unwrap()["memory.oom.group"], "1");
+        assert_eq!(r.memory().unwrap().swap(), Some(1 << 20));
+    }
+
+    #[test]
+    fn bad_quantities_are_named() {
+        for yaml in ["{limits: {cpu: lots}}", "{limits: {memory: -1}}", "{limits: {hugepages-x: 1}}", "{requests: {cpu: '-1'}}"] {
+            let error = build(&Case::new(&format!("{{resources: {yaml}}}")).inputs()).unwrap_err().to_string();
+            assert!(error.contains("resources."), "{error}");
+        }
+    }
+
+    /// SEMANTICS §9 on the tests' host of 4 GiB.
+    #[test]
+    fn oom_scores() {
+        let score = |resources: &str, inits: &[&str], priority: &str, floor: i32| {
+            let case = Case::new("{}");
+            let mut pod = pod_with(&[resources], inits, "{}");
+            pod.spec.as_mut().unwrap().priority_class_name = Some(priority.to_owned());
+            let spec = pod.spec.as_ref().unwrap();
+            let container = spec.init_containers.as_ref().and_then(|i| i.first()).unwrap_or(&spec.containers[0]);
+            let host = crate::host::HostFacts { min_oom_score_adj: floor, ..case.host.clone() };
+            oom_score_adj(&Inputs { pod: &pod, container, host: &host, is_init: !inits.is_empty(), ..case.inputs() })
+        };
+        assert_eq!(score("{}", &[], "", -1000), 1000);
+        assert_eq!(score("{limits: {cpu: 1, memory: 1Gi}}", &[], "", -1000), -997);
+        assert_eq!(score("{limits: {cpu: 1, memory: 1Gi}}", &[], "", 0), 0);
+        assert_eq!(score("{}", &[], "system-node-critical", -1000), -997);
+        assert_eq!(score("{requests: {memory: 1Gi}}", &[], "", -1000), 750);
+        assert_eq!(score("{requests: {memory: 1}}", &[], "", -1000), 999);
+        assert_eq!(score("{requests: {cpu: 1}}", &[], "", -1000), 999);
+        assert_eq!(score("{requests: {memory: 4Gi}}", &[], "", -1000), 3);
+        assert_eq!(score("{requests: {memory: 64Gi}}", &[], "", -1000), 3);
+        // pod_with gives init containers restartPolicy Always: a sidecar follows the main container.
+        assert_eq!(score("{requests: {memory: 2Gi}}", &["{requests: {memory: 1Gi}}"], "", -1000), 500);
+    }
+}

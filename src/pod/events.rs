@@ -1,0 +1,85 @@
+//! The kubelet's events, in its words (pkg/kubelet/events/event.go, kuberuntime_container.go, images/image_manager.go of v1.36).
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::attempt::format_pod;
+use crate::api::{Key, Kind};
+use crate::controllers::EventDraft;
+
+/// An event about the Pod.
+pub fn draft(pod: &Pod, warning: bool, reason: &str, message: String) -> EventDraft {
+    let meta = &pod.metadata;
+    EventDraft {
+        about: Key::new(Kind::Pod, meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default()),
+        uid: meta.uid.clone().unwrap_or_default(),
+        warning,
+        reason: reason.to_owned(),
+        message,
+        source: "kubelet",
+    }
+}
+
+/// A pull has begun.
+pub fn pulling(pod: &Pod, image: &str) -> EventDraft {
+    draft(pod, false, "Pulling", format!("Pulling image {image:?}"))
+}
+
+/// The image was pulled, in so many milliseconds.
+pub fn pulled(pod: &Pod, image: &str, millis: u128, size: u64) -> EventDraft {
+    let took = if millis < 1000 { format!("{millis}ms") } else { format!("{}.{:03}s", millis / 1000, millis % 1000) };
+    let message = format!("Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {size} bytes.");
+    draft(pod, false, "Pulled", message)
+}
+
+/// The image was there.
+pub fn present(pod: &Pod, image: &str) -> EventDraft {
+    draft(pod, false, "Pulled", format!("Container image {image:?} already present on machine and can be accessed by the pod"))
+}
+
+/// A container was created.
+pub fn created(pod: &Pod) -> EventDraft {
+    draft(pod, false, "Created", "Container created".to_owned())
+}
+
+/// A container was started.
+pub fn started(pod: &Pod) -> EventDraft {
+    draft(pod, false, "Started", "Container started".to_owned())
+}
+
+/// A container is asked to stop.
+pub fn killing(pod: &Pod, container: &str) -> EventDraft {
+    draft(pod, false, "Killing", format!("Stopping container {container}"))
+}
+
+/// A container waits before it is restarted.
+pub fn back_off(pod: &Pod, container: &str) -> EventDraft {
+    draft(pod, true, "BackOff", format!("Back-off restarting failed container {container} in pod {}", format_pod(pod)))
+}
+
+/// A pull waits before it is tried again.
+pub fn back_off_pulling(pod: &Pod, image: &str) -> EventDraft {
+    draft(pod, false, "BackOff", format!("Back-off pulling image {image:?}"))
+}
+
+/// A container could not be had, made or started.
+pub fn failed(pod: &Pod, message: &str) -> EventDraft {
+    draft(pod, true, "Failed", format!("Error: {message}"))
+}
+
+/// A Pod seen for the first time that counts on a cluster's DNS, which there is none of (pkg/kubelet/network/dns/dns.go).
+pub fn missing_cluster_dns(pod: &Pod) -> Option<EventDraft> {
+    let spec = pod.spec.as_ref()?;
+    let policy = spec.dns_policy.as_deref().unwrap_or("ClusterFirst");
+    let counts_on_it = policy == "ClusterFirstWithHostNet" || (policy == "ClusterFirst" && spec.host_network != Some(true));
+    let first_time = pod.status.as_ref().is_none_or(|s| s.start_time.is_none());
+    let message = format!(
+        "pod: {:?}. kubelet does not have ClusterDNS IP configured and cannot create Pod using {policy:?} policy. Falling back to \"Default\" policy.",
+        format_pod(pod)
+    );
+    (counts_on_it && first_time).then(|| draft(pod, true, "MissingClusterDNS", message))
+}
+
+/// The host was rebooted: the namespaces are made anew.
+pub fn sandbox_changed(pod: &Pod) -> EventDraft {
+    draft(pod, false, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.".to_owned())
+}

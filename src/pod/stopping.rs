@@ -1,0 +1,180 @@
+//! How a Pod is brought to its end: stop signals, grace, SIGKILL, release, terminal status, removal.
+//!
+//! The grace counts from an instant that is durable (deletionTimestamp, the deadline, the last regular container's finishedAt), so that a
+//! restart of the agent does not lengthen it.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
+
+use super::actions::{End, Kill, Live, Observed, Step};
+use super::attempt::{Attempt, Role, containers, status_of};
+use super::{events, phase, restart, status};
+use crate::api::well_known::KEEP_OBJECT;
+
+/// What a container gets at least between the stop signal and SIGKILL (kuberuntime_container.go, minimumGracePeriodInSeconds).
+pub const MINIMUM_GRACE_SECONDS: i64 = 2;
+const DEFAULT_GRACE_SECONDS: i64 = 30;
+const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
+
+/// Why a Pod is being stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// deletionTimestamp is set.
+    Deleted,
+    /// activeDeadlineSeconds has passed.
+    Deadline,
+    /// Its regular containers are done, or an init container has failed for good, or its phase is terminal already.
+    Finished,
+}
+
+/// A stop that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stop {
+    why: Why,
+    kill_at: Timestamp,
+}
+
+/// When activeDeadlineSeconds will have passed.
+pub fn deadline(pod: &Pod) -> Option<Timestamp> {
+    let seconds = pod.spec.as_ref()?.active_deadline_seconds?;
+    let start = pod.status.as_ref()?.start_time.as_ref()?.0;
+    start.checked_add(SignedDuration::from_secs(seconds)).ok()
+}
+
+/// Whether, why and by when the Pod is to be stopped.
+pub fn wanted(pod: &Pod, seen: &Observed, now: Timestamp) -> Option<Stop> {
+    let own_grace = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(DEFAULT_GRACE_SECONDS);
+    let terminal = phase::is_terminal(phase::of(pod));
+    let (why, since, grace) = if let Some(at) = &pod.metadata.deletion_timestamp {
+        (Why::Deleted, at.0, pod.metadata.deletion_grace_period_seconds.unwrap_or(own_grace))
+    } else if terminal {
+        (Why::Finished, first_signal(seen).unwrap_or(now), own_grace)
+    } else if finished(pod) {
+        (Why::Finished, last_finish(pod).unwrap_or(now), own_grace)
+    } else {
+        (Why::Deadline, deadline(pod).filter(|d| *d <= now)?, own_grace)
+    };
+    let grace = SignedDuration::from_secs(grace.clamp(MINIMUM_GRACE_SECONDS, i64::from(i32::MAX)));
+    Some(Stop { why, kill_at: since.checked_add(grace).unwrap_or(Timestamp::MAX) })
+}
+
+/// Whether nothing of the Pod will run again but sidecars.
+fn finished(pod: &Pod) -> bool {
+    let over = |role: Role, c| {
+        let status = status_of(pod, c)?;
+        matches!(Attempt::of(Some(status)), Attempt::Over(_)).then_some(())?;
+        Some((role, phase::last_end(status)?.exit_code, phase::ended(status).is_some()))
+    };
+    let stays = |role, container, code| !restart::should_restart(pod, role, container, code);
+    let mut mains_done = containers(pod).any(|(role, _)| role == Role::Main);
+    for (role, container) in containers(pod) {
+        match (role, over(role, &container.name)) {
+            (Role::Init, Some((_, code, true))) if code != 0 && stays(role, container, code) => return true,
+            (Role::Main, end) => mains_done &= end.is_some_and(|(_, code, ended)| ended && stays(role, container, code)),
+            _ => {}
+        }
+    }
+    mains_done
+}
+
+fn last_finish(pod: &Pod) -> Option<Timestamp> {
+    let finish = |name: &str| status_of(pod, name).and_then(phase::ended)?.finished_at.as_ref().map(|t| t.0);
+    containers(pod).filter(|(role, _)| *role != Role::Sidecar).filter_map(|(_, c)| finish(&c.name)).max()
+}
+
+fn first_signal(seen: &Observed) -> Option<Timestamp> {
+    seen.signalled.values().map(|(_, at)| *at).min()
+}
+
+/// One step towards the end: signal what lives, then release, then settle the status, then remove.
+pub(super) fn step(step: &mut Step<'_>, stop: &Stop) {
+    let finished = stop.why == Why::Finished && !phase::is_terminal(phase::of(&step.out.pod));
+    if !step.seen.live.is_empty() {
+        step.out.cancel = true;
+        signal(step, stop);
+    } else if finished {
+        // Natural completion: the terminal phase goes out together with the last exit, what is held is released after it.
+        settle(step, stop);
+        step.out.release = !step.seen.released;
+    } else if !step.seen.released {
+        step.out.release = true;
+    } else {
+        settle(step, stop);
+        end(step);
+    }
+}
+
+fn signal(step: &mut Step<'_>, stop: &Stop) {
+    let seen = step.seen;
+    let of = |wanted: bool| -> Vec<String> {
+        let live = containers(&step.out.pod).filter(|(role, c)| (*role == Role::Sidecar) == wanted && seen.live.contains_key(&c.name));
+        live.map(|(_, c)| c.name.clone()).collect()
+    };
+    let (sidecars, others) = (of(true), of(false));
+    if step.now >= stop.kill_at {
+        sidecars.iter().chain(&others).for_each(|name| ask(step, name, Kill::Kill));
+        return;
+    }
+    step.wake(stop.kill_at);
+    if others.is_empty() {
+        sidecars.last().into_iter().for_each(|name| ask(step, name, Kill::Stop));
+    } else {
+        others.iter().for_each(|name| ask(step, name, Kill::Stop));
+    }
+}
+
+fn ask(step: &mut Step<'_>, name: &str, kill: Kill) {
+    let sent = step.seen.signalled.get(name).map(|(kill, _)| *kill);
+    if step.seen.live.get(name) != Some(&Live::Running) || sent >= Some(kill) {
+        return;
+    }
+    if sent.is_none() {
+        let event = events::killing(&step.out.pod, name);
+        step.out.events.push(event);
+    }
+    step.out.kill.push((name.to_owned(), kill));
+}
+
+/// Gives the Pod the terminal phase it has earned, once nothing lives.
+fn settle(step: &mut Step<'_>, stop: &Stop) {
+    if phase::is_terminal(phase::of(&step.out.pod)) {
+        return;
+    }
+    let pod = &mut step.out.pod;
+    status::close_unfinished(pod);
+    let earned = earned_phase(pod);
+    let phase = if stop.why == Why::Deadline || keep(pod) { phase::FAILED } else { earned };
+    let status = pod.status.get_or_insert_default();
+    status.phase = Some(phase.to_owned());
+    if stop.why == Why::Deadline {
+        status.reason = Some("DeadlineExceeded".to_owned());
+        status.message = Some(DEADLINE_MESSAGE.to_owned());
+        let event = events::draft(pod, false, "DeadlineExceeded", DEADLINE_MESSAGE.to_owned());
+        step.out.events.push(event);
+    }
+}
+
+/// Succeeded if every container but the sidecars ended with 0.
+fn earned_phase(pod: &Pod) -> &'static str {
+    let well = |name: &str| status_of(pod, name).and_then(phase::ended).is_some_and(|end| end.exit_code == 0);
+    let all = containers(pod).filter(|(role, _)| *role != Role::Sidecar).all(|(_, c)| well(&c.name));
+    if all { phase::SUCCEEDED } else { phase::FAILED }
+}
+
+fn keep(pod: &Pod) -> bool {
+    let asked = pod.metadata.annotations.as_ref().and_then(|a| a.get(KEEP_OBJECT)).is_some_and(|v| v == "true");
+    asked && pod.metadata.deletion_timestamp.is_some()
+}
+
+fn end(step: &mut Step<'_>) {
+    let meta = &mut step.out.pod.metadata;
+    if meta.deletion_timestamp.is_none() {
+        return;
+    }
+    let held = meta.finalizers.as_ref().is_some_and(|f| !f.is_empty());
+    if keep(&step.out.pod) {
+        step.out.end = Some(End::Keep);
+    } else if !held {
+        step.out.end = Some(End::Remove);
+    }
+}

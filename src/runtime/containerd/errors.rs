@@ -1,0 +1,74 @@
+//! From gRPC status to [`RuntimeError`]: is containerd away, is the container not there, or was the thing refused, and in whose words.
+
+use std::error::Error as _;
+
+use tonic::{Code, Status};
+
+use super::connection::Connection;
+use crate::runtime::RuntimeError;
+
+/// What was tried on what, for the message.
+#[derive(Clone, Copy)]
+pub(super) struct Subject<'a> {
+    connection: &'a Connection,
+    action: &'static str,
+    id: &'a str,
+}
+
+impl<'a> Subject<'a> {
+    pub(super) fn new(connection: &'a Connection, action: &'static str, id: &'a str) -> Self {
+        Self { connection, action, id }
+    }
+
+    /// The error for this status.
+    pub(super) fn error(&self, status: Status) -> RuntimeError {
+        let id = self.id.to_owned();
+        match status.code() {
+            _ if is_away(&status) => unavailable(self.connection, &status),
+            Code::NotFound => RuntimeError::NotFound { id },
+            Code::AlreadyExists => RuntimeError::Exists { id },
+            _ => RuntimeError::Failed { action: self.action, id, cause: words(&status) },
+        }
+    }
+
+    /// A refusal in our own words.
+    pub(super) fn failed(&self, cause: impl Into<String>) -> RuntimeError {
+        RuntimeError::Failed { action: self.action, id: self.id.to_owned(), cause: cause.into() }
+    }
+}
+
+/// `Unavailable` for this connection.
+pub(crate) fn unavailable(connection: &Connection, status: &Status) -> RuntimeError {
+    RuntimeError::Unavailable { socket: connection.socket(), cause: words(status) }
+}
+
+/// Whether it is containerd that is away, rather than a shim or the thing asked for. A status with a source was made on our side:
+/// the connection could not be had or broke.
+pub(crate) fn is_away(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable => !is_shim_gone(status),
+        Code::DeadlineExceeded => true,
+        _ => status.source().is_some(),
+    }
+}
+
+/// Whether containerd answers but a container's shim does not: it was killed, or is about to end.
+pub(super) fn is_shim_gone(status: &Status) -> bool {
+    let message = status.message();
+    message.contains("ttrpc: closed") || message.contains("containerd-shim") || message.contains("ttrpc: server closed")
+}
+
+/// What containerd or runc said, and where it is our side's error, its chain of causes.
+pub(crate) fn words(status: &Status) -> String {
+    let mut text = status.message().to_owned();
+    let mut source = status.source();
+    for _ in 0..8 {
+        let Some(error) = source else { break };
+        let cause = error.to_string();
+        if !cause.is_empty() && !text.contains(&cause) {
+            text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
+        }
+        source = error.source();
+    }
+    if text.is_empty() { format!("{:?}", status.code()) } else { text }
+}

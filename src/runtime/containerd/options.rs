@@ -1,0 +1,109 @@
+//! The runc shim's options, which containerd-client does not compile in, and what the OCI runtime binary can do.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use prost::Message as _;
+use tokio::process::Command;
+
+use super::ContainerdConfig;
+
+/// The name containerd looks the message up by; without a slash or host before it.
+const TYPE_URL: &str = "containerd.runc.v1.Options";
+
+/// `containerd.runc.v1.Options` (containerd `runtime/v2/runc/options/oci.proto`), with the fields that are set here.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RuncOptions {
+    #[prost(string, tag = "6")]
+    binary_name: String,
+    #[prost(string, tag = "7")]
+    root: String,
+    #[prost(bool, tag = "9")]
+    systemd_cgroup: bool,
+}
+
+/// The options every container of this driver carries.
+pub(super) fn runc_options(config: &ContainerdConfig) -> prost_types::Any {
+    let options = RuncOptions {
+        binary_name: config.runtime_binary.as_deref().map(|path| path.display().to_string()).unwrap_or_default(),
+        root: config.run_dir.join("runc").display().to_string(),
+        systemd_cgroup: config.systemd_cgroup,
+    };
+    prost_types::Any { type_url: TYPE_URL.to_owned(), value: options.encode_to_vec() }
+}
+
+/// What an OCI runtime binary turned out to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeFeatures {
+    /// Its path or name as given.
+    pub binary: PathBuf,
+    /// The first line of `--version`, such as `crun version 1.8.1`.
+    pub version: String,
+}
+
+/// Finds out whether an OCI runtime works on this host, by running a container without a program: that far must it come.
+/// crun 1.8.1, for one, refuses a hybrid cgroup hierarchy. `scratch` is a directory of ours; it is left as it was.
+///
+/// # Errors
+/// The runtime's own words. The caller then falls back to runc, and says so.
+pub async fn probe_runtime_binary(binary: &Path, scratch: &Path) -> Result<RuntimeFeatures, String> {
+    let version = output(Command::new(binary).arg("--version")).await?;
+    let line = version.stdout.lines().next().unwrap_or_default().to_owned();
+    let bundle = scratch.join(format!("probe-{}", std::process::id()));
+    let result = probe_in(binary, &bundle).await;
+    let _ = std::fs::remove_dir_all(&bundle);
+    result.map(|()| RuntimeFeatures { binary: binary.to_path_buf(), version: line })
+}
+
+async fn probe_in(binary: &Path, bundle: &Path) -> Result<(), String> {
+    let state = bundle.join("state");
+    for directory in [bundle.join("rootfs"), state.clone()] {
+        std::fs::create_dir_all(&directory).map_err(|e| format!("cannot make {}: {e}", directory.display()))?;
+    }
+    let spec = serde_json::json!({
+        "ociVersion": "1.0.2",
+        "process": {"user": {"uid": 0, "gid": 0}, "args": [PROBE_PROGRAM], "cwd": "/"},
+        "root": {"path": "rootfs"},
+        "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}]},
+    });
+    std::fs::write(bundle.join("config.json"), spec.to_string()).map_err(|e| e.to_string())?;
+    let name = format!("minik8s-probe-{}", std::process::id());
+    let run = output(Command::new(binary).arg("--root").arg(&state).arg("run").arg("--bundle").arg(bundle).arg(&name)).await?;
+    // Reaching the program that is not there proves namespaces, mounts and cgroups.
+    if run.success || run.stderr.contains(PROBE_PROGRAM) { Ok(()) } else { Err(run.stderr.trim().to_owned()) }
+}
+
+const PROBE_PROGRAM: &str = "/minik8s-probe-no-such-program";
+
+struct Output {
+    success: bool,
+    stdout: String,
+    stderr: String,
+}
+
+async fn output(command: &mut Command) -> Result<Output, String> {
+    let run = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let done = tokio::time::timeout(Duration::from_secs(10), run).await.map_err(|_| "no answer within 10 s".to_owned())?;
+    let done = done.map_err(|e| e.to_string())?;
+    Ok(Output {
+        success: done.status.success(),
+        stdout: String::from_utf8_lossy(&done.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&done.stderr).into_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_carry_the_bare_type_name_and_runc_field_numbers() {
+        let mut config = ContainerdConfig::new("/s", "ns", "/run/x");
+        config.systemd_cgroup = true;
+        config.runtime_binary = Some("crun".into());
+        let any = runc_options(&config);
+        assert_eq!(any.type_url, "containerd.runc.v1.Options");
+        assert_eq!(any.value, b"\x32\x04crun\x3a\x0b/run/x/runc\x48\x01");
+    }
+}

@@ -1,0 +1,17 @@
+//! The built agent on a real containerd: manifests in, containers, statuses and exit codes out.
+//!
+//! MUST use a private containerd (`tests/lab`), fail where it cannot run, and leave nothing behind. One module per subject.
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod bad_input;
+mod chaos;
+mod cronjob;
+mod daemonset;
+mod directory;
+mod job;
+mod network;
+mod pod;
+mod restart;
+mod rig;
