@@ -155,7 +155,8 @@ fn the_probe_reads_this_host() {
     assert_eq!(facts.sys_resource, facts.min_oom_score_adj == -1000);
     // What a child may really be given is what was found out.
     let lower = facts.min_oom_score_adj - 1;
-    let tried = |value: i32| Command::new("sh").arg("-c").arg(format!("echo {value} 2>/dev/null >/proc/self/oom_score_adj")).status().unwrap();
+    let tried =
+        |value: i32| Command::new("sh").arg("-c").arg(format!("echo {value} 2>/dev/null >/proc/self/oom_score_adj")).status().unwrap();
     assert!(tried(facts.min_oom_score_adj).success());
     assert!(!tried(lower).success());
     println!("{facts:#?}\n{:#?}", describe(&facts, &[]));

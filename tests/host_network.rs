@@ -148,6 +148,29 @@ async fn namespaces_are_pinned_found_again_and_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pins_are_seen_in_mount_namespaces_copied_before() {
+    let lab = Lab::new(14);
+    // As a containerd whose unit has a mount namespace of its own, started before the pod.
+    let ready = lab.dir.path().join("ready");
+    let script = format!("touch {}; exec sleep 1000", ready.display());
+    let mut copy = Command::new("unshare").args(["-m", "--propagation", "unchanged", "sh", "-c", &script]).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !ready.exists() && Instant::now() < deadline {
+        tokio::task::yield_now().await;
+    }
+    lab.network.create(&spec("a")).await.unwrap();
+    let there = format!("/proc/{}/root{}", copy.id(), lab.netns("a").display());
+    let pinned = || nix::sys::statfs::statfs(there.as_str()).is_ok_and(|s| s.filesystem_type() == nix::sys::statfs::NSFS_MAGIC);
+    let seen = pinned();
+    lab.network.remove("a").await.unwrap();
+    let gone = !pinned();
+    copy.kill().unwrap();
+    copy.wait().unwrap();
+    assert!(seen && gone, "seen: {seen}, gone with the pod: {gone}");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_host_s_namespaces_stay_the_host_s() {
     let lab = Lab::new(2);
     let mut host = spec("h");
@@ -194,7 +217,10 @@ async fn pods_on_the_built_in_bridge_reach_each_other() {
     let (far, link) = (format!("mktfar{}", std::process::id()), format!("mktf{}", std::process::id()));
     sh(&format!("ip netns add {far} && ip link add {link} type veth peer name far netns {far} && ip addr add 10.199.77.1/30 dev {link}"));
     sh(&format!("ip link set {link} up; ip -n {far} addr add 10.199.77.2/30 dev far; ip -n {far} link set far up"));
-    let masqueraded = Command::new("nsenter").arg(format!("--net={}", lab.netns("a").display())).args(["busybox", "ping", "-c", "1", "-W", "5", "10.199.77.2"]).output();
+    let masqueraded = Command::new("nsenter")
+        .arg(format!("--net={}", lab.netns("a").display()))
+        .args(["busybox", "ping", "-c", "1", "-W", "5", "10.199.77.2"])
+        .output();
     sh(&format!("ip link del {link}; ip netns del {far}"));
     assert!(masqueraded.unwrap().status.success(), "not masqueraded");
     for uid in ["a", "b", "c"] {
@@ -298,7 +324,10 @@ async fn a_plugin_that_hangs_is_killed_with_its_children() {
     lab.conflist("10.conflist", &["hangs"]);
     lab.network.create(&spec("a")).await.unwrap();
     let error = lab.network.attach(&spec("a")).await.unwrap_err();
-    assert!(matches!(&error, NetworkError::Plugin { command: "ADD", message, .. } if message == "killed: no answer within 1.5 s"), "{error}");
+    assert!(
+        matches!(&error, NetworkError::Plugin { command: "ADD", message, .. } if message == "killed: no answer within 1.5 s"),
+        "{error}"
+    );
     let child = std::fs::read_to_string(lab.dir.path().join("child")).unwrap();
     let gone = || std::fs::read_to_string(format!("/proc/{}/stat", child.trim())).map_or(true, |s| s.contains(") Z "));
     let deadline = Instant::now() + Duration::from_secs(5);

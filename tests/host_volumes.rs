@@ -123,7 +123,10 @@ async fn what_cannot_be_set_up_is_told_in_kubernetes_words() {
     std::fs::write(lab.at("file"), "").unwrap();
     let file = lab.at("file");
     let cases = [
-        (json!({"name": "v", "hostPath": {"path": file, "type": "Directory"}}), format!("hostPath type check failed: {} is not a directory", file.display())),
+        (
+            json!({"name": "v", "hostPath": {"path": file, "type": "Directory"}}),
+            format!("hostPath type check failed: {} is not a directory", file.display()),
+        ),
         (json!({"name": "v", "hostPath": {"path": "/a/../b"}}), "invalid HostPath `/a/../b`: must not contain '..'".to_owned()),
         (json!({"name": "v", "nfs": {"server": "s", "path": "/"}}), "volumes of kind \"nfs\" are not supported on this node".to_owned()),
         (json!({"name": "v", "emptyDir": {"medium": "HugePages"}}), "unknown storage medium \"HugePages\"".to_owned()),

@@ -23,7 +23,10 @@ pub fn describe(facts: &HostFacts, network: &[String]) -> Vec<String> {
         }
     }
     if facts.cgroup_version == CgroupVersion::V1 {
-        said.push("cgroup v1: the kernel kills one process of a container that is out of memory, not all of them (memory.oom.group is v2's)".into());
+        said.push(
+            "cgroup v1: the kernel kills one process of a container that is out of memory, not all of them (memory.oom.group is v2's)"
+                .into(),
+        );
     }
     if !facts.seccomp {
         said.push("no seccomp in this kernel: pods that ask for a seccomp profile are refused".into());

@@ -25,8 +25,22 @@ pub struct Hierarchies {
 }
 
 /// Controllers of v1 as mount options name them.
-const CONTROLLERS: &[&str] =
-    &["cpu", "cpuacct", "cpuset", "memory", "pids", "devices", "freezer", "blkio", "hugetlb", "net_cls", "net_prio", "perf_event", "rdma", "misc"];
+const CONTROLLERS: &[&str] = &[
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "memory",
+    "pids",
+    "devices",
+    "freezer",
+    "blkio",
+    "hugetlb",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "rdma",
+    "misc",
+];
 
 impl Hierarchies {
     /// Reads this host's mounts. Errors: /proc/self/mountinfo cannot be read, or no cgroups are mounted.
@@ -42,7 +56,8 @@ impl Hierarchies {
     pub fn parse(mountinfo: &str, v2_controllers: impl Fn(&Path) -> String) -> Option<Hierarchies> {
         let (mut v1, mut v2): (Vec<Hierarchy>, Vec<Hierarchy>) = (Vec::new(), Vec::new());
         for (mount, kind, options) in mountinfo.lines().filter_map(mount_of) {
-            let known = |all: &[Hierarchy], new: &[String]| all.iter().any(|h| h.mount == mount || (!new.is_empty() && h.controllers == new));
+            let known =
+                |all: &[Hierarchy], new: &[String]| all.iter().any(|h| h.mount == mount || (!new.is_empty() && h.controllers == new));
             if kind == "cgroup2" {
                 let controllers: Vec<_> = v2_controllers(&mount).split_whitespace().map(str::to_owned).collect();
                 if !known(&v2, &[]) {

@@ -13,7 +13,6 @@ mod describe;
 mod hierarchies;
 mod parse;
 mod probe;
-mod quantity;
 pub mod resources;
 mod slices;
 mod systemd;

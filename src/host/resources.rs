@@ -1,14 +1,13 @@
 //! What a pod asks for as a whole: its QoS class and the limits of its cgroup. Pure.
 //!
 //! After pkg/kubelet/cm/helpers_linux.go (ResourceConfigForPod), staging/src/k8s.io/component-helpers/resource/helpers.go
-//! (PodRequests, PodLimits) and pkg/apis/core/v1/helper/qos/qos.go (ComputePodQOS). Hugepage limits are left out.
-
-use std::collections::BTreeMap;
+//! (PodRequests, PodLimits). The class itself is `oci::qos_class`'s. Hugepage limits are left out.
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::quantity;
+use crate::api::quantity;
+use crate::oci::qos_class;
 
 /// The least and the most cpu.shares the kernel takes.
 const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
@@ -52,8 +51,8 @@ pub struct PodLimits {
 pub fn pod_limits(pod: &Pod) -> PodLimits {
     let empty = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&empty);
-    let qos = qos(spec);
-    let request_millis = total(spec, "cpu", Side::Requests, quantity::millis);
+    let qos = qos(pod);
+    let request_millis = total(spec, "cpu", Side::Requests, millis);
     let limit = |resource, read: fn(&Quantity) -> u64| {
         let declared = pod_level(spec, resource, Side::Limits).is_some()
             || containers(spec).all(|c| of(c.resources.as_ref(), resource, Side::Limits).is_some_and(|q| read(q) > 0));
@@ -63,14 +62,19 @@ pub fn pod_limits(pod: &Pod) -> PodLimits {
         qos,
         cpu_request_millis: request_millis,
         cpu_shares: if qos == Qos::BestEffort { *SHARES.start() } else { shares(request_millis) },
-        cpu_quota_us: limit("cpu", quantity::millis).map(quota_us),
-        memory_bytes: limit("memory", quantity::value),
+        cpu_quota_us: limit("cpu", millis).map(quota_us),
+        memory_bytes: limit("memory", bytes),
     }
 }
 
-/// A quantity of bytes.
+/// A quantity in whole units (bytes), rounded up; 0 for what is no quantity or below zero (validation refused it).
 pub fn bytes(quantity: &Quantity) -> u64 {
-    quantity::value(quantity)
+    quantity::parse(&quantity.0).map_or(0, |q| u64::try_from(q.value()).unwrap_or(0))
+}
+
+/// A quantity in thousandths (millicores), likewise.
+fn millis(quantity: &Quantity) -> u64 {
+    quantity::parse(&quantity.0).map_or(0, |q| u64::try_from(q.milli_value()).unwrap_or(0))
 }
 
 /// cpu.shares of a cpu request (MilliCPUToShares).
@@ -130,34 +134,11 @@ fn total(spec: &PodSpec, resource: &str, side: Side, read: fn(&Quantity) -> u64)
     containers.saturating_add(overhead)
 }
 
-/// A stand-in for `crate::oci::qos_class` until that is merged.
-fn qos(spec: &PodSpec) -> Qos {
-    let (mut requests, mut limits) = (BTreeMap::new(), BTreeMap::new());
-    let mut all_limited = true;
-    let whole_pod = spec.resources.as_ref().filter(|r| r.requests.is_some() || r.limits.is_some());
-    let asked: Vec<Option<&ResourceRequirements>> = match whole_pod {
-        Some(resources) => vec![Some(resources)],
-        None => containers(spec).map(|c| c.resources.as_ref()).collect(),
-    };
-    for resources in asked {
-        for resource in ["cpu", "memory"] {
-            let amount = |side| of(resources, resource, side).map_or(0, quantity::millis);
-            add(&mut requests, resource, amount(Side::Requests));
-            add(&mut limits, resource, amount(Side::Limits));
-            all_limited &= amount(Side::Limits) > 0;
-        }
-    }
-    match (requests.is_empty() && limits.is_empty(), all_limited && requests == limits) {
-        (true, _) => Qos::BestEffort,
-        (_, true) => Qos::Guaranteed,
-        _ => Qos::Burstable,
-    }
-}
-
-fn add(sums: &mut BTreeMap<&'static str, u64>, resource: &'static str, amount: u64) {
-    if amount > 0 {
-        let sum = sums.entry(resource).or_default();
-        *sum = sum.saturating_add(amount);
+fn qos(pod: &Pod) -> Qos {
+    match qos_class(pod) {
+        crate::oci::qos::GUARANTEED => Qos::Guaranteed,
+        crate::oci::qos::BURSTABLE => Qos::Burstable,
+        _ => Qos::BestEffort,
     }
 }
 

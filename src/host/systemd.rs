@@ -41,7 +41,12 @@ impl SystemdPods {
             return Err(io::Error::new(io::ErrorKind::ResourceBusy, "pods are left in kubepods.slice"));
         }
         for qos in [Qos::Burstable, Qos::BestEffort, Qos::Guaranteed] {
-            self.stop(&slices::parent(&self.root, qos))?;
+            let slice = slices::parent(&self.root, qos);
+            self.stop(&slice)?;
+            // What `set` left for a slice that systemd made by itself (a pod's own goes with its transient unit).
+            if std::path::Path::new("/run/systemd/system.control").join(format!("{slice}.d")).exists() {
+                run(Command::new("systemctl").args(["revert", &slice]))?;
+            }
         }
         Ok(())
     }
@@ -192,7 +197,8 @@ mod tests {
 
     #[test]
     fn a_slice_is_started_with_typed_properties() {
-        let words = start_arguments("kubepods-poda.slice", &[("CPUWeight", "t", "20".into()), ("DefaultDependencies", "b", "false".into())]);
+        let words =
+            start_arguments("kubepods-poda.slice", &[("CPUWeight", "t", "20".into()), ("DefaultDependencies", "b", "false".into())]);
         let tail = ["kubepods-poda.slice", "fail", "2", "CPUWeight", "t", "20", "DefaultDependencies", "b", "false", "0"];
         assert_eq!(words[words.len() - tail.len()..], tail);
     }

@@ -106,7 +106,14 @@ mod tests {
     use super::*;
 
     fn record(ports: &[PortMapping]) -> Record {
-        Record { uid: "u".into(), args: String::new(), config: Map::new(), config_path: PathBuf::new(), runtime: runtime_config(ports), result: None }
+        Record {
+            uid: "u".into(),
+            args: String::new(),
+            config: Map::new(),
+            config_path: PathBuf::new(),
+            runtime: runtime_config(ports),
+            result: None,
+        }
     }
 
     fn tcp(host_port: u16) -> PortMapping {

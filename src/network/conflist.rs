@@ -85,6 +85,12 @@ pub(super) fn plugin_type(plugin: &Map<String, Value>) -> &str {
     plugin.get("type").and_then(Value::as_str).unwrap_or_default()
 }
 
+/// The executables a plugin's configuration needs: its own and its IPAM plugin's.
+pub(super) fn executables(plugin: &Map<String, Value>) -> impl Iterator<Item = &str> {
+    let ipam = plugin.get("ipam").and_then(|i| i.get("type")).and_then(Value::as_str).filter(|t| !t.is_empty());
+    std::iter::once(plugin_type(plugin)).chain(ipam)
+}
+
 fn plugin_of(path: &Path, plugin: &Value) -> Result<Map<String, Value>, NetworkError> {
     let Value::Object(plugin) = plugin else { return Err(unusable(path, "a plugin is no object")) };
     match plugin_type(plugin) {
@@ -155,6 +161,14 @@ mod tests {
         let parsed = list(r#"{"cniVersion":"0.4.0","name":"n","plugins":[{"type":"bridge","mtu":1400},{"type":"portmap"}]}"#).unwrap();
         assert_eq!((parsed.name.as_str(), parsed.version.as_str(), parsed.plugins.len()), ("n", "0.4.0", 2));
         assert_eq!(ConfList::from_value(&parsed.path, &parsed.to_value()).unwrap(), parsed);
+    }
+
+    #[test]
+    fn the_ipam_plugin_is_needed_too() {
+        let parsed =
+            list(r#"{"name":"n","plugins":[{"type":"bridge","ipam":{"type":"host-local"}},{"type":"tuning","ipam":{}}]}"#).unwrap();
+        let needed: Vec<_> = parsed.plugins.iter().flat_map(executables).collect();
+        assert_eq!(needed, ["bridge", "host-local", "tuning"]);
     }
 
     #[test]

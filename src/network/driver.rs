@@ -99,8 +99,8 @@ impl CniNetwork {
         match self.blocking(|n| conflist::load(&n.config.conf_dirs)).await {
             Err(e) => vec![format!("pods without hostNetwork cannot start: {e}")],
             Ok(Some(list)) => {
-                let types = list.plugins.iter().map(conflist::plugin_type);
-                let missing: Vec<_> = types.filter_map(|t| plugin::find(t, &self.config.plugin_dirs).err()).collect();
+                let needed = list.plugins.iter().flat_map(conflist::executables);
+                let missing: Vec<_> = needed.filter_map(|t| plugin::find(t, &self.config.plugin_dirs).err()).collect();
                 missing.iter().map(|e| format!("pods without hostNetwork cannot start: {e}")).collect()
             }
             Ok(None) => self.describe_builtin(&self.builtin().await),
@@ -186,8 +186,8 @@ impl CniNetwork {
     /// ADD, recorded before and after. What a failed ADD left is undone at once if it can be, else by `remove` or the next try.
     async fn add(&self, spec: &SandboxSpec) -> Result<Vec<IpAddr>, NetworkError> {
         let (list, durable) = self.current(spec).await?;
-        for config in &list.plugins {
-            plugin::find(conflist::plugin_type(config), &self.plugins.dirs)?;
+        for name in list.plugins.iter().flat_map(conflist::executables) {
+            plugin::find(name, &self.plugins.dirs)?;
         }
         let runtime = cni::runtime_config(&spec.ports);
         let (uid, config, config_path) = (spec.uid.clone(), list.to_value(), list.path.clone());

@@ -78,8 +78,7 @@ impl Pins {
     /// Pins those of `kinds` that are not yet, all new ones made together (about 1 ms). Blocking.
     pub(super) fn pin(&self, uid: &str, kinds: &[Kind], hostname: &str) -> Result<(), NetworkError> {
         check_uid(uid, &self.root)?;
-        let missing: Vec<(Kind, PathBuf)> =
-            kinds.iter().map(|k| (*k, self.path(uid, *k))).filter(|(_, path)| !is_pinned(path)).collect();
+        let missing: Vec<(Kind, PathBuf)> = kinds.iter().map(|k| (*k, self.path(uid, *k))).filter(|(_, path)| !is_pinned(path)).collect();
         if missing.is_empty() {
             return Ok(());
         }

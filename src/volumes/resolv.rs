@@ -119,7 +119,8 @@ mod tests {
 
     #[test]
     fn none_is_only_what_the_pod_says_and_options_override() {
-        let config = json!({"nameservers": ["1.1.1.1"], "searches": ["a"], "options": [{"name": "ndots", "value": "5"}, {"name": "edns0"}]});
+        let config =
+            json!({"nameservers": ["1.1.1.1"], "searches": ["a"], "options": [{"name": "ndots", "value": "5"}, {"name": "edns0"}]});
         assert_eq!(text("None", config.clone()), "search a\nnameserver 1.1.1.1\noptions ndots:5 edns0\n");
         let merged = "search example.org corp a\nnameserver 10.0.0.1\nnameserver 1.1.1.1\noptions rotate ndots:5 edns0\n";
         assert_eq!(text("Default", config), merged);
