@@ -34,6 +34,8 @@ struct Source {
     /// Relative to the repository.
     path: String,
     text: String,
+    /// Whether a `#[cfg(test)] mod` of another file declares it.
+    is_test: bool,
 }
 
 impl Source {
@@ -41,11 +43,6 @@ impl Source {
     fn room(&self) -> &str {
         let inside = self.path.strip_prefix("src/").unwrap_or(&self.path);
         inside.split('/').next().unwrap_or_default().trim_end_matches(".rs")
-    }
-
-    fn is_test_module(&self) -> bool {
-        let name = self.path.rsplit('/').next().unwrap_or_default();
-        matches!(name, "tests.rs" | "testing.rs" | "golden.rs") || self.path.contains("/tests/")
     }
 
     /// The lines before the first test module, with comments blanked; number from 1.
@@ -88,8 +85,42 @@ fn sources(dir: &str) -> Vec<Source> {
     let source = |path: PathBuf| Source {
         text: fs::read_to_string(&path).expect("a source is UTF-8"),
         path: path.strip_prefix(root()).expect("inside the repository").display().to_string(),
+        is_test: false,
     };
-    paths.into_iter().map(source).collect()
+    let mut all: Vec<Source> = paths.into_iter().map(source).collect();
+    let tests: Vec<String> = all.iter().flat_map(test_modules).collect();
+    for source in &mut all {
+        // A test module's own modules lie in a directory of its name.
+        source.is_test = tests.iter().any(|t| *t == source.path || source.path.starts_with(&format!("{}/", t.trim_end_matches(".rs"))));
+    }
+    all
+}
+
+/// The files that `#[cfg(test)] mod name;` lines of a source declare.
+fn test_modules(source: &Source) -> Vec<String> {
+    let (dir, file) = source.path.rsplit_once('/').unwrap_or(("", &source.path));
+    let inside = match file {
+        "mod.rs" | "lib.rs" | "main.rs" => dir.to_owned(),
+        other => format!("{dir}/{}", other.trim_end_matches(".rs")),
+    };
+    let mut out = Vec::new();
+    let mut lines = source.text.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        if line != "#[cfg(test)]" {
+            continue;
+        }
+        let mut path = None;
+        for next in lines.by_ref() {
+            if let Some(given) = next.strip_prefix("#[path = \"").and_then(|p| p.strip_suffix("\"]")) {
+                path = Some(format!("{dir}/{given}"));
+            } else if !next.starts_with('#') && !next.starts_with("//") {
+                let name = next.strip_suffix(';').and_then(|n| n.rsplit_once("mod ")).map(|(_, name)| name.to_owned());
+                out.extend(name.map(|n| path.unwrap_or_else(|| format!("{inside}/{n}.rs"))));
+                break;
+            }
+        }
+    }
+    out
 }
 
 fn none(findings: &[String]) {
@@ -151,7 +182,7 @@ fn rooms_use_only_what_the_layer_table_allows() {
     let layers = layers();
     let layer = |room: &str| layers.iter().find(|(r, _)| r == room).map(|(_, l)| *l);
     let mut findings = Vec::new();
-    for source in sources("src").iter().filter(|s| !s.is_test_module() && s.path != "src/lib.rs") {
+    for source in sources("src").iter().filter(|s| !s.is_test && s.path != "src/lib.rs") {
         let room = source.room();
         let Some(own) = layer(room) else {
             findings.push(format!("{}: the room {room:?} is not in the layer table of src/lib.rs", source.path));
@@ -174,7 +205,7 @@ fn rooms_use_only_what_the_layer_table_allows() {
 #[test]
 fn pure_rooms_name_nothing_impure() {
     let mut findings = Vec::new();
-    for source in sources("src").iter().filter(|s| PURE.contains(&s.room()) && !s.is_test_module()) {
+    for source in sources("src").iter().filter(|s| PURE.contains(&s.room()) && !s.is_test) {
         for (line, code) in source.code() {
             let found = IMPURE.iter().chain(&CLOCK).filter(|word| code.contains(**word));
             findings.extend(found.map(|word| format!("{}:{line}: {word} in a pure room", source.path)));
@@ -186,7 +217,7 @@ fn pure_rooms_name_nothing_impure() {
 #[test]
 fn only_the_clock_reads_the_time() {
     let mut findings = Vec::new();
-    for source in sources("src").iter().filter(|s| !MAY_READ_THE_CLOCK.contains(&s.path.as_str()) && !s.is_test_module()) {
+    for source in sources("src").iter().filter(|s| !MAY_READ_THE_CLOCK.contains(&s.path.as_str()) && !s.is_test) {
         for (line, code) in source.code() {
             // Instant is a stop watch: drivers may measure with it, pure rooms may not (above).
             let found = CLOCK.iter().filter(|w| **w != "Instant::now" && code.contains(**w));
@@ -206,7 +237,7 @@ fn every_file_opens_with_what_it_is_for() {
 #[test]
 fn files_stay_small() {
     let mut findings = Vec::new();
-    for source in sources("src").iter().filter(|s| !s.is_test_module()) {
+    for source in sources("src").iter().filter(|s| !s.is_test) {
         let lines = source.code().len();
         if lines > MAX_LINES {
             findings.push(format!("{}: {lines} lines without tests; at most {MAX_LINES}", source.path));
@@ -218,7 +249,7 @@ fn files_stay_small() {
 #[test]
 fn nothing_unwraps_outside_tests() {
     let mut findings = Vec::new();
-    for source in sources("src").iter().filter(|s| !s.is_test_module()) {
+    for source in sources("src").iter().filter(|s| !s.is_test) {
         for (line, code) in source.code() {
             let found = [".unwrap()", "todo!(", "unimplemented!(", "dbg!("].into_iter().filter(|w| code.contains(w));
             findings.extend(found.map(|word| format!("{}:{line}: {word}", source.path)));
@@ -274,7 +305,7 @@ fn the_rules_find_what_they_are_for() {
     assert_eq!(named("use crate::{api::Key, store::{Op, Store}, clock};"), ["api", "store", "clock"]);
     assert_eq!(named("    let x = crate::host::probe(crate::clock::now());"), ["host", "clock"]);
     let text = "//! x\nfn a() {} // y.unwrap()\n// z.unwrap()\nb.unwrap();\n#[cfg(test)]\nmod tests {\n c.unwrap();\n}\n";
-    let source = Source { path: "src/oci/x.rs".to_owned(), text: text.to_owned() };
+    let source = Source { path: "src/oci/x.rs".to_owned(), text: text.to_owned(), is_test: false };
     let found: Vec<_> = source.code().into_iter().filter(|(_, c)| c.contains("unwrap")).map(|(l, _)| l).collect();
     assert_eq!((found, source.room()), (vec![4], "oci"));
     assert_eq!(

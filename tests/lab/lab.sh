@@ -13,7 +13,9 @@ RUST_NEEDED=1.90
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
 note() { printf '    %s\n' "$*"; }
+# REASON is for whoever cleans up on exit, to say it again below the logs.
 die() {
+    REASON="$*"
     printf '\033[31mFAILED:\033[0m %s\n' "$*" >&2
     exit 1
 }
@@ -95,7 +97,7 @@ stop_process() {
 lab_pids() {
     local dir cmdline
     for dir in /proc/[0-9]*; do
-        cmdline=$(tr '\0' ' ' <"$dir/cmdline" 2>/dev/null) || continue
+        cmdline=$({ tr '\0' ' ' <"$dir/cmdline"; } 2>/dev/null) || continue
         case $cmdline in
         *"$LAB"/*) [ "${dir#/proc/}" = $$ ] || [ "${dir#/proc/}" = "$BASHPID" ] || echo "${dir#/proc/}" ;;
         esac
@@ -148,6 +150,8 @@ state = "$LAB/containerd/state"
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"]
 [grpc]
   address = "$ADDRESS"
+[debug]
+  level = "warn"
 TOML
         containerd --config "$LAB/containerd.toml" >"$LAB/containerd.log" 2>&1 &
         record_process containerd $!

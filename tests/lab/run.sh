@@ -33,6 +33,7 @@ on_exit() {
         done
         { echo "--- events" && k events -A; } >&2 2>&1 || true
         destroy_lab
+        printf '\033[31mmake run failed:\033[0m %s\n' "${REASON:-exit code $code}" >&2
     fi
     exit "$code"
 }
@@ -105,7 +106,11 @@ fi
 
 say "removing the manifests"
 rm -f "$LAB"/manifests/*
-no_pods() { remember_uids && [ -z "$(k get pods -A -o name 2>/dev/null)" ]; }
+no_pods() {
+    local pods
+    remember_uids
+    pods=$(k get pods -A -o name 2>/dev/null) && [ -z "$pods" ]
+}
 wait_for 90 "the pods to end" no_pods || die "pods are still there after their manifests went: $(k get pods -A 2>&1)"
 stop_process agent 20
 [ -z "$(lab_ctr containers ls -q)" ] || die "containers left: $(lab_ctr containers ls -q | tr '\n' ' ')"
