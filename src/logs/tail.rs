@@ -52,10 +52,9 @@ pub(super) fn tail_start(files: &[PathBuf], lines: u64) -> std::io::Result<(usiz
         if index == last && lines == 0 {
             return Ok((index, file.metadata()?.len()));
         }
-        match start_in(&file, &mut wanted, &mut newest)? {
-            Some(offset) => return Ok((index, offset)),
-            None if wanted == 0 => return Ok((index, 0)),
-            None => {}
+        // Also with nothing wanted any more: the older file may end in the beginning of this one's first line.
+        if let Some(offset) = start_in(&file, &mut wanted, &mut newest)? {
+            return Ok((index, offset));
         }
     }
     Ok((0, 0))

@@ -1,0 +1,17 @@
+//! The driver, the images and the logs against a real containerd, one module per feature.
+//!
+//! These MUST run a daemon of their own (`lab`) and MUST fail, not skip, where they cannot. They touch nothing outside /tmp but cgroups
+//! below the lab's own name, and leave nothing behind.
+#![allow(missing_docs)]
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod containers;
+mod images;
+mod logging;
+mod pulls;
+mod registry;
+mod restarts;
+mod speed;
+mod stage;
