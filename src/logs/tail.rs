@@ -108,8 +108,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn write(directory: &Path, name: &str, lines: &[(bool, String)]) -> PathBuf {
-        let text: String =
-            lines.iter().map(|(full, text)| format!("2026-01-01T00:00:00.000000000Z stdout {} {text}\n", if *full { "F" } else { "P" })).collect();
+        let text: String = lines
+            .iter()
+            .map(|(full, text)| format!("2026-01-01T00:00:00.000000000Z stdout {} {text}\n", if *full { "F" } else { "P" }))
+            .collect();
         let path = directory.join(name);
         std::fs::write(&path, text).unwrap();
         path

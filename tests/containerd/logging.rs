@@ -91,3 +91,37 @@ async fn a_deleted_log_directory_and_a_terminal() {
     }
     stage.assert_nothing_left();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_loses_lines_but_not_the_container() {
+    let stage = Stage::new().await;
+    let directory = stage.log_path("full").parent().unwrap().to_path_buf();
+    std::fs::create_dir_all(&directory).unwrap();
+    nix::mount::mount(Some("tmpfs"), &directory, Some("tmpfs"), nix::mount::MsFlags::empty(), Some("size=512k")).unwrap();
+    let filler = directory.join("filler");
+    std::fs::write(&filler, vec![0; 300 << 10]).unwrap();
+    let script = "seq 1 50000; while [ ! -e /tmp/go ]; do sleep 0.05; done; echo after";
+    let pid = stage.start(&stage.container("full", &["sh", "-c", script])).await;
+    // All was taken from the container: its shell goes on to sleep.
+    let children = format!("/proc/{pid}/task/{pid}/children");
+    crate::lab::eventually("the container waits", || {
+        let child = std::fs::read_to_string(&children).unwrap_or_default();
+        std::fs::read_to_string(format!("/proc/{}/cmdline", child.trim())).is_ok_and(|line| line.starts_with("sleep"))
+    });
+    std::fs::remove_file(&filler).unwrap();
+    std::fs::write(format!("/proc/{pid}/root/tmp/go"), "").unwrap();
+    assert_eq!(stage.wait("full").await.code, 0);
+    stage.runtime.delete_task("full").await.unwrap();
+    let log = stage.log("full");
+    let entries = entries(&log);
+    let notes: Vec<_> = entries.iter().filter(|entry| entry.2.starts_with("minik8s: ")).collect();
+    for note in &notes {
+        assert!(note.0 == "stderr" && note.2.ends_with(" log lines were lost here: No space left on device (os error 28)"), "{note:?}");
+    }
+    let lost: usize = notes.iter().map(|note| note.2.split(' ').nth(1).unwrap().parse::<usize>().unwrap()).sum();
+    // Every line is either there or counted.
+    assert!(!notes.is_empty() && lost > 0);
+    assert_eq!(entries.len() - notes.len() - "after".lines().count() + lost, 50_000);
+    assert_eq!(entries.last().unwrap().2, "after");
+    stage.runtime.remove("full").await.unwrap();
+}

@@ -2,11 +2,12 @@
 //!
 //! These MUST run a daemon of their own (`lab`) and MUST fail, not skip, where they cannot. They touch nothing outside /tmp but cgroups
 //! below the lab's own name, and leave nothing behind.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod bare;
 mod containers;
 mod images;
 mod logging;

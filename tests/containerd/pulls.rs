@@ -105,7 +105,10 @@ async fn a_registry_that_is_not_there() {
     let runtime = Containerd::connect(lab.config()).await.unwrap();
     // Nobody listens on the discard port.
     let error = runtime.ensure_image("127.0.0.1:9/x", PullPolicy::IfNotPresent).await.unwrap_err().to_string();
-    assert!(error.starts_with("failed to pull and unpack image \"127.0.0.1:9/x\": failed to resolve reference \"127.0.0.1:9/x:latest\": "), "{error}");
+    assert!(
+        error.starts_with("failed to pull and unpack image \"127.0.0.1:9/x\": failed to resolve reference \"127.0.0.1:9/x:latest\": "),
+        "{error}"
+    );
     assert!(error.contains("onnection refused"), "{error}");
     lab.import_busybox("127.0.0.1:9/x:latest");
     let image = runtime.ensure_image("127.0.0.1:9/x", PullPolicy::Always).await.unwrap();

@@ -132,9 +132,7 @@ fn answer(method: &str, path: &str, from: usize, state: &Mutex<State>) -> Answer
     let rest = path.strip_prefix("/v2/").unwrap_or("");
     if let Some((name, reference)) = rest.split_once("/manifests/") {
         return match state.manifests.get(&format!("{name}/{reference}")) {
-            Some((kind, body)) => {
-                Answer { status: 200, kind: kind.clone(), digest: Some(sha256(body)), body: body.clone(), only: None }
-            }
+            Some((kind, body)) => Answer { status: 200, kind: kind.clone(), digest: Some(sha256(body)), body: body.clone(), only: None },
             None => plain(404, r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#),
         };
     }
@@ -159,12 +157,8 @@ fn answer(method: &str, path: &str, from: usize, state: &Mutex<State>) -> Answer
 /// Whether the connection goes on.
 fn send(stream: &mut TcpStream, head: bool, answer: Answer) -> bool {
     let digest = answer.digest.map(|digest| format!("Docker-Content-Digest: {digest}\r\n")).unwrap_or_default();
-    let header = format!(
-        "HTTP/1.1 {} X\r\nContent-Type: {}\r\n{digest}Content-Length: {}\r\n\r\n",
-        answer.status,
-        answer.kind,
-        answer.body.len()
-    );
+    let header =
+        format!("HTTP/1.1 {} X\r\nContent-Type: {}\r\n{digest}Content-Length: {}\r\n\r\n", answer.status, answer.kind, answer.body.len());
     if stream.write_all(header.as_bytes()).is_err() || head {
         return head;
     }

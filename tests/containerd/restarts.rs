@@ -13,7 +13,9 @@ async fn exits_are_seen_across_a_kill_of_containerd() {
     stage.start(&stage.container("during", &["sh", "-c", "echo before; sleep 1; echo after; exit 5"])).await;
     stage.lab.kill_containerd();
     next_event(&mut events, |event| *event == RuntimeEvent::Disconnected).await;
-    for result in [stage.runtime.wait("long").await.map(drop), stage.runtime.list().await.map(drop), stage.runtime.version().await.map(drop)] {
+    for result in
+        [stage.runtime.wait("long").await.map(drop), stage.runtime.list().await.map(drop), stage.runtime.version().await.map(drop)]
+    {
         assert!(matches!(result, Err(RuntimeError::Unavailable { .. })), "{result:?}");
     }
     // The logger and the shim need no containerd.

@@ -71,7 +71,7 @@ impl Stage {
     pub fn assert_nothing_left(&self) {
         assert_eq!(self.lab.ctr(&["containers", "list", "-q"]), "");
         assert_eq!(self.lab.ctr(&["tasks", "list", "-q"]), "");
-        let active = self.lab.ctr(&["snapshots", "list"]).lines().filter(|line| !line.ends_with("Committed")).skip(1).count();
+        let active = self.lab.ctr(&["snapshots", "list"]).lines().filter(|line| !line.trim_end().ends_with("Committed")).skip(1).count();
         assert_eq!(active, 0, "{}", self.lab.ctr(&["snapshots", "list"]));
         eventually("no shim and no mount", || self.lab.shims().is_empty() && self.lab.mounts().is_empty());
     }

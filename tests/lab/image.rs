@@ -121,7 +121,10 @@ fn busybox_files() -> BTreeMap<String, Node> {
         files.insert(format!("bin/{applet}"), Node::Link("busybox".to_owned()));
     }
     files.insert("bin/busybox".to_owned(), Node::File(0o755, binary));
-    files.insert("etc/passwd".to_owned(), Node::File(0o644, b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n".to_vec()));
+    files.insert(
+        "etc/passwd".to_owned(),
+        Node::File(0o644, b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n".to_vec()),
+    );
     files.insert("etc/group".to_owned(), Node::File(0o644, b"root:x:0:\nnogroup:x:65534:\n".to_vec()));
     files
 }

@@ -11,7 +11,7 @@
 //!
 //! Dropping it kills (by pid) the daemon, its shims and their containers, and removes mounts, cgroups, shim sockets and the directory.
 //! What an interrupted run left behind is cleaned by the next start. At most two daemons run at a time in a test binary.
-#![allow(dead_code, missing_docs)]
+#![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -80,7 +80,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.internal.v1.opt"
 [ttrpc]
   address = "{dir}/containerd.sock.ttrpc"
 [debug]
-  level = "info"
+  level = "warn"
 "#
         )
     }

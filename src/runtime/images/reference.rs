@@ -182,7 +182,23 @@ mod tests {
         let fault = |text: &str| ImageReference::parse(text).unwrap_err();
         assert_eq!(fault("BusyBox"), "invalid reference format: repository name (library/BusyBox) must be lowercase");
         assert_eq!(fault(HEX), format!("invalid repository name ({HEX}), cannot specify 64-byte hexadecimal strings"));
-        for text in ["", ":tag", "a b", "a/", "a//b", "-a", "a-", "a...b", "a:", "a:tag:tag", "a@", "a.b:x/c", "http://a/b", "a@sha256:xyz", "[::1/a"] {
+        for text in [
+            "",
+            ":tag",
+            "a b",
+            "a/",
+            "a//b",
+            "-a",
+            "a-",
+            "a...b",
+            "a:",
+            "a:tag:tag",
+            "a@",
+            "a.b:x/c",
+            "http://a/b",
+            "a@sha256:xyz",
+            "[::1/a",
+        ] {
             assert!(ImageReference::parse(text).is_err(), "{text:?}");
         }
         assert_eq!(fault("a@sha256:abcd"), "invalid checksum digest length");
