@@ -91,22 +91,35 @@ impl LogFile {
             return self.lose(0);
         };
         if !note.is_empty() {
-            if let (written, Some(cause)) = write(file, &note) {
-                cut(file, self.size, written);
-                self.cause = cause;
-                return self.lose(0);
-            }
-            self.size += note.len() as u64;
-            self.lost = 0;
+            return self.flush_with(&note);
         }
         let (written, failed) = write(file, &self.buffer);
-        let whole = if failed.is_none() { written } else { self.buffer[..written].iter().rposition(|&b| b == b'\n').map_or(0, |at| at + 1) };
+        let last_newline = || self.buffer[..written].iter().rposition(|&byte| byte == b'\n');
+        let whole = if failed.is_none() { written } else { last_newline().map_or(0, |at| at + 1) };
         self.size += whole as u64;
         if let Some(cause) = failed {
             cut(file, self.size, written - whole);
             self.cause = cause;
         }
         self.lose(whole);
+    }
+
+    /// A note of lost lines goes only with all that is buffered behind it: a full disk is not to fill up with notes.
+    fn flush_with(&mut self, note: &[u8]) {
+        let Some(file) = &mut self.file else { return };
+        let together = [note, &self.buffer].concat();
+        match write(file, &together) {
+            (written, None) => {
+                self.size += written as u64;
+                self.lost = 0;
+                self.lose(self.buffer.len());
+            }
+            (written, Some(cause)) => {
+                cut(file, self.size, written);
+                self.cause = cause;
+                self.lose(0);
+            }
+        }
     }
 
     /// Empties the buffer; what lies behind `written` is lost.

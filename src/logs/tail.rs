@@ -52,10 +52,9 @@ pub(super) fn tail_start(files: &[PathBuf], lines: u64) -> std::io::Result<(usiz
         if index == last && lines == 0 {
             return Ok((index, file.metadata()?.len()));
         }
-        match start_in(&file, &mut wanted, &mut newest)? {
-            Some(offset) => return Ok((index, offset)),
-            None if wanted == 0 => return Ok((index, 0)),
-            None => {}
+        // Also with nothing wanted any more: the older file may end in the beginning of this one's first line.
+        if let Some(offset) = start_in(&file, &mut wanted, &mut newest)? {
+            return Ok((index, offset));
         }
     }
     Ok((0, 0))
@@ -109,8 +108,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn write(directory: &Path, name: &str, lines: &[(bool, String)]) -> PathBuf {
-        let text: String =
-            lines.iter().map(|(full, text)| format!("2026-01-01T00:00:00.000000000Z stdout {} {text}\n", if *full { "F" } else { "P" })).collect();
+        let text: String = lines
+            .iter()
+            .map(|(full, text)| format!("2026-01-01T00:00:00.000000000Z stdout {} {text}\n", if *full { "F" } else { "P" }))
+            .collect();
         let path = directory.join(name);
         std::fs::write(&path, text).unwrap();
         path

@@ -18,6 +18,7 @@ pub use containerd::{Containerd, ContainerdConfig};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PullPolicy {
     /// Ask the registry each time; pull what changed. A pinned image (label `io.cri-containerd.pinned=pinned`) is never asked for.
+    /// Ours: where no registry answers (offline, 5xx, 429; not a denial, not a 404), a local copy is used, and that is logged.
     Always,
     /// Pull only what is not there.
     IfNotPresent,

@@ -1,3 +1,19 @@
-//! Tests against real runtimes: runc and a private containerd. They need root and fail, rather than skip, where they cannot run.
+//! The driver, the images and the logs against a real containerd, one module per feature.
+//!
+//! These MUST run a daemon of their own (`lab`) and MUST fail, not skip, where they cannot. They touch nothing outside /tmp but cgroups
+//! below the lab's own name, and leave nothing behind.
+#![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "../lab/mod.rs"]
 mod oci;
+mod lab;
+
+mod bare;
+mod containers;
+mod images;
+mod logging;
+mod pulls;
+mod registry;
+mod restarts;
+mod speed;
+mod stage;

@@ -113,7 +113,9 @@ fn translate(envelope: &Envelope) -> Option<RuntimeEvent> {
     match envelope.topic.as_str() {
         "/tasks/oom" => Some(RuntimeEvent::Oom { id: TaskOom::decode(bytes).ok()?.container_id }),
         "/tasks/exit" => TaskExit::decode(bytes).ok().filter(|e| e.id == e.container_id).and_then(|e| changed(e.container_id)),
-        "/tasks/delete" => TaskDelete::decode(bytes).ok().filter(|e| e.id.is_empty() || e.id == e.container_id).and_then(|e| changed(e.container_id)),
+        "/tasks/delete" => {
+            TaskDelete::decode(bytes).ok().filter(|e| e.id.is_empty() || e.id == e.container_id).and_then(|e| changed(e.container_id))
+        }
         "/tasks/paused" => changed(TaskPaused::decode(bytes).ok()?.container_id),
         "/tasks/resumed" => changed(TaskResumed::decode(bytes).ok()?.container_id),
         "/containers/delete" => changed(ContainerDelete::decode(bytes).ok()?.id),
@@ -135,10 +137,7 @@ mod tests {
         let exit = |id: &str| TaskExit { container_id: "a".into(), id: id.into(), ..Default::default() };
         assert_eq!(translate(&envelope("/tasks/exit", &exit("a"))), Some(RuntimeEvent::Changed { id: "a".into() }));
         assert_eq!(translate(&envelope("/tasks/exit", &exit("exec-1"))), None);
-        assert_eq!(
-            translate(&envelope("/tasks/oom", &TaskOom { container_id: "a".into() })),
-            Some(RuntimeEvent::Oom { id: "a".into() })
-        );
+        assert_eq!(translate(&envelope("/tasks/oom", &TaskOom { container_id: "a".into() })), Some(RuntimeEvent::Oom { id: "a".into() }));
         assert_eq!(translate(&envelope(PROBE_TOPIC, &NamespaceUpdate::default())), None);
     }
 }

@@ -17,9 +17,7 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use super::images::Images;
-use super::{
-    ContainerConfig, ContainerState, Exit, Image, ImageError, ImageUsers, PullPolicy, Runtime, RuntimeError, RuntimeEvent,
-};
+use super::{ContainerConfig, ContainerState, Exit, Image, ImageError, ImageUsers, PullPolicy, Runtime, RuntimeError, RuntimeEvent};
 
 pub(crate) mod connection;
 mod containers;

@@ -65,6 +65,7 @@ async fn probe_in(binary: &Path, bundle: &Path) -> Result<(), String> {
         "ociVersion": "1.0.2",
         "process": {"user": {"uid": 0, "gid": 0}, "args": [PROBE_PROGRAM], "cwd": "/"},
         "root": {"path": "rootfs"},
+        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
         "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}]},
     });
     std::fs::write(bundle.join("config.json"), spec.to_string()).map_err(|e| e.to_string())?;

@@ -8,7 +8,7 @@ use tonic::{Code, Status};
 
 use super::Containerd;
 use super::connection::{QUICK, SLOW, accept, answer};
-use super::errors::{Subject, is_shim_gone};
+use super::errors::{Subject, is_away, is_shim_gone};
 use super::timestamps;
 use crate::clock::{Clock as _, SystemClock};
 use crate::runtime::{Exit, RuntimeError};
@@ -73,8 +73,9 @@ impl Containerd {
         let subject = Subject::new(&self.connection, "remove", id);
         match accept(self.delete_task_once(id).await, Code::NotFound) {
             Ok(()) => return Ok(()),
-            Err(status) if status.code() == Code::FailedPrecondition || is_shim_gone(&status) => {}
-            Err(status) => return Err(subject.error(status)),
+            Err(status) if is_away(&status) => return Err(subject.error(status)),
+            // It runs ("cannot delete a running process: unknown": the code does not tell), or its shim is ill.
+            Err(_) => {}
         }
         if let Err(status) = self.signal(id, SIGKILL, true).await
             && status.code() != Code::NotFound

@@ -42,7 +42,9 @@ impl Document {
             return Err("a schema 1 manifest; such images are no longer supported".to_owned());
         }
         match (shape.manifests, shape.layers) {
-            (Some(_), None) => serde_json::from_slice(bytes).map(|index| Self::Index(Box::new(index))).map_err(|e| format!("bad index: {e}")),
+            (Some(_), None) => {
+                serde_json::from_slice(bytes).map(|index| Self::Index(Box::new(index))).map_err(|e| format!("bad index: {e}"))
+            }
             (None, Some(_)) => {
                 serde_json::from_slice(bytes).map(|manifest| Self::Manifest(Box::new(manifest))).map_err(|e| format!("bad manifest: {e}"))
             }

@@ -51,7 +51,7 @@ const SHORT_LEASE: Duration = Duration::from_secs(5 * 60);
 /// Set by containerd's CRI plugin, and by `ctr image label`.
 const PINNED: (&str, &str) = ("io.cri-containerd.pinned", "pinned");
 
-type Flight = Shared<BoxFuture<'static, Result<Image, ImageError>>>;
+type Pulling = BoxFuture<'static, Result<Image, ImageError>>;
 
 /// What is known of an unpacked image; immutable for a digest.
 struct Ready {
@@ -70,7 +70,7 @@ pub(crate) struct Images {
     ready: Mutex<HashMap<String, Arc<Ready>>>,
     users: Mutex<HashMap<String, ImageUsers>>,
     /// Pulls under way by full name. Weak: a pull that nobody waits for any more stops.
-    flights: Mutex<HashMap<String, WeakShared<BoxFuture<'static, Result<Image, ImageError>>>>>,
+    flights: Mutex<HashMap<String, WeakShared<Pulling>>>,
 }
 
 impl Images {
@@ -89,8 +89,7 @@ impl Images {
 
     /// See [`super::Runtime::ensure_image`].
     pub(crate) async fn ensure(self: &Arc<Self>, written: &str, policy: PullPolicy) -> Result<Image, ImageError> {
-        let reference = ImageReference::parse(written)
-            .map_err(|cause| ImageError::InvalidName { reference: written.to_owned(), cause })?;
+        let reference = ImageReference::parse(written).map_err(|cause| ImageError::InvalidName { reference: written.to_owned(), cause })?;
         let failed = |error: StoreError| ImageError::Pull { reference: written.to_owned(), cause: error.to_string() };
         let local = self.local(&reference).await.map_err(failed)?;
         match (policy, local) {
@@ -125,7 +124,12 @@ impl Images {
     }
 
     /// Joins the pull of this name that is under way, or starts one.
-    async fn pull_shared(self: &Arc<Self>, reference: ImageReference, written: &str, local: Option<ImageRecord>) -> Result<Image, ImageError> {
+    async fn pull_shared(
+        self: &Arc<Self>,
+        reference: ImageReference,
+        written: &str,
+        local: Option<ImageRecord>,
+    ) -> Result<Image, ImageError> {
         let flight = {
             let mut flights = lock(&self.flights);
             flights.retain(|_, weak| weak.upgrade().is_some_and(|flight| flight.peek().is_none()));
@@ -133,7 +137,7 @@ impl Images {
                 Some(flight) => flight,
                 None => {
                     let name = reference.to_string();
-                    let flight: Flight = self.clone().pull_or_local(reference, written.to_owned(), local).boxed().shared();
+                    let flight: Shared<Pulling> = self.clone().pull_or_local(reference, written.to_owned(), local).boxed().shared();
                     flights.extend(flight.downgrade().map(|weak| (name, weak)));
                     flight
                 }
@@ -142,7 +146,12 @@ impl Images {
         flight.await
     }
 
-    async fn pull_or_local(self: Arc<Self>, reference: ImageReference, written: String, local: Option<ImageRecord>) -> Result<Image, ImageError> {
+    async fn pull_or_local(
+        self: Arc<Self>,
+        reference: ImageReference,
+        written: String,
+        local: Option<ImageRecord>,
+    ) -> Result<Image, ImageError> {
         let limit = self.limits.total;
         let pulled = tokio::time::timeout(limit, self.pull(&reference, local.as_ref())).await;
         let error = match pulled {
@@ -271,7 +280,9 @@ impl Images {
         }
         let failed = |cause: String| RuntimeError::Failed { action: "read the users of image", id: image.name.clone(), cause };
         let users = self.read_users(&image.chain_id).await.map_err(|error| match error {
-            StoreError::Containerd(status) if super::containerd::is_away(&status) => super::containerd::unavailable(&self.connection, &status),
+            StoreError::Containerd(status) if super::containerd::is_away(&status) => {
+                super::containerd::unavailable(&self.connection, &status)
+            }
             other => failed(other.to_string()),
         })?;
         remember(&self.users, image.chain_id.clone(), users.clone());
@@ -281,7 +292,12 @@ impl Images {
     async fn read_users(&self, chain_id: &str) -> Result<ImageUsers, StoreError> {
         let key = format!("minik8s-users-{}", store::random_suffix());
         let lease = Lease::new(&self.connection, SHORT_LEASE).await?;
-        let view = ViewSnapshotRequest { snapshotter: self.snapshotter.clone(), key: key.clone(), parent: chain_id.to_owned(), labels: HashMap::new() };
+        let view = ViewSnapshotRequest {
+            snapshotter: self.snapshotter.clone(),
+            key: key.clone(),
+            parent: chain_id.to_owned(),
+            labels: HashMap::new(),
+        };
         let mounts = answer(QUICK, self.connection.snapshots().view(lease.request(view))).await?.mounts;
         let at = self.mounts.join(&key);
         let read = tokio::task::spawn_blocking(move || users::read_users(&mounts, &at)).await;

@@ -263,4 +263,3 @@ fn describe(document: &Document, digest: &str, size: usize) -> WireDescriptor {
         annotations: HashMap::new(),
     }
 }
-

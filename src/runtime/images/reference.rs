@@ -182,7 +182,23 @@ mod tests {
         let fault = |text: &str| ImageReference::parse(text).unwrap_err();
         assert_eq!(fault("BusyBox"), "invalid reference format: repository name (library/BusyBox) must be lowercase");
         assert_eq!(fault(HEX), format!("invalid repository name ({HEX}), cannot specify 64-byte hexadecimal strings"));
-        for text in ["", ":tag", "a b", "a/", "a//b", "-a", "a-", "a...b", "a:", "a:tag:tag", "a@", "a.b:x/c", "http://a/b", "a@sha256:xyz", "[::1/a"] {
+        for text in [
+            "",
+            ":tag",
+            "a b",
+            "a/",
+            "a//b",
+            "-a",
+            "a-",
+            "a...b",
+            "a:",
+            "a:tag:tag",
+            "a@",
+            "a.b:x/c",
+            "http://a/b",
+            "a@sha256:xyz",
+            "[::1/a",
+        ] {
             assert!(ImageReference::parse(text).is_err(), "{text:?}");
         }
         assert_eq!(fault("a@sha256:abcd"), "invalid checksum digest length");
@@ -194,10 +210,12 @@ mod tests {
         #[test]
         fn agrees_with_oci_spec(text in "[a-zA-Z0-9]{0,3}[-a-z0-9._:]{0,6}(/[-a-z0-9_.]{0,5}){0,2}(:[-a-zA-Z0-9_.]{0,4})?") {
             let ours = ImageReference::parse(&text);
+            // `Host/path`: oci-spec sees a path at docker.io and then no upper case in it; Docker sees a host.
+            let capital_host = text.split_once('/').is_some_and(|(host, _)| host.to_lowercase() != host);
             match oci_client::Reference::try_from(text.as_str()) {
-                // oci-spec takes `Host/path` for a path of docker.io and then accepts no upper case; Docker takes a host.
-                Ok(theirs) => prop_assert_eq!(ours.map(|r| r.to_string()), Ok(theirs.whole())),
-                Err(_) => prop_assert!(ours.is_err() || text.split('/').next().is_some_and(|h| h.to_lowercase() != h)),
+                Ok(theirs) if !capital_host => prop_assert_eq!(ours.map(|r| r.to_string()), Ok(theirs.whole())),
+                Err(_) if !capital_host => prop_assert!(ours.is_err()),
+                _ => {}
             }
         }
     }

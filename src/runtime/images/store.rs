@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use containerd_client::services::v1::{AddResourceRequest, Resource};
 use containerd_client::services::v1::{
-    CreateImageRequest, GetImageRequest, Image as ImageRecord, Info, InfoRequest, ListImagesRequest, ReadContentRequest, UpdateImageRequest,
-    UpdateRequest,
+    CreateImageRequest, GetImageRequest, Image as ImageRecord, Info, InfoRequest, ListImagesRequest, ReadContentRequest,
+    UpdateImageRequest, UpdateRequest,
 };
 use containerd_client::services::v1::{CreateRequest, DeleteRequest};
-use containerd_client::services::v1::{AddResourceRequest, Resource};
 use containerd_client::types::Descriptor;
 use prost_types::FieldMask;
 use tonic::metadata::{Ascii, MetadataValue};
@@ -68,7 +68,8 @@ pub(crate) async fn document(connection: &Connection, digest: &str) -> Result<Ve
     let mut stream = answer(QUICK, connection.content().read(request)).await?;
     let mut bytes = Vec::new();
     loop {
-        let message = tokio::time::timeout(QUICK, stream.message()).await.map_err(|_| Status::deadline_exceeded("reading content stalled"))??;
+        let message =
+            tokio::time::timeout(QUICK, stream.message()).await.map_err(|_| Status::deadline_exceeded("reading content stalled"))??;
         let Some(message) = message else { break };
         bytes.extend_from_slice(&message.data);
         if bytes.len() as u64 > MAX_DOCUMENT {

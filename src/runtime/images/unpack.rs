@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use containerd_client::services::v1::ApplyRequest;
-use containerd_client::services::v1::snapshots::{CommitSnapshotRequest, PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest};
+use containerd_client::services::v1::snapshots::{
+    CommitSnapshotRequest, PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest,
+};
 use containerd_client::types::Descriptor as WireDescriptor;
 use oci_spec::image::Descriptor;
 use tonic::{Code, Status};
