@@ -97,11 +97,12 @@ impl Reconciler {
                     None => std::future::pending().await,
                 }
             };
-            // Cancel-safe: `recv`, `changed` and `sleep_until` lose nothing when dropped; the heartbeat only shortens the wait.
+            // Cancel-safe: `recv`, `changed` and `sleep_until` lose nothing when dropped; the heartbeat only shortens the wait. A branch whose
+            // sender is gone is left out of the wait: it would be ready for ever.
             tokio::select! {
                 change = self.changes.recv() => self.received(change),
-                _ = self.inputs.sets.changed() => self.manifests_dirty = true,
-                _ = self.inputs.runtime.changed() => self.manifests_dirty = true,
+                Ok(()) = self.inputs.sets.changed() => self.manifests_dirty = true,
+                Ok(()) = self.inputs.runtime.changed() => self.manifests_dirty = true,
                 () = sleep => {}
                 () = tokio::time::sleep(super::HEARTBEAT) => {}
                 _ = stop.wait_for(|stop| *stop) => return,

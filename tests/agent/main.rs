@@ -2,6 +2,8 @@
 //!
 //! MUST use a private containerd (`tests/lab`), fail where it cannot run, and leave nothing behind. One module per subject.
 
+#![allow(missing_docs, clippy::unwrap_used)]
+
 #[path = "../lab/mod.rs"]
 mod lab;
 

@@ -16,12 +16,11 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// See the module.
 pub struct Rig {
     lab: Lab,
-    root: tempfile::TempDir,
+    root: PathBuf,
     agent: Option<Child>,
     number: u32,
     cni_bin_dir: Option<PathBuf>,
-    small_state: bool,
-    closed: bool,
+        closed: bool,
 }
 
 /// A pod's phase.
@@ -49,7 +48,6 @@ impl Rig {
     /// As `new`, with the state directory on a tmpfs of 6 MiB.
     pub fn with_small_state() -> Rig {
         let mut rig = Rig::prepare();
-        rig.small_state = true;
         run("mount", &["-t", "tmpfs", "-o", "size=6m", "tmpfs", rig.path("state").to_str().unwrap()]);
         rig.start_agent();
         rig
@@ -66,8 +64,10 @@ impl Rig {
     fn prepare() -> Rig {
         let number = std::process::id() % 10_000 * 100 + NEXT.fetch_add(1, Ordering::Relaxed);
         let lab = Lab::start();
-        let root = tempfile::Builder::new().prefix("minik8s-rig-").tempdir_in("/tmp").unwrap();
-        let rig = Rig { lab, root, agent: None, number, cni_bin_dir: None, small_state: false, closed: false };
+        lab.import_busybox("docker.io/library/busybox:latest");
+        lab.ctr(&["images", "label", "docker.io/library/busybox:latest", "io.cri-containerd.pinned=pinned"]);
+        let root = lab.dir.join("rig");
+        let rig = Rig { lab, root, agent: None, number, cni_bin_dir: None, closed: false };
         for dir in ["manifests", "state", "run", "pods", "containers", "cni"] {
             rig.dir(dir);
         }
@@ -75,7 +75,7 @@ impl Rig {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.root.path().join(name)
+        self.root.join(name)
     }
 
     /// A directory of this rig, made if needed.
@@ -130,7 +130,7 @@ impl Rig {
             ("--container-logs", self.path("containers").display().to_string()),
             ("--socket", self.path("sock").display().to_string()),
             ("--containerd", self.lab.socket().display().to_string()),
-            ("--containerd-namespace", self.lab.namespace().to_owned()),
+            ("--containerd-namespace", self.lab.namespace.clone()),
             ("--node-name", Rig::NODE.to_owned()),
             ("--cgroup-root", format!("minik8s-rig-{n}")),
             ("--cni-conf-dir", self.path("cni").display().to_string()),
@@ -168,12 +168,12 @@ impl Rig {
 
     /// kill -9 of containerd.
     pub fn kill_containerd(&mut self) {
-        self.lab.kill();
+        self.lab.kill_containerd();
     }
 
     /// Starts containerd again on the same state.
     pub fn start_containerd(&mut self) {
-        self.lab.restart();
+        self.lab.start_containerd();
     }
 
     /// Runs another agent on the same state to its end: exit code and all it said.
@@ -267,7 +267,18 @@ impl Rig {
 
     /// How many tasks containerd has.
     pub fn tasks(&self) -> usize {
-        self.lab.tasks().len()
+        self.task_list().len()
+    }
+
+    /// id → pid of every task.
+    fn task_list(&self) -> Vec<(String, i32)> {
+        let table = self.lab.ctr(&["tasks", "ls"]);
+        let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+        rows.map(|row| (row[0].to_owned(), row[1].parse().unwrap())).collect()
+    }
+
+    fn containers(&self) -> Vec<String> {
+        self.lab.ctr(&["containers", "ls", "-q"]).lines().map(str::to_owned).collect()
     }
 
     /// The host pid of the (only) running container with this name.
@@ -277,7 +288,7 @@ impl Rig {
             .unwrap()
             .trim_start_matches("containerd://")
             .to_owned();
-        self.lab.tasks().iter().find(|(task, _)| *task == id).map(|(_, pid)| *pid).unwrap()
+        self.task_list().iter().find(|(task, _)| *task == id).map(|(_, pid)| *pid).unwrap()
     }
 
     /// Sends a signal to a container's first process from outside, as an operator or the kernel would.
@@ -304,14 +315,14 @@ impl Rig {
             let is_dir = std::fs::symlink_metadata(&path).unwrap().is_dir();
             if is_dir { std::fs::remove_dir_all(path).unwrap() } else { std::fs::remove_file(path).unwrap() }
         }
-        self.wait("all pods are gone", Duration::from_secs(40), |r| r.pods().is_empty() && r.lab.containers().is_empty());
+        self.wait("all pods are gone", Duration::from_secs(40), |r| r.pods().is_empty() && r.containers().is_empty());
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.agent.as_ref().unwrap().id()).unwrap());
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         let status = self.agent.take().unwrap().wait().unwrap();
         assert_eq!(status.code(), Some(0), "SIGTERM ends the agent cleanly:\n{}", self.log());
         self.clean_up();
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let own = self.root.path().to_str().unwrap();
+        let own = self.root.to_str().unwrap();
         assert!(!mounts.contains(own), "mounts left: {:?}", mounts.lines().filter(|l| l.contains(own)).collect::<Vec<_>>());
         self.closed = true;
     }
@@ -320,7 +331,7 @@ impl Rig {
     fn clean_up(&self) {
         let _ = Command::new("ip").args(["link", "del", &format!("mk{}", self.number)]).stderr(Stdio::null()).status();
         remove_cgroups(&format!("minik8s-rig-{}", self.number));
-        unmount_below(self.root.path());
+        unmount_below(&self.root);
     }
 }
 
@@ -334,7 +345,7 @@ impl Drop for Rig {
             let _ = agent.kill();
             let _ = agent.wait();
         }
-        self.lab.clear();
+        // The lab ends the containers after this.
         self.clean_up();
     }
 }

@@ -5,13 +5,13 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 #[path = "../lab/mod.rs"]
-mod oci;
 mod lab;
 
 mod bare;
 mod containers;
 mod images;
 mod logging;
+mod oci;
 mod pulls;
 mod registry;
 mod restarts;
