@@ -39,7 +39,8 @@ pub fn reconcile(cron_job: &CronJob, jobs: &[Arc<Object>], cx: &mut Context) -> 
         return cascade::finish(key, meta.uid.as_deref().unwrap_or_default(), jobs);
     }
     let spec = &cron_job.spec;
-    let mut step = Step { key, spec, jobs: jobs.iter().filter_map(|o| o.as_job()).collect(), next: cron_job.clone(), plan: Plan::default() };
+    let mut step =
+        Step { key, spec, jobs: jobs.iter().filter_map(|o| o.as_job()).collect(), next: cron_job.clone(), plan: Plan::default() };
     running::observe(&mut step);
     running::trim_history(&mut step);
     let template = spec.job_template.spec.as_ref().and_then(|s| s.template.spec.as_ref());
@@ -86,7 +87,11 @@ fn run_owed(step: &mut Step, cx: &mut Context) {
         Some(slot) => due(step, &schedule, &zone, anchor, slot, cx),
         None if schedule.next(cx.now, &zone).is_none() => {
             let subject = notices::of_spec(&step.next.metadata);
-            step.event_once(&subject, "InvalidSchedule", format!("invalid schedule: {} : it never comes within 5 years", step.spec.schedule));
+            step.event_once(
+                &subject,
+                "InvalidSchedule",
+                format!("invalid schedule: {} : it never comes within 5 years", step.spec.schedule),
+            );
         }
         None => {}
     }

@@ -76,8 +76,7 @@ fn delete(step: &mut Step, job: &Job) {
 
 /// Deletes the oldest finished Jobs beyond successfulJobsHistoryLimit (3) and failedJobsHistoryLimit (1); 0 keeps none.
 pub(super) fn trim_history(step: &mut Step) {
-    let limits =
-        [(true, step.spec.successful_jobs_history_limit.unwrap_or(3)), (false, step.spec.failed_jobs_history_limit.unwrap_or(1))];
+    let limits = [(true, step.spec.successful_jobs_history_limit.unwrap_or(3)), (false, step.spec.failed_jobs_history_limit.unwrap_or(1))];
     for (complete, limit) in limits {
         let ended = |j: &&Job| j.metadata.deletion_timestamp.is_none() && job::finished(j).is_some_and(|end| end.complete == complete);
         let mut jobs: Vec<&Job> = step.jobs.iter().copied().filter(ended).collect();

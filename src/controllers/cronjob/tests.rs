@@ -88,11 +88,15 @@ fn finished_jobs_are_noticed_and_old_ones_go() {
         end(&mut world, &newest, complete);
         world.settle(&key);
     }
-    let deleted = world.of_kind(Kind::Job).iter().filter(|j| j.meta().deletion_timestamp.is_some()).map(|j| j.key().name).collect::<Vec<_>>();
+    let deleted =
+        world.of_kind(Kind::Job).iter().filter(|j| j.meta().deletion_timestamp.is_some()).map(|j| j.key().name).collect::<Vec<_>>();
     assert_eq!(deleted, ["c-29453770", "c-29453780"], "the oldest success and the failure");
     assert_eq!(cron_job(&world, &key).status.unwrap().last_successful_time.unwrap().0, at("2026-01-01T00:40:05Z"));
     assert_eq!(world.event_count("SawCompletedJob"), 4);
-    assert_eq!(world.events.iter().find(|e| e.reason == "SawCompletedJob").unwrap().message, "Saw completed job: c-29453770, condition: Complete");
+    assert_eq!(
+        world.events.iter().find(|e| e.reason == "SawCompletedJob").unwrap().message,
+        "Saw completed job: c-29453770, condition: Complete"
+    );
 }
 
 #[test]
