@@ -93,10 +93,5 @@ pub fn daemon_tolerations(spec: &mut PodSpec) {
 }
 
 fn exists(key: &str, effect: &str) -> Toleration {
-    Toleration {
-        key: Some(key.to_owned()),
-        operator: Some("Exists".to_owned()),
-        effect: Some(effect.to_owned()),
-        ..Toleration::default()
-    }
+    Toleration { key: Some(key.to_owned()), operator: Some("Exists".to_owned()), effect: Some(effect.to_owned()), ..Toleration::default() }
 }

@@ -59,7 +59,8 @@ fn affinity_operators() {
 #[test]
 fn terms_are_ored_and_the_selector_is_anded() {
     let n = node(json!({"metadata": {"name": "n1", "labels": {"a": "1"}}}));
-    let terms = json!([{"matchExpressions": [{"key": "b", "operator": "Exists"}]}, {"matchExpressions": [{"key": "a", "operator": "Exists"}]}]);
+    let terms =
+        json!([{"matchExpressions": [{"key": "b", "operator": "Exists"}]}, {"matchExpressions": [{"key": "a", "operator": "Exists"}]}]);
     let affinity = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}});
     assert!(eligible(&spec(json!({"affinity": affinity})), &n).should_run);
     let both = eligible(&spec(json!({"affinity": affinity, "nodeSelector": {"a": "2"}})), &n);
@@ -70,7 +71,8 @@ fn terms_are_ored_and_the_selector_is_anded() {
 
 #[test]
 fn taints_and_what_they_do_to_new_and_running_pods() {
-    let tainted = |effect: &str| node(json!({"metadata": {"name": "n"}, "spec": {"taints": [{"key": "k", "value": "v", "effect": effect}]}}));
+    let tainted =
+        |effect: &str| node(json!({"metadata": {"name": "n"}, "spec": {"taints": [{"key": "k", "value": "v", "effect": effect}]}}));
     let tolerant = |t: Value| spec(json!({"tolerations": [t]}));
     let table = [
         ("NoSchedule", spec(json!({})), (false, true)),
@@ -108,9 +110,23 @@ fn a_cordoned_node_takes_daemon_pods_only() {
 #[test]
 fn quantities() {
     let table = [
-        ("1", Some(1000)), ("100m", Some(100)), ("0.15", Some(150)), ("1Gi", Some((1i128 << 30) * 1000)), ("1e3", Some(1_000_000)),
-        ("1E", Some(10i128.pow(21))), ("1n", Some(1)), ("-2k", Some(-2_000_000)), (".5", Some(500)), ("5.", Some(5000)),
-        ("", None), ("x", None), ("1Zi", None), ("1e999", None), ("99999999999999999999999", None), ("1.2.3", None), ("é", None),
+        ("1", Some(1000)),
+        ("100m", Some(100)),
+        ("0.15", Some(150)),
+        ("1Gi", Some((1i128 << 30) * 1000)),
+        ("1e3", Some(1_000_000)),
+        ("1E", Some(10i128.pow(21))),
+        ("1n", Some(1)),
+        ("-2k", Some(-2_000_000)),
+        (".5", Some(500)),
+        ("5.", Some(5000)),
+        ("", None),
+        ("x", None),
+        ("1Zi", None),
+        ("1e999", None),
+        ("99999999999999999999999", None),
+        ("1.2.3", None),
+        ("é", None),
     ];
     for (text, wanted) in table {
         assert_eq!(amount(&k8s_openapi::apimachinery::pkg::api::resource::Quantity(text.into())), wanted, "{text}");
@@ -120,9 +136,12 @@ fn quantities() {
 #[test]
 fn requests_sum_containers_and_sidecars_or_the_largest_init_container() {
     let cpu = |n: &str| json!({"requests": {"cpu": n}});
-    let p = pod("p", json!({"containers": [{"name": "a", "resources": cpu("1")}, {"name": "b", "resources": {"limits": {"cpu": "1"}}}],
+    let p = pod(
+        "p",
+        json!({"containers": [{"name": "a", "resources": cpu("1")}, {"name": "b", "resources": {"limits": {"cpu": "1"}}}],
         "initContainers": [{"name": "s", "restartPolicy": "Always", "resources": cpu("500m")}, {"name": "i", "resources": cpu("3")}],
-        "overhead": {"cpu": "250m"}}));
+        "overhead": {"cpu": "250m"}}),
+    );
     assert_eq!(pod_requests(&p).get("cpu"), Some(&3750));
 }
 
@@ -150,7 +169,8 @@ fn fitting() {
 #[test]
 fn no_execute_timers_keep_their_start() {
     let at = |s: i64| Timestamp::from_second(1_000_000 + s).unwrap();
-    let n = node(json!({"metadata": {"name": "n"}, "spec": {"taints": [{"key": "k", "effect": "NoExecute", "timeAdded": at(0).to_string()}]}}));
+    let n =
+        node(json!({"metadata": {"name": "n"}, "spec": {"taints": [{"key": "k", "effect": "NoExecute", "timeAdded": at(0).to_string()}]}}));
     let tolerating = |seconds: Value| {
         let mut toleration = json!({"key": "k", "operator": "Exists", "effect": "NoExecute"});
         if !seconds.is_null() {

@@ -71,7 +71,11 @@ impl World {
     }
 
     pub fn pods(&self) -> Vec<Pod> {
-        self.objects.values().filter_map(|o| o.as_pod().cloned()).filter(|p| !p.metadata.name.as_deref().unwrap().starts_with("tpl")).collect()
+        self.objects
+            .values()
+            .filter_map(|o| o.as_pod().cloned())
+            .filter(|p| !p.metadata.name.as_deref().unwrap().starts_with("tpl"))
+            .collect()
     }
 
     pub fn active(&self) -> Vec<Pod> {

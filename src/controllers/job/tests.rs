@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::api::well_known::{KEEP_OBJECT, NOT_ADMITTED, SOURCE as FROM_FILE};
 use crate::controllers::pods as pod_facts;
-use crate::controllers::world::{World, at, object, seconds};
+use crate::controllers::world::{World, at, seconds};
 
 const START: &str = "2026-01-01T00:00:00Z";
 
@@ -186,10 +186,12 @@ fn on_failure_counts_restarts_and_keeps_the_last_pod() {
     let (mut world, key) = world(json!({"backoffLimit": 2}), "OnFailure");
     world.settle(&key);
     let name = names(&world).remove(0);
-    let restarted = |n: i32| move |p: &mut k8s_openapi::api::core::v1::Pod| {
-        let status = json!({"phase": "Running", "containerStatuses":
+    let restarted = |n: i32| {
+        move |p: &mut k8s_openapi::api::core::v1::Pod| {
+            let status = json!({"phase": "Running", "containerStatuses":
             [{"name": "c", "ready": true, "restartCount": n, "image": "i", "imageID": "", "state": {"running": {}}}]});
-        p.status = serde_json::from_value(status).unwrap();
+            p.status = serde_json::from_value(status).unwrap();
+        }
     };
     world.change(&name, restarted(1));
     world.settle(&key);
@@ -327,8 +329,11 @@ fn a_deleted_pod_has_failed_at_once_or_when_it_is_gone() {
 
 #[test]
 fn a_node_that_does_not_suit_gets_no_pods_and_says_why_once() {
-    let (mut world, key) = world(json!({"completions": 2, "template": {"spec": {"restartPolicy": "Never", "nodeSelector": {"gpu": "yes"},
-        "containers": [{"name": "c"}]}}}), "Never");
+    let (mut world, key) = world(
+        json!({"completions": 2, "template": {"spec": {"restartPolicy": "Never", "nodeSelector": {"gpu": "yes"},
+        "containers": [{"name": "c"}]}}}),
+        "Never",
+    );
     world.settle(&key);
     world.settle(&key);
     let job = world.job(&key);
@@ -396,7 +401,9 @@ fn what_can_change_and_what_cannot() {
     let original = hash(json!({}));
     let mutable = json!({"parallelism": 4, "completions": 1, "suspend": true, "activeDeadlineSeconds": 1, "backoffLimit": 1, "ttlSecondsAfterFinished": 1});
     assert_eq!(hash(mutable), original);
-    for patch in [json!({"completions": 2}), json!({"completionMode": "Indexed"}), json!({"template": {"spec": {"containers": [{"name": "d"}]}}})] {
+    for patch in
+        [json!({"completions": 2}), json!({"completionMode": "Indexed"}), json!({"template": {"spec": {"containers": [{"name": "d"}]}}})]
+    {
         assert_ne!(hash(patch), original);
     }
     let mut prepared = job(base.clone());

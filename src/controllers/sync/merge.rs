@@ -1,0 +1,72 @@
+//! A changed manifest over the object that is stored: what must be made anew, and what a change in place keeps.
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::api::Object;
+use crate::controllers::cronjob::SCHEDULE_SINCE;
+use crate::controllers::{job, pods};
+
+/// Whether the change is of something Kubernetes calls immutable: a Job's template, completions, …; a DaemonSet's selector.
+pub(super) fn must_replace(old: &Object, new: &Object) -> bool {
+    match (old, new) {
+        (Object::Job(old), Object::Job(new)) => job::immutable_hash(old) != job::immutable_hash(new),
+        (Object::DaemonSet(old), Object::DaemonSet(new)) => {
+            old.spec.as_ref().map(|s| &s.selector) != new.spec.as_ref().map(|s| &s.selector)
+        }
+        _ => false,
+    }
+}
+
+/// `desired` in place of `old`: identity, status and what the agent noted on it stay; the generation counts changes of the spec.
+pub(super) fn in_place(old: &Object, desired: &Object, now: Timestamp) -> Object {
+    let mut next = desired.clone();
+    keep_identity(next.meta_mut(), old.meta());
+    match (&mut next, old) {
+        (Object::DaemonSet(next), Object::DaemonSet(old)) => next.status = old.status.clone(),
+        (Object::Job(next), Object::Job(old)) => merge_job(next, old),
+        (Object::CronJob(next), Object::CronJob(old)) => merge_cron_job(next, old, now),
+        (Object::Node(next), Object::Node(old)) => next.status = old.status.clone(),
+        (Object::PersistentVolumeClaim(next), Object::PersistentVolumeClaim(old)) => next.status = old.status.clone(),
+        _ => {}
+    }
+    let generation = old.meta().generation.unwrap_or(1) + i64::from(spec(old) != spec(&next));
+    next.meta_mut().generation = Some(generation);
+    next
+}
+
+fn spec(object: &Object) -> Option<serde_json::Value> {
+    object.to_json().get("spec").cloned()
+}
+
+fn keep_identity(next: &mut ObjectMeta, old: &ObjectMeta) {
+    next.uid = old.uid.clone();
+    next.resource_version = old.resource_version.clone();
+    next.creation_timestamp = old.creation_timestamp.clone();
+    next.finalizers = old.finalizers.clone();
+    next.owner_references = old.owner_references.clone();
+    let noted = old.annotations.iter().flatten().filter(|(name, _)| name.starts_with("minik8s.io/"));
+    let annotations = next.annotations.get_or_insert_default();
+    for (name, value) in noted {
+        annotations.entry(name.clone()).or_insert_with(|| value.clone());
+    }
+}
+
+/// The template and selector stay as they were made with the Job's uid; they are the same but for that.
+fn merge_job(next: &mut Job, old: &Job) {
+    job::prepare(next);
+    if let (Some(next), Some(old)) = (&mut next.spec, &old.spec) {
+        next.template = old.template.clone();
+        next.selector = old.selector.clone();
+    }
+    next.status = old.status.clone();
+}
+
+/// A changed schedule owes nothing from before the change.
+fn merge_cron_job(next: &mut CronJob, old: &CronJob, now: Timestamp) {
+    next.status = old.status.clone();
+    if next.spec.schedule != old.spec.schedule || next.spec.time_zone != old.spec.time_zone {
+        pods::annotate(&mut next.metadata, SCHEDULE_SINCE, Some(now.to_string()));
+    }
+}

@@ -1,0 +1,138 @@
+//! The manifests directory → the Store.
+//!
+//! ```text
+//!                     ┌─ not stored ─────────▶ created (unless a tombstone says that this Job has had its day)
+//! in the directory ───┼─ same manifest ──────▶ left alone
+//!                     ├─ mutable change ─────▶ updated in place: same uid and status, generation + 1
+//!                     └─ immutable change ───▶ deleted gracefully; created anew when it is gone
+//! not any more ───────── its file readable ──▶ deleted gracefully (plain data: dropped)
+//!                        its file faulty ────▶ left alone
+//! ```
+//!
+//! Guarantees: only what has a [`SOURCE`] is touched; what is the same manifest is never touched, whatever this version's defaults are. Left to
+//! others: reading files, and finishing graceful deletions (each workload's controller).
+
+mod merge;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{Context, Plan, cascade, job, pods};
+use crate::api::well_known::{JOB_TOMBSTONE, MANIFEST_HASH, SOURCE};
+use crate::api::{Key, Kind, Object};
+
+/// One look at the directory.
+///
+/// * `desired`: every object of every readable file, each with [`SOURCE`] and [`MANIFEST_HASH`]; of two with one key the first counts.
+/// * `stored`: the stored objects that have a [`SOURCE`]; others are passed over.
+/// * `keep_sources`: files (the part of [`SOURCE`] before `#`) that are faulty or unreadable now.
+/// * `tombstones`: the records under [`JOB_TOMBSTONE`], keyed by what follows that prefix (`<ns>/<name>`).
+pub fn reconcile(
+    desired: &[&Object],
+    stored: &[Arc<Object>],
+    keep_sources: &BTreeSet<String>,
+    tombstones: &BTreeMap<String, String>,
+    cx: &mut Context,
+) -> Plan {
+    let mut wanted: BTreeMap<Key, &Object> = BTreeMap::new();
+    for object in desired {
+        wanted.entry(object.key()).or_insert(object);
+    }
+    let stored: BTreeMap<Key, &Object> = stored.iter().filter(|o| source(o).is_some()).map(|o| (o.key(), &**o)).collect();
+    let mut plan = Plan::default();
+    for (key, object) in &wanted {
+        match stored.get(key) {
+            Some(old) => follow(old, object, &mut plan, cx),
+            None if buried(key, object, tombstones) => {}
+            None => create(object, &mut plan, cx),
+        }
+    }
+    let kept = |source: &str| keep_sources.contains(file(source));
+    for (_, object) in stored.iter().filter(|(key, o)| !wanted.contains_key(*key) && !source(o).is_some_and(kept)) {
+        prune(object, &mut plan);
+    }
+    for (name, text) in tombstones {
+        if !needed(name, text, &wanted, &kept) {
+            plan.records.push((format!("{JOB_TOMBSTONE}{name}"), None));
+        }
+    }
+    plan
+}
+
+fn source(object: &Object) -> Option<&str> {
+    pods::annotation(object.meta(), SOURCE)
+}
+
+fn file(source: &str) -> &str {
+    source.rsplit_once('#').map_or(source, |(file, _)| file)
+}
+
+fn create(object: &Object, plan: &mut Plan, cx: &mut Context) {
+    let mut new = object.clone();
+    let meta = new.meta_mut();
+    meta.uid = Some(cx.names.uid());
+    meta.creation_timestamp = Some(Time(cx.now));
+    meta.generation = Some(1);
+    meta.resource_version = None;
+    if let Object::Job(job) = &mut new {
+        job::prepare(job);
+    }
+    plan.create.push(new);
+}
+
+/// The manifest of a stored object, as it is now.
+fn follow(old: &Object, desired: &Object, plan: &mut Plan, cx: &Context) {
+    let hash = |o: &Object| pods::annotation(o.meta(), MANIFEST_HASH).map(str::to_owned);
+    if old.meta().deletion_timestamp.is_some() {
+        return; // It is made anew when it is gone.
+    }
+    if hash(old) == hash(desired) {
+        let mut moved = old.clone();
+        if pods::annotate(moved.meta_mut(), SOURCE, source(desired).map(str::to_owned)) {
+            plan.update.push(moved);
+        }
+        return;
+    }
+    if merge::must_replace(old, desired) {
+        plan.delete.push(cascade::whole(old));
+    } else {
+        plan.update.push(merge::in_place(old, desired, cx.now));
+    }
+}
+
+fn prune(object: &Object, plan: &mut Plan) {
+    match object.kind() {
+        Kind::DaemonSet | Kind::Job | Kind::CronJob | Kind::StaticPod if object.meta().deletion_timestamp.is_some() => {}
+        Kind::DaemonSet | Kind::Job | Kind::CronJob | Kind::StaticPod => plan.delete.push(cascade::whole(object)),
+        _ => plan.remove.push((object.key(), object.uid().to_owned())),
+    }
+}
+
+/// The tombstone of a record's text.
+fn tombstone(text: &str) -> Option<job::Tombstone> {
+    serde_json::from_str(text).ok()
+}
+
+/// Whether this Job ran already and was removed by its TTL: the same manifest, or one that differs only in what may change.
+fn buried(key: &Key, object: &Object, tombstones: &BTreeMap<String, String>) -> bool {
+    let Object::Job(desired) = object else { return false };
+    let stone = tombstones.get(&format!("{}/{}", key.namespace, key.name)).and_then(|text| tombstone(text));
+    stone.is_some_and(|stone| {
+        pods::annotation(&desired.metadata, MANIFEST_HASH) == Some(&stone.manifest) || job::immutable_hash(desired) == stone.immutable
+    })
+}
+
+/// Whether a tombstone still keeps a manifest from running again, or may, while its file is faulty.
+fn needed(name: &str, text: &str, wanted: &BTreeMap<Key, &Object>, kept: &impl Fn(&str) -> bool) -> bool {
+    let Some((namespace, job)) = name.split_once('/') else { return false };
+    let key = Key::new(Kind::Job, namespace, job);
+    match wanted.get(&key) {
+        Some(object) => buried(&key, object, &BTreeMap::from([(name.to_owned(), text.to_owned())])),
+        None => tombstone(text).is_some_and(|stone| kept(&stone.source)),
+    }
+}
+
+#[cfg(test)]
+mod tests;
