@@ -21,7 +21,7 @@ fn entries(log: &str) -> Vec<(&str, &str, &str)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_streams_whole_and_partial_lines() {
     let stage = Stage::new().await;
-    let script = "echo out; echo err >&2; head -c 20000 /dev/zero | tr '\\0' x; echo; printf 'no newline'";
+    let script = "echo out; echo err >&2; sleep 0.2; head -c 20000 /dev/zero | tr '\\0' x; echo; printf 'no newline'";
     stage.run("log", &["sh", "-c", script]).await;
     // Deleting the task waits for the logger: from here on the log is complete.
     stage.runtime.delete_task("log").await.unwrap();
@@ -97,9 +97,10 @@ async fn a_full_disk_loses_lines_but_not_the_container() {
     let stage = Stage::new().await;
     let directory = stage.log_path("full").parent().unwrap().to_path_buf();
     std::fs::create_dir_all(&directory).unwrap();
-    nix::mount::mount(Some("tmpfs"), &directory, Some("tmpfs"), nix::mount::MsFlags::empty(), Some("size=512k")).unwrap();
+    nix::mount::mount(Some("tmpfs"), &directory, Some("tmpfs"), nix::mount::MsFlags::empty(), Some("size=4m")).unwrap();
+    // Too little room for the lines with the filler, enough without it.
     let filler = directory.join("filler");
-    std::fs::write(&filler, vec![0; 300 << 10]).unwrap();
+    std::fs::write(&filler, vec![0; 3800 << 10]).unwrap();
     let script = "seq 1 50000; while [ ! -e /tmp/go ]; do sleep 0.05; done; echo after";
     let pid = stage.start(&stage.container("full", &["sh", "-c", script])).await;
     // All was taken from the container: its shell goes on to sleep.
