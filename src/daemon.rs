@@ -15,7 +15,7 @@ use minik8s::agent::worker::PodWorkers;
 use minik8s::agent::{Drivers, Settings, housekeeping, manifests, recover};
 use minik8s::api::fault::{Fault, Severity};
 use minik8s::api::{Kind, Object};
-use minik8s::clock::{Clock, SystemClock};
+use minik8s::clock::SystemClock;
 use minik8s::grpc::{self, ApiState, FileLogs};
 use minik8s::host::{self, CgroupDriver, HostFacts, Paths};
 use minik8s::network::{CniNetwork, NetworkConfig};

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::admission;
-use crate::api::Object;
+use crate::api::{Object, well_known};
 use crate::controllers::EventDraft;
 
 /// What became of one pod that was not bound.
@@ -26,21 +26,23 @@ pub struct Outcome {
 /// Tries to bind `pod` beside the pods `others` that hold this node's resources and ports.
 pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, now: Timestamp) -> Outcome {
     let spec = pod.spec.clone().unwrap_or_default();
-    let verdict = admission::eligible(&spec, node);
-    let reasons = match verdict.should_run {
-        false => verdict.reasons,
+    let unsuitable = match is_static(pod) {
+        true => admission::placement_reasons(&spec, node),
+        false => Some(admission::eligible(&spec, node)).filter(|v| !v.should_run).map(|v| v.reasons).unwrap_or_default(),
+    };
+    let reasons = match unsuitable.is_empty() {
+        false => unsuitable,
         true => admission::fits(pod, others, node).err().unwrap_or_default(),
     };
     match reasons.is_empty() {
         true => accept(pod, node, now),
-        false => postpone(pod, &message(&reasons), now),
+        false => postpone(pod, &admission::unavailable(&reasons), now),
     }
 }
 
-/// Words of the scheduler (pkg/scheduler/framework/types.go, FitError.Error).
-pub fn message(reasons: &[String]) -> String {
-    let counted: Vec<String> = reasons.iter().map(|r| format!("1 {r}")).collect();
-    format!("0/1 nodes are available: {}.", counted.join(", "))
+/// A static pod is asked for its nodeName and affinity only: no scheduler stands between its file and the kubelet, which minds no NoSchedule taint.
+fn is_static(pod: &Pod) -> bool {
+    pod.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(well_known::CONFIG_SOURCE))
 }
 
 fn accept(pod: &Pod, node: &Node, now: Timestamp) -> Outcome {
@@ -84,4 +86,55 @@ fn set_scheduled(pod: &mut Pod, status: &str, reason: Option<&str>, message: Opt
 fn draft(pod: &Pod, warning: bool, reason: &str, message: String) -> EventDraft {
     let about = Object::from(pod.clone());
     EventDraft { about: about.key(), uid: about.uid().to_owned(), warning, reason: reason.to_owned(), message, source: "default-scheduler" }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn node() -> Node {
+        serde_json::from_value(json!({
+            "metadata": {"name": "n"},
+            "spec": {"taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]},
+            "status": {"allocatable": {"cpu": "1", "memory": "1Gi", "pods": "10"}},
+        }))
+        .unwrap()
+    }
+
+    fn pod(annotations: serde_json::Value, cpu: &str) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "p", "namespace": "default", "uid": "u", "annotations": annotations},
+            "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]},
+        }))
+        .unwrap()
+    }
+
+    fn scheduled(pod: &Pod) -> (String, String) {
+        let conditions = pod.status.as_ref().unwrap().conditions.as_ref().unwrap();
+        let condition = conditions.iter().find(|c| c.type_ == "PodScheduled").unwrap();
+        (condition.status.clone(), condition.message.clone().unwrap_or_default())
+    }
+
+    #[test]
+    fn a_taint_keeps_a_pod_waiting_but_not_a_static_one() {
+        let now = Timestamp::UNIX_EPOCH;
+        let plain = bind(&pod(json!({}), "1"), &[], &node(), now);
+        assert!(!plain.bound);
+        assert_eq!(scheduled(&plain.pod.unwrap()).1, "0/1 nodes are available: 1 node(s) had untolerated taint {k: v}.");
+        let fixed = bind(&pod(json!({"kubernetes.io/config.source": "file"}), "1"), &[], &node(), now);
+        assert!(fixed.bound);
+        assert_eq!(fixed.pod.unwrap().spec.unwrap().node_name.as_deref(), Some("n"));
+    }
+
+    #[test]
+    fn a_pod_that_does_not_fit_is_told_once() {
+        let now = Timestamp::UNIX_EPOCH;
+        let first = bind(&pod(json!({"kubernetes.io/config.source": "file"}), "2"), &[], &node(), now);
+        let told = first.pod.unwrap();
+        assert_eq!(scheduled(&told), ("False".to_owned(), "0/1 nodes are available: 1 Insufficient cpu.".to_owned()));
+        assert_eq!(first.event.unwrap().reason, "FailedScheduling");
+        assert_eq!(bind(&told, &[], &node(), now), Outcome { pod: None, event: None, bound: false });
+    }
 }

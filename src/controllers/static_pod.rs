@@ -1,7 +1,8 @@
 //! Pods from files: a template (`Object::StaticPod`) and the pod `<name>-<node>` made from it (pkg/kubelet/config/common.go applyDefaults).
 //!
 //! Guarantees: at most one pod a template; a changed template's pod comes after the old one is gone. A pod that has ended stays ended, unless the
-//! host's shutdown ended it. Left to others: binding is not needed (nodeName is set); whether it fits is the kubelet's question.
+//! host's shutdown ended it. Left to others: whether it fits beside the others (`agent::binding`); unlike the kubelet, which
+//! rejects a static pod that does not fit for good, ours waits until it does.
 
 use std::sync::Arc;
 
@@ -65,7 +66,6 @@ fn new_pod(template: &Pod, cx: &mut Context) -> Pod {
     annotations.insert(CONFIG_HASH.to_owned(), hash(template).to_owned());
     annotations.insert(CONFIG_SEEN.to_owned(), cx.now.to_string());
     let mut spec = template.spec.clone().unwrap_or_default();
-    spec.node_name = Some(node.clone());
     let everything = Toleration { operator: Some("Exists".to_owned()), effect: Some("NoExecute".to_owned()), ..Toleration::default() };
     let tolerations = spec.tolerations.get_or_insert_default();
     if !tolerations.contains(&everything) {

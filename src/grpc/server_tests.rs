@@ -25,9 +25,14 @@ use crate::store::{Op, Store};
 
 struct At(Timestamp);
 
+#[async_trait::async_trait]
 impl Clock for At {
     fn now(&self) -> Timestamp {
         self.0
+    }
+
+    async fn sleep_until(&self, _: Timestamp) {
+        std::future::pending().await
     }
 }
 

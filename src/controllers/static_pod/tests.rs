@@ -28,7 +28,7 @@ fn the_pod_is_named_after_the_node_and_marked_as_from_a_file() {
     let annotations = pod.metadata.annotations.as_ref().unwrap();
     assert_eq!((annotations[CONFIG_SOURCE].as_str(), annotations[CONFIG_HASH].as_str(), annotations["a"].as_str()), ("file", "h1", "b"));
     assert!(!annotations.contains_key(MANIFEST_HASH));
-    assert_eq!(pod.spec.as_ref().unwrap().node_name.as_deref(), Some("n1"));
+    assert_eq!(pod.spec.as_ref().unwrap().node_name, None, "binding gives it to the node");
     world.node.spec = serde_json::from_value(json!({"taints": [{"key": "k", "effect": "NoExecute"}]})).unwrap();
     assert_eq!(no_execute(&pod, &world.node, world.now), Eviction::Keep);
 }
