@@ -1,0 +1,149 @@
+//! Which fields this agent honours: one table, and the check that names every field a manifest sets which the agent does not honour.
+//!
+//! Guarantees: every field of every struct reachable from a DaemonSet's, Job's, CronJob's, Pod's or Node's spec has a row, or stands under a field
+//! whose row speaks for all below it (a test walks the real types). So nothing is passed over in silence: a field is honoured, refused, warned
+//! about, or said to mean nothing here. To add a feature, change its row to `Honoured`. Runs before defaults, so only what the user wrote is reported.
+//!
+//! A security field is honoured or refused, never warned about.
+
+mod table;
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use serde_json::Value;
+
+use super::Object;
+use super::fault::{FieldFault, Severity};
+
+pub use table::table;
+
+/// What the agent does about a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It does what Kubernetes does.
+    Honoured,
+    /// It does not accept an object that sets the field: an error.
+    Refused,
+    /// It accepts the object and does without the field: a warning.
+    Warned,
+    /// The field means nothing on a node alone: an information.
+    NotApplicable,
+}
+
+/// One field of one of Kubernetes' structs.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The struct, as k8s-openapi names it (`PodSpec`).
+    pub owner: &'static str,
+    /// The field's name in manifests (`hostUsers`).
+    pub field: &'static str,
+    /// What the agent does about it.
+    pub status: Status,
+    /// Why, and what to do instead; "" where honoured.
+    pub reason: &'static str,
+    /// Values with which the field is honoured whatever the status says, as plain text or compact JSON (`true`, `Default`, `{}`).
+    pub except: &'static [&'static str],
+    /// The struct the field holds (alone, in a list or in a map) that has rows of its own; "" = the row speaks for all below it.
+    pub inner: &'static str,
+}
+
+/// The row of a field, if the table has it.
+pub fn row(owner: &str, field: &str) -> Option<&'static Row> {
+    static BY_FIELD: LazyLock<HashMap<(&str, &str), &Row>> =
+        LazyLock::new(|| table().iter().map(|row| ((row.owner, row.field), row)).collect());
+    BY_FIELD.get(&(owner, field)).copied()
+}
+
+/// Deprecated annotations that ask for a security profile: honoured only with the value that asks for none.
+const PROFILE_ANNOTATIONS: [(&str, &str); 3] = [
+    ("container.apparmor.security.beta.kubernetes.io/", "unconfined"),
+    ("container.seccomp.security.alpha.kubernetes.io/", "unconfined"),
+    ("seccomp.security.alpha.kubernetes.io/pod", "unconfined"),
+];
+
+/// Names every field the object sets that the agent does not honour, in the order of the fields.
+pub fn check(object: &Object) -> Vec<FieldFault> {
+    let (owner, annotated): (_, &[&str]) = match object {
+        Object::DaemonSet(_) => ("DaemonSetSpec", &["spec", "template"]),
+        Object::Job(_) => ("JobSpec", &["spec", "template"]),
+        Object::CronJob(_) => ("CronJobSpec", &["spec", "jobTemplate", "spec", "template"]),
+        Object::StaticPod(_) | Object::Pod(_) => ("PodSpec", &[]),
+        Object::Node(_) => ("NodeSpec", &[]),
+        Object::ConfigMap(_) | Object::Secret(_) | Object::PersistentVolumeClaim(_) | Object::Event(_) | Object::ControllerRevision(_) => {
+            return Vec::new();
+        }
+    };
+    let json = object.to_json();
+    let mut faults = Vec::new();
+    if owner != "NodeSpec" {
+        profile_annotations(&json, annotated, &mut faults);
+    }
+    if let Some(spec) = json.get("spec") {
+        walk(spec, owner, "spec", &mut faults);
+    }
+    faults
+}
+
+fn walk(value: &Value, owner: &str, path: &str, faults: &mut Vec<FieldFault>) {
+    for (field, value) in value.as_object().into_iter().flatten() {
+        let path = format!("{path}.{field}");
+        let Some(row) = row(owner, field) else {
+            // The table is complete by test; a hole must not read as honoured all the same.
+            faults.push(FieldFault::error(path, "this version of minik8s does not know what to do with this field; remove it"));
+            continue;
+        };
+        if is_set(value) && !excepted(value, row) {
+            report(row, &path, faults);
+        }
+        match value {
+            _ if row.inner.is_empty() => {}
+            Value::Array(items) => items.iter().enumerate().for_each(|(i, item)| walk(item, row.inner, &format!("{path}[{i}]"), faults)),
+            _ => walk(value, row.inner, &path, faults),
+        }
+    }
+}
+
+/// An empty text or list is what Kubernetes takes for unset.
+fn is_set(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => true,
+    }
+}
+
+fn excepted(value: &Value, row: &Row) -> bool {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    row.except.contains(&text.as_str())
+}
+
+fn report(row: &Row, path: &str, faults: &mut Vec<FieldFault>) {
+    let severity = match row.status {
+        Status::Honoured => return,
+        Status::Refused => Severity::Error,
+        Status::Warned => Severity::Warning,
+        Status::NotApplicable => Severity::Info,
+    };
+    faults.push(FieldFault { severity, field: path.to_owned(), message: row.reason.to_owned() });
+}
+
+fn profile_annotations(json: &Value, path: &[&str], faults: &mut Vec<FieldFault>) {
+    let holder = path.iter().try_fold(json, |value, name| value.get(name));
+    let annotations = holder.and_then(|h| h.get("metadata")?.get("annotations")?.as_object());
+    for (key, value) in annotations.into_iter().flatten() {
+        let asked = PROFILE_ANNOTATIONS.iter().find(|(prefix, _)| key.starts_with(prefix));
+        if asked.is_some_and(|(_, none)| value.as_str() != Some(none)) {
+            let mut field: String = path.iter().map(|name| format!("{name}.")).collect();
+            field.push_str(&format!("metadata.annotations[{key}]"));
+            faults.push(FieldFault::error(
+                field,
+                "not yet: security profiles cannot be applied, and the container must not run without; remove the annotation",
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

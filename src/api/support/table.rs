@@ -1,0 +1,303 @@
+//! The table itself: one row a field, grouped by struct. See the parent for what a row means.
+
+use super::{Row, Status};
+
+const ALONE: &str = "means nothing on a node alone; ignored";
+const NO_PROBES: &str = "probes are not run yet: the container counts as ready as soon as it runs";
+const NO_HOOKS: &str = "lifecycle hooks are not run yet; do the work in the container's own command or in an init container";
+const NO_CONFIG: &str = "not yet: values from ConfigMaps and Secrets cannot be given to containers, and a container must not start without its configuration; write the value into env";
+const NO_CONFIG_VOLUME: &str = "not yet: volumes made from ConfigMaps, Secrets or the downward API cannot be mounted, and a container must not start without its files; put the files on the host and use hostPath";
+const NO_DRIVER: &str =
+    "volumes of this type need a storage driver that this agent does not have; mount it on the host and use hostPath, or use emptyDir";
+const NO_SECCOMP: &str =
+    "not yet: seccomp profiles cannot be applied, and the container must not run without; remove the profile or set type Unconfined";
+const NO_APPARMOR: &str =
+    "not yet: AppArmor profiles cannot be applied, and the container must not run without; remove the profile or set type Unconfined";
+const NO_SELINUX: &str = "not yet: SELinux labels cannot be applied, and the container must not run without; remove them";
+const NO_POLICY: &str = "not yet: the Job must not run under other rules than it states; remove the field, or run the Job on a cluster";
+const NO_WINDOWS: &str = "this agent runs Linux containers only";
+const NO_DEVICES: &str = "dynamic resource allocation needs a driver that this agent does not have; remove it";
+
+/// A group of rows: `Struct { field: Status ... }`.
+macro_rules! rows {
+    ($($owner:ident { $($field:literal: $status:ident $(($reason:expr))? $(unless [$($except:literal),*])? $(=> $inner:ident)?;)* })*) => {
+        &[$($(Row {
+            owner: stringify!($owner),
+            field: $field,
+            status: Status::$status,
+            reason: concat_or_empty!($($reason)?),
+            except: &[$($($except),*)?],
+            inner: inner_or_empty!($($inner)?),
+        },)*)*]
+    };
+}
+
+macro_rules! concat_or_empty {
+    () => {
+        ""
+    };
+    ($reason:expr) => {
+        $reason
+    };
+}
+
+macro_rules! inner_or_empty {
+    () => {
+        ""
+    };
+    ($inner:ident) => {
+        stringify!($inner)
+    };
+}
+
+static ROWS: &[Row] = rows! {
+    DaemonSetSpec {
+        "minReadySeconds": Honoured;
+        "revisionHistoryLimit": Honoured;
+        "selector": Honoured;
+        "template": Honoured => PodTemplateSpec;
+        "updateStrategy": Honoured => DaemonSetUpdateStrategy;
+    }
+    DaemonSetUpdateStrategy {
+        "rollingUpdate": Honoured;
+        "type": Honoured;
+    }
+    JobSpec {
+        "activeDeadlineSeconds": Honoured;
+        "backoffLimit": Honoured;
+        "backoffLimitPerIndex": Refused(NO_POLICY);
+        "completionMode": Honoured;
+        "completions": Honoured;
+        "managedBy": Refused("another controller would have to run this Job, and there is none; remove the field") unless ["kubernetes.io/job-controller"];
+        "manualSelector": Refused("selectors of Jobs are generated here; remove the field and the selector") unless ["false"];
+        "maxFailedIndexes": Refused(NO_POLICY);
+        "parallelism": Honoured;
+        "podFailurePolicy": Refused(NO_POLICY);
+        "podReplacementPolicy": Refused(NO_POLICY) unless ["TerminatingOrFailed"];
+        "selector": Honoured;
+        "successPolicy": Refused(NO_POLICY);
+        "suspend": Honoured;
+        "template": Honoured => PodTemplateSpec;
+        "ttlSecondsAfterFinished": Honoured;
+    }
+    CronJobSpec {
+        "concurrencyPolicy": Honoured;
+        "failedJobsHistoryLimit": Honoured;
+        "jobTemplate": Honoured => JobTemplateSpec;
+        "schedule": Honoured;
+        "startingDeadlineSeconds": Honoured;
+        "successfulJobsHistoryLimit": Honoured;
+        "suspend": Honoured;
+        "timeZone": Honoured;
+    }
+    JobTemplateSpec {
+        "metadata": Honoured;
+        "spec": Honoured => JobSpec;
+    }
+    PodTemplateSpec {
+        "metadata": Honoured;
+        "spec": Honoured => PodSpec;
+    }
+    NodeSpec {
+        "configSource": NotApplicable(ALONE);
+        "externalID": NotApplicable(ALONE);
+        "podCIDR": NotApplicable("pod addresses are the CNI plugin's to give; ignored");
+        "podCIDRs": NotApplicable("pod addresses are the CNI plugin's to give; ignored");
+        "providerID": NotApplicable(ALONE);
+        "taints": Honoured;
+        "unschedulable": Honoured;
+    }
+    PodSpec {
+        "activeDeadlineSeconds": Honoured;
+        "affinity": Honoured => Affinity;
+        "automountServiceAccountToken": NotApplicable("there are no service account tokens on a node alone; ignored");
+        "containers": Honoured => Container;
+        "dnsConfig": Honoured;
+        "dnsPolicy": Honoured;
+        "enableServiceLinks": NotApplicable("there are no Services on a node alone; ignored");
+        "ephemeralContainers": Refused("ephemeral containers cannot be set in a manifest");
+        "hostAliases": Honoured;
+        "hostIPC": Honoured;
+        "hostNetwork": Honoured;
+        "hostPID": Honoured;
+        "hostUsers": Refused("not yet: user namespaces cannot be made, and the pod must not run without; remove the field") unless ["true"];
+        "hostname": Honoured;
+        "hostnameOverride": Refused("not yet: use hostname");
+        "imagePullSecrets": Warned("registry logins are not used yet: only public images, or images already on the host, can be had");
+        "initContainers": Honoured => Container;
+        "nodeName": Honoured;
+        "nodeSelector": Honoured;
+        "os": Honoured => PodOS;
+        "overhead": Warned("counted when the pod is admitted, but not added to its cgroup's limits");
+        "preemptionPolicy": NotApplicable(ALONE);
+        "priority": NotApplicable(ALONE);
+        "priorityClassName": NotApplicable("there are no PriorityClasses on a node alone; ignored");
+        "readinessGates": Refused("nothing on a node alone would ever open a readiness gate; remove it");
+        "resourceClaims": Refused(NO_DEVICES);
+        "resources": Refused("not yet: limits for the pod as a whole cannot be applied; set them on its containers");
+        "restartPolicy": Honoured;
+        "runtimeClassName": Refused("not yet: all containers run with the agent's one runtime, and the pod must not run with another than it asks for; remove the field");
+        "schedulerName": NotApplicable("there is no scheduler on a node alone; ignored");
+        "schedulingGates": Refused("nothing on a node alone would ever open a scheduling gate; remove it");
+        "schedulingGroup": NotApplicable("there is no scheduler on a node alone; ignored");
+        "securityContext": Honoured => PodSecurityContext;
+        "serviceAccount": NotApplicable("there are no ServiceAccounts on a node alone; ignored");
+        "serviceAccountName": NotApplicable("there are no ServiceAccounts on a node alone; ignored");
+        "setHostnameAsFQDN": Warned("there is no cluster domain: the host name stays short") unless ["false"];
+        "shareProcessNamespace": Refused("not yet: the containers of a pod cannot share their processes; remove the field") unless ["false"];
+        "subdomain": NotApplicable("there is no cluster DNS on a node alone; ignored");
+        "terminationGracePeriodSeconds": Honoured;
+        "tolerations": Honoured;
+        "topologySpreadConstraints": NotApplicable("there is one node only; ignored");
+        "volumes": Honoured => Volume;
+    }
+    PodOS {
+        "name": Refused(NO_WINDOWS) unless ["linux"];
+    }
+    Affinity {
+        "nodeAffinity": Honoured => NodeAffinity;
+        "podAffinity": NotApplicable("there is one node only; ignored");
+        "podAntiAffinity": NotApplicable("there is one node only; ignored");
+    }
+    NodeAffinity {
+        "preferredDuringSchedulingIgnoredDuringExecution": NotApplicable("there is one node only, so a preference changes nothing; ignored");
+        "requiredDuringSchedulingIgnoredDuringExecution": Honoured;
+    }
+    PodSecurityContext {
+        "appArmorProfile": Honoured => AppArmorProfile;
+        "fsGroup": Refused("not yet: the group of volumes cannot be set; use supplementalGroups and give the files that group on the host");
+        "fsGroupChangePolicy": Refused("not yet: see fsGroup; remove the field");
+        "runAsGroup": Honoured;
+        "runAsNonRoot": Honoured;
+        "runAsUser": Honoured;
+        "seLinuxChangePolicy": Refused(NO_SELINUX);
+        "seLinuxOptions": Refused(NO_SELINUX) unless ["{}"];
+        "seccompProfile": Honoured => SeccompProfile;
+        "supplementalGroups": Honoured;
+        "supplementalGroupsPolicy": Refused("not yet: groups of the image's user are always added (Merge)") unless ["Merge"];
+        "sysctls": Refused("not yet: kernel settings of a pod cannot be applied, and it must not run without; set them on the host");
+        "windowsOptions": Refused(NO_WINDOWS) unless ["{}"];
+    }
+    SecurityContext {
+        "allowPrivilegeEscalation": Honoured;
+        "appArmorProfile": Honoured => AppArmorProfile;
+        "capabilities": Honoured;
+        "privileged": Honoured;
+        "procMount": Refused("not yet: only the Default proc mount can be made") unless ["Default"];
+        "readOnlyRootFilesystem": Honoured;
+        "runAsGroup": Honoured;
+        "runAsNonRoot": Honoured;
+        "runAsUser": Honoured;
+        "seLinuxOptions": Refused(NO_SELINUX) unless ["{}"];
+        "seccompProfile": Honoured => SeccompProfile;
+        "windowsOptions": Refused(NO_WINDOWS) unless ["{}"];
+    }
+    SeccompProfile {
+        "localhostProfile": Refused(NO_SECCOMP);
+        "type": Refused(NO_SECCOMP) unless ["Unconfined"];
+    }
+    AppArmorProfile {
+        "localhostProfile": Refused(NO_APPARMOR);
+        "type": Refused(NO_APPARMOR) unless ["Unconfined"];
+    }
+    Container {
+        "args": Honoured;
+        "command": Honoured;
+        "env": Honoured => EnvVar;
+        "envFrom": Refused(NO_CONFIG);
+        "image": Honoured;
+        "imagePullPolicy": Honoured;
+        "lifecycle": Honoured => Lifecycle;
+        "livenessProbe": Warned(NO_PROBES);
+        "name": Honoured;
+        "ports": Honoured;
+        "readinessProbe": Warned(NO_PROBES);
+        "resizePolicy": NotApplicable("containers are not resized in place: a change of resources makes a new pod; ignored");
+        "resources": Honoured => ResourceRequirements;
+        "restartPolicy": Refused("not yet: sidecars (init containers with restartPolicy Always) and restart policies of single containers; make it an ordinary container");
+        "restartPolicyRules": Refused("not yet: restart rules of single containers; use the pod's restartPolicy");
+        "securityContext": Honoured => SecurityContext;
+        "startupProbe": Warned(NO_PROBES);
+        "stdin": Warned("nothing can be attached yet: the container reads an empty input") unless ["false"];
+        "stdinOnce": Warned("nothing can be attached yet: the container reads an empty input") unless ["false"];
+        "terminationMessagePath": Honoured;
+        "terminationMessagePolicy": Honoured;
+        "tty": Honoured;
+        "volumeDevices": Refused("not yet: block devices; use a hostPath volume of type BlockDevice");
+        "volumeMounts": Honoured => VolumeMount;
+        "workingDir": Honoured;
+    }
+    Lifecycle {
+        "postStart": Warned(NO_HOOKS);
+        "preStop": Warned(NO_HOOKS);
+        "stopSignal": Warned("not yet: the container is stopped with its image's stop signal, else with SIGTERM");
+    }
+    EnvVar {
+        "name": Honoured;
+        "value": Honoured;
+        "valueFrom": Honoured => EnvVarSource;
+    }
+    EnvVarSource {
+        "configMapKeyRef": Refused(NO_CONFIG);
+        "fieldRef": Honoured;
+        "fileKeyRef": Refused(NO_CONFIG);
+        "resourceFieldRef": Honoured;
+        "secretKeyRef": Refused(NO_CONFIG);
+    }
+    ResourceRequirements {
+        "claims": Refused(NO_DEVICES);
+        "limits": Honoured;
+        "requests": Honoured;
+    }
+    VolumeMount {
+        "mountPath": Honoured;
+        "mountPropagation": Honoured;
+        "name": Honoured;
+        "readOnly": Honoured;
+        "recursiveReadOnly": Refused("not yet: mounts below a read-only mount cannot be made read-only") unless ["Disabled", "IfPossible"];
+        "subPath": Refused("not yet: mount the whole volume, or use hostPath with the path below");
+        "subPathExpr": Refused("not yet: mount the whole volume, or use hostPath with the path below");
+    }
+    Volume {
+        "awsElasticBlockStore": Refused(NO_DRIVER);
+        "azureDisk": Refused(NO_DRIVER);
+        "azureFile": Refused(NO_DRIVER);
+        "cephfs": Refused(NO_DRIVER);
+        "cinder": Refused(NO_DRIVER);
+        "configMap": Refused(NO_CONFIG_VOLUME);
+        "csi": Refused(NO_DRIVER);
+        "downwardAPI": Refused(NO_CONFIG_VOLUME);
+        "emptyDir": Honoured => EmptyDirVolumeSource;
+        "ephemeral": Refused(NO_DRIVER);
+        "fc": Refused(NO_DRIVER);
+        "flexVolume": Refused(NO_DRIVER);
+        "flocker": Refused(NO_DRIVER);
+        "gcePersistentDisk": Refused(NO_DRIVER);
+        "gitRepo": Refused("removed from Kubernetes; clone in an init container into an emptyDir");
+        "glusterfs": Refused(NO_DRIVER);
+        "hostPath": Honoured;
+        "image": Refused("not yet: images cannot be mounted as volumes; copy the files in an init container into an emptyDir");
+        "iscsi": Refused(NO_DRIVER);
+        "name": Honoured;
+        "nfs": Refused("not yet: mount it on the host and use hostPath");
+        "persistentVolumeClaim": Refused("not yet: claims as local directories; use hostPath with type DirectoryOrCreate");
+        "photonPersistentDisk": Refused(NO_DRIVER);
+        "portworxVolume": Refused(NO_DRIVER);
+        "projected": Refused(NO_CONFIG_VOLUME);
+        "quobyte": Refused(NO_DRIVER);
+        "rbd": Refused(NO_DRIVER);
+        "scaleIO": Refused(NO_DRIVER);
+        "secret": Refused(NO_CONFIG_VOLUME);
+        "storageos": Refused(NO_DRIVER);
+        "vsphereVolume": Refused(NO_DRIVER);
+    }
+    EmptyDirVolumeSource {
+        "medium": Refused("not yet: only the node's disk (\"\") and Memory") unless ["Memory"];
+        "sizeLimit": Honoured;
+    }
+};
+
+/// Every row, grouped by struct.
+pub fn table() -> &'static [Row] {
+    ROWS
+}

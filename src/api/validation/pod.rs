@@ -1,0 +1,230 @@
+//! A pod's spec, in a Pod or in a template (ValidatePodSpec, ValidatePodTemplateSpec, ValidatePodCreate).
+
+use k8s_openapi::api::core::v1::{HostAlias, Pod, PodDNSConfig, PodResourceClaim, PodSpec, PodTemplateSpec};
+
+use super::field::{Faults, Path, shown};
+use super::{container, format, metadata, resources, scheduling, security, volumes};
+
+/// A Pod from a file.
+pub(super) fn pod(pod: &Pod, faults: &mut Faults) {
+    metadata::object_meta(&pod.metadata, true, faults);
+    let path = Path::new("spec");
+    let none = PodSpec::default();
+    let spec = pod.spec.as_ref().unwrap_or(&none);
+    self::spec(spec, &path, faults);
+    for (name, containers) in [("containers", Some(&spec.containers)), ("initContainers", spec.init_containers.as_ref())] {
+        for (i, container) in containers.into_iter().flatten().enumerate() {
+            let image = container.image.as_deref().unwrap_or_default();
+            if image.trim() != image {
+                faults.invalid(&path.child(name).index(i).child("image"), image, "must not have leading or trailing whitespace");
+            }
+        }
+    }
+    if spec.ephemeral_containers.as_ref().is_some_and(|c| !c.is_empty()) {
+        faults.forbidden(&path.child("ephemeralContainers"), "cannot be set on create");
+    }
+    let gated = spec.scheduling_gates.as_ref().is_some_and(|g| !g.is_empty());
+    if gated && spec.node_name.as_ref().is_some_and(|n| !n.is_empty()) {
+        faults.forbidden(&path.child("nodeName"), "cannot be set until all schedulingGates have been cleared");
+    }
+}
+
+/// A pod template. Kubernetes leaves `metadata` out of the paths of its labels and annotations.
+pub(super) fn template(template: &PodTemplateSpec, path: &Path, faults: &mut Faults) {
+    if let Some(meta) = &template.metadata {
+        metadata::labels(meta.labels.as_ref(), &path.child("labels"), faults);
+        metadata::annotations(meta.annotations.as_ref(), &path.child("annotations"), faults);
+    }
+    let none = PodSpec::default();
+    let spec = template.spec.as_ref();
+    match spec {
+        Some(spec) => self::spec(spec, &path.child("spec"), faults),
+        // Without defaults the other required fields would be reported missing too; the containers are what the user forgot.
+        None => faults.required(&path.child("spec").child("containers"), ""),
+    }
+    if spec.unwrap_or(&none).ephemeral_containers.as_ref().is_some_and(|c| !c.is_empty()) {
+        faults.forbidden(&path.child("spec").child("ephemeralContainers"), "ephemeral containers not allowed in pod template");
+    }
+}
+
+/// What is true of every pod spec.
+fn spec(spec: &PodSpec, path: &Path, faults: &mut Faults) {
+    let pod = container::Pod {
+        volumes: volumes::volumes(spec.volumes.as_deref().unwrap_or_default(), &path.child("volumes"), faults),
+        claims: spec.resource_claims.iter().flatten().map(|c| c.name.as_str()).collect(),
+        grace: spec.termination_grace_period_seconds,
+        restart_policy: spec.restart_policy.as_deref().unwrap_or_default(),
+        host_users: spec.host_users != Some(false),
+    };
+    resource_claims(spec.resource_claims.as_deref().unwrap_or_default(), &path.child("resourceClaims"), faults);
+    container::regular(&spec.containers, &pod, &path.child("containers"), faults);
+    container::init(spec.init_containers.as_deref().unwrap_or_default(), &spec.containers, &pod, &path.child("initContainers"), faults);
+    policies(spec, path, faults);
+    network(spec, path, faults);
+    names(spec, path, faults);
+    placement(spec, path, faults);
+    if let Some(context) = &spec.security_context {
+        security::pod(context, spec, &path.child("securityContext"), faults);
+    }
+    if let Some(list) = &spec.resources {
+        resources::requirements(list, &[], &path.child("resources"), faults);
+    }
+    if let Some(overhead) = &spec.overhead {
+        resources::list(overhead, &path.child("overhead").child("limits"), faults);
+    }
+}
+
+fn policies(spec: &PodSpec, path: &Path, faults: &mut Faults) {
+    if spec.termination_grace_period_seconds.is_none() {
+        faults.required(&path.child("terminationGracePeriodSeconds"), "");
+    }
+    faults.one_of(&path.child("restartPolicy"), spec.restart_policy.as_deref(), &["Always", "OnFailure", "Never"]);
+    let deadline = spec.active_deadline_seconds.filter(|d| !(1..=i64::from(i32::MAX)).contains(d));
+    if let Some(deadline) = deadline {
+        faults.invalid(&path.child("activeDeadlineSeconds"), deadline, &format::range(1, i64::from(i32::MAX)));
+    }
+    if let Some(policy) = spec.preemption_policy.as_deref() {
+        faults.one_of(&path.child("preemptionPolicy"), Some(policy), &["PreemptLowerPriority", "Never"]);
+    }
+    if let Some(os) = &spec.os {
+        match os.name.as_str() {
+            "" => faults.required(&path.child("os").child("name"), "cannot be empty"),
+            "linux" | "windows" => {}
+            other => faults.not_supported(&path.child("os"), other, &["linux", "windows"]),
+        }
+    }
+    if spec.host_users == Some(false) {
+        for (name, host) in [("hostNetwork", spec.host_network), ("HostPID", spec.host_pid), ("HostIPC", spec.host_ipc)] {
+            if host == Some(true) {
+                faults.forbidden(&path.child(name), "when `pod.Spec.HostUsers` is false");
+            }
+        }
+    }
+}
+
+fn network(spec: &PodSpec, path: &Path, faults: &mut Faults) {
+    faults.one_of(&path.child("dnsPolicy"), spec.dns_policy.as_deref(), &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]);
+    dns_config(spec.dns_config.as_ref(), spec.dns_policy.as_deref() == Some("None"), &path.child("dnsConfig"), faults);
+    host_aliases(spec.host_aliases.as_deref().unwrap_or_default(), &path.child("hostAliases"), faults);
+    if spec.host_network != Some(true) {
+        return;
+    }
+    for (i, container) in spec.containers.iter().enumerate() {
+        for (j, port) in container.ports.iter().flatten().enumerate() {
+            let host_port = port.host_port.unwrap_or(0);
+            if host_port != 0 && host_port != port.container_port {
+                let at = path.child("containers").index(i).child("ports").index(j).child("hostPort");
+                faults.invalid(&at, host_port, "must match `containerPort` when `hostNetwork` is true");
+            }
+        }
+    }
+}
+
+/// validatePodDNSConfig.
+fn dns_config(config: Option<&PodDNSConfig>, none: bool, path: &Path, faults: &mut Faults) {
+    let Some(config) = config else {
+        if none {
+            faults.required(path, "must provide `dnsConfig` when `dnsPolicy` is None");
+        }
+        return;
+    };
+    let servers = config.nameservers.as_deref().unwrap_or_default();
+    let at = path.child("nameservers");
+    if none && servers.is_empty() {
+        return faults.required(&at, "must provide at least one DNS nameserver when `dnsPolicy` is None");
+    }
+    if servers.len() > 3 {
+        faults.invalid(&at, shown(&servers), "must not have more than 3 nameservers");
+    }
+    for (i, server) in servers.iter().enumerate() {
+        faults.invalid_each(&at.index(i), server, format::ip(server));
+    }
+    let searches = config.searches.as_deref().unwrap_or_default();
+    let at = path.child("searches");
+    if searches.len() > 32 {
+        faults.invalid(&at, shown(&searches), "must not have more than 32 search paths");
+    }
+    if searches.join(" ").len() > 2048 {
+        faults.invalid(&at, shown(&searches), "must not have more than 2048 characters (including spaces) in the search list");
+    }
+    for (i, search) in searches.iter().enumerate().filter(|(_, s)| *s != ".") {
+        let name = search.strip_suffix('.').unwrap_or(search);
+        faults.invalid_each(&at.index(i), name, format::dns_search(name));
+    }
+    for (i, option) in config.options.iter().flatten().enumerate() {
+        if option.name.as_deref().unwrap_or_default().is_empty() {
+            faults.required(&path.child("options").index(i), "must not be empty");
+        }
+    }
+}
+
+fn host_aliases(aliases: &[HostAlias], path: &Path, faults: &mut Faults) {
+    for (i, alias) in aliases.iter().enumerate() {
+        let path = path.index(i);
+        faults.invalid_each(&path.child("ip"), &alias.ip, format::ip(&alias.ip));
+        for (j, name) in alias.hostnames.iter().flatten().enumerate() {
+            faults.invalid_each(&path.child("hostnames").index(j), name, format::dns_subdomain(name));
+        }
+    }
+}
+
+/// Names of other things, each in the form of that thing's names.
+fn names(spec: &PodSpec, path: &Path, faults: &mut Faults) {
+    type Rule = fn(&str) -> Vec<String>;
+    let rules: [(&str, &Option<String>, Rule); 7] = [
+        ("serviceAccountName", &spec.service_account_name, format::dns_subdomain),
+        ("nodeName", &spec.node_name, format::dns_subdomain),
+        ("hostname", &spec.hostname, format::dns_label),
+        ("hostnameOverride", &spec.hostname_override, format::dns_subdomain),
+        ("subdomain", &spec.subdomain, format::dns_label),
+        ("priorityClassName", &spec.priority_class_name, format::dns_subdomain),
+        ("runtimeClassName", &spec.runtime_class_name, format::dns_subdomain),
+    ];
+    for (name, value, rule) in rules {
+        if let Some(value) = value.as_deref().filter(|v| !v.is_empty()) {
+            faults.invalid_each(&path.child(name), value, rule(value));
+        }
+    }
+    let gates = spec.scheduling_gates.as_deref().unwrap_or_default();
+    for (i, gate) in gates.iter().enumerate() {
+        let at = path.child("schedulingGates").index(i);
+        metadata::label_key(&gate.name, &at, faults);
+        if gates[..i].contains(gate) {
+            faults.duplicate(&at, gate.name.as_str());
+        }
+    }
+    for (i, gate) in spec.readiness_gates.iter().flatten().enumerate() {
+        metadata::label_key(&gate.condition_type, &path.child("readinessGates").index(i).child("conditionType"), faults);
+    }
+}
+
+fn placement(spec: &PodSpec, path: &Path, faults: &mut Faults) {
+    metadata::labels(spec.node_selector.as_ref(), &path.child("nodeSelector"), faults);
+    if let Some(affinity) = &spec.affinity {
+        scheduling::affinity(affinity, &path.child("affinity"), faults);
+    }
+    scheduling::tolerations(spec.tolerations.as_deref().unwrap_or_default(), &path.child("tolerations"), faults);
+    let spread = spec.topology_spread_constraints.as_deref().unwrap_or_default();
+    scheduling::topology_spread(spread, &path.child("topologySpreadConstraints"), faults);
+}
+
+/// validatePodResourceClaims.
+fn resource_claims(claims: &[PodResourceClaim], path: &Path, faults: &mut Faults) {
+    for (i, claim) in claims.iter().enumerate() {
+        let (at, name) = (path.index(i), claim.name.as_str());
+        if name.is_empty() {
+            faults.required(&at.child("name"), "");
+        } else if claims[..i].iter().any(|c| c.name == name) {
+            faults.duplicate(&at.child("name"), name);
+        } else {
+            faults.invalid_each(&at.child("name"), name, format::dns_label(name));
+        }
+        match (&claim.resource_claim_name, &claim.resource_claim_template_name) {
+            (Some(_), Some(_)) => {
+                faults.invalid(&at, shown(claim), "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified")
+            }
+            (None, None) => faults.invalid(&at, shown(claim), "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"),
+            _ => {}
+        }
+    }
+}
