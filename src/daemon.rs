@@ -3,7 +3,7 @@
 //! Order: state file (one agent per state) → host facts → drivers → API → manifests → reconcile loop → containerd (waited for, adopted) →
 //! pod workers. What needs no containerd works without it; what runs is not touched when the agent ends.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,14 +12,15 @@ use anyhow::Context as _;
 use minik8s::agent::manifests::ManifestSet;
 use minik8s::agent::reconcile::{Inputs, Reconciler};
 use minik8s::agent::worker::PodWorkers;
-use minik8s::agent::{Drivers, Settings, housekeeping, manifests, recover};
+use minik8s::agent::{Drivers, housekeeping, manifests, recover};
 use minik8s::api::fault::{Fault, Severity};
 use minik8s::api::{Kind, Object};
+use minik8s::cli::agent_args::{AgentConfig, CgroupDriverChoice};
 use minik8s::clock::SystemClock;
 use minik8s::grpc::{self, ApiState, FileLogs};
-use minik8s::host::{self, CgroupDriver, HostFacts, Paths};
+use minik8s::host::{self, CgroupDriver, HostFacts};
 use minik8s::network::{CniNetwork, NetworkConfig};
-use minik8s::runtime::containerd::{Containerd, ContainerdConfig};
+use minik8s::runtime::containerd::{Containerd, ContainerdConfig, probe_runtime_binary};
 use minik8s::store::Store;
 use minik8s::store::embedded::EmbeddedStore;
 use minik8s::volumes::{HostVolumes, VolumesConfig};
@@ -30,30 +31,8 @@ const CONTAINERD_RETRY: Duration = Duration::from_secs(1);
 /// How long ending may take; the containers live on whatever happens.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// All that the flags say, resolved.
-pub struct DaemonConfig {
-    /// Where everything is.
-    pub paths: Paths,
-    /// The rules that can be set; an empty node name means the host's.
-    pub settings: Settings,
-    /// containerd's socket.
-    pub containerd: PathBuf,
-    /// The containerd namespace.
-    pub namespace: String,
-    /// The snapshotter, if not containerd's usual.
-    pub snapshotter: Option<String>,
-    /// The OCI runtime, if not what the shim finds.
-    pub runtime_binary: Option<PathBuf>,
-    /// The cgroup above the QoS tree, "" for none.
-    pub cgroup_root: String,
-    /// The cgroup driver, if not what suits the host.
-    pub cgroup_driver: Option<CgroupDriver>,
-    /// Changes of the network's defaults.
-    pub network: Box<dyn FnOnce(&mut NetworkConfig) + Send>,
-}
-
 /// Runs the agent until `stop` says so. Errors: what prevents it from starting at all, with what to do.
-pub async fn run(config: DaemonConfig, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+pub async fn run(config: AgentConfig, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
     for dir in [&config.paths.state, &config.paths.run] {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
     }
@@ -69,18 +48,16 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn build(mut config: DaemonConfig, store: Arc<dyn Store>) -> anyhow::Result<Daemon> {
-        let facts = facts(&mut config);
-        let mut network = NetworkConfig::new(&config.paths);
-        (config.network)(&mut network);
-        let network = CniNetwork::new(network).context("cannot prepare the pods' namespaces; the agent must run as root")?;
+    async fn build(config: AgentConfig, store: Arc<dyn Store>) -> anyhow::Result<Daemon> {
+        let facts = facts(&config);
+        let network = CniNetwork::new(network(&config)).context("cannot prepare the pods' namespaces; the agent must run as root")?;
         for sentence in host::describe(&facts, &network.describe().await) {
             tracing::warn!("on this host: {sentence}");
         }
-        let mut runtime = ContainerdConfig::new(&config.containerd, &config.namespace, &config.paths.run);
+        let mut runtime = ContainerdConfig::new(&config.containerd, &config.containerd_namespace, &config.paths.run);
         runtime.systemd_cgroup = facts.cgroup_driver == CgroupDriver::Systemd;
-        runtime.snapshotter = config.snapshotter.unwrap_or(runtime.snapshotter);
-        runtime.runtime_binary = config.runtime_binary;
+        runtime.snapshotter = config.snapshotter;
+        runtime.runtime_binary = usable(config.runtime, &config.paths.run).await;
         let containerd = Arc::new(Containerd::connect(runtime).await?);
         let drivers = Drivers {
             store,
@@ -166,13 +143,35 @@ impl Daemon {
     }
 }
 
-fn facts(config: &mut DaemonConfig) -> HostFacts {
+fn facts(config: &AgentConfig) -> HostFacts {
     let mut facts = host::probe(&config.paths);
-    facts.cgroup_driver = config.cgroup_driver.unwrap_or(facts.cgroup_driver);
-    if config.settings.node_name.is_empty() {
-        config.settings.node_name.clone_from(&facts.hostname);
-    }
+    facts.cgroup_driver = match config.cgroup_driver {
+        CgroupDriverChoice::Auto => facts.cgroup_driver,
+        CgroupDriverChoice::Systemd => CgroupDriver::Systemd,
+        CgroupDriverChoice::Cgroupfs => CgroupDriver::Cgroupfs,
+    };
     facts
+}
+
+fn network(config: &AgentConfig) -> NetworkConfig {
+    let mut network = NetworkConfig::new(&config.paths);
+    network.conf_dirs.clone_from(&config.cni_conf_dirs);
+    network.plugin_dirs.clone_from(&config.cni_bin_dirs);
+    network.bridge.name.clone_from(&config.bridge_name);
+    network.bridge.subnet.clone_from(&config.pod_cidr);
+    network
+}
+
+/// The OCI runtime asked for, if it works on this host; the shim's default otherwise, which is said.
+async fn usable(runtime: Option<PathBuf>, run: &Path) -> Option<PathBuf> {
+    let runtime = runtime?;
+    match probe_runtime_binary(&runtime, run).await {
+        Ok(_) => Some(runtime),
+        Err(why) => {
+            tracing::warn!("on this host: {} cannot be used, so containers run with runc: {why}", runtime.display());
+            None
+        }
+    }
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

@@ -1,32 +1,68 @@
 //! minik8s: the command line. `minik8s agent` is the daemon, the rest talks to it or works offline.
+//!
+//! Started as `minik8s minik8s-logger …` by a shim it is a container's logger, before anything else is set up.
 
 mod daemon;
 
-use std::path::PathBuf;
+use std::process::ExitCode;
 
-#[derive(clap::Parser)]
-struct Temp {
-    cmd: String,
-    #[arg(long)] root: PathBuf,
-    #[arg(long)] containerd: PathBuf,
-    #[arg(long)] ns: String,
+use clap::Parser;
+use minik8s::cli::agent_args::{AgentArgs, AgentConfig};
+use minik8s::cli::{self, Cli, Command};
+use minik8s::{logs, telemetry};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == logs::LOGGER_ARGUMENT) {
+        return logs::logger_main(arguments.next());
+    }
+    match Cli::parse().command {
+        Command::Agent(args) => agent(*args),
+        command => cli::run(command),
+    }
 }
 
-fn main() -> std::process::ExitCode {
-    let args: Vec<_> = std::env::args_os().collect();
-    if args.get(1).is_some_and(|a| a == minik8s::logs::LOGGER_ARGUMENT) {
-        return minik8s::logs::logger_main(args.get(2).cloned());
+/// The daemon, to its end. Exit codes: 0 stopped as asked, 1 cannot run, 2 wrong flags.
+fn agent(args: AgentArgs) -> ExitCode {
+    let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let log_format = args.log_format;
+    let config = match args.resolve(&hostname) {
+        Ok(config) => config,
+        Err(message) => return complain(2, &message),
+    };
+    if let Err(error) = telemetry::init(log_format) {
+        return complain(1, &format!("{:#}", anyhow::Error::from(error)));
     }
-    let t = <Temp as clap::Parser>::parse();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let r = &t.root;
-    let paths = minik8s::host::Paths { manifests: r.join("manifests"), state: r.join("state"), run: r.join("run"), pod_logs: r.join("pods"), container_logs: r.join("containers"), socket: r.join("sock") };
-    let config = daemon::DaemonConfig { paths, settings: minik8s::agent::Settings { node_name: "n1".into(), ..Default::default() }, containerd: t.containerd, namespace: t.ns, snapshotter: None, runtime_binary: None, cgroup_root: "mktemp".into(), cgroup_driver: None, network: Box::new(|n| n.bridge.name = "mktest".into()) };
-    let rt = tokio::runtime::Runtime::new().unwrap();
-    rt.block_on(async {
-        let (tx, rx) = tokio::sync::watch::channel(false);
-        tokio::spawn(async move { tokio::signal::ctrl_c().await.unwrap(); tx.send_replace(true); std::future::pending::<()>().await; });
-        if let Err(e) = daemon::run(config, rx).await { eprintln!("{e:#}"); }
-    });
-    std::process::ExitCode::SUCCESS
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: AgentConfig) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::spawn(async move {
+            // Cancel-safe: signals are not lost, and the first one ends the wait.
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            stop.send_replace(true);
+        });
+        daemon::run(config, stopped).await
+    })
+}
+
+fn complain(code: u8, message: &str) -> ExitCode {
+    eprintln!("error: {message}");
+    ExitCode::from(code)
 }

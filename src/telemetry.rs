@@ -1,1 +1,101 @@
-//! telemetry: to be written.
+//! Where the agent's own log goes: the journal, or stderr as text or JSON. RUST_LOG sets the level (`info` without it).
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
+
+/// The form of the agent's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// The journal where systemd has connected stderr to it, else text.
+    Auto,
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// The systemd journal, with fields.
+    Journald,
+}
+
+/// Why nothing can be logged as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// RUST_LOG cannot be read.
+    #[error("RUST_LOG {value:?} cannot be read: {cause}; write a level (info, debug) or target=level,…")]
+    Filter {
+        /// The variable's value.
+        value: String,
+        /// What is wrong.
+        cause: String,
+    },
+    /// No journal here.
+    #[error("the journal cannot be reached; run under systemd, or use --log-format text")]
+    Journal(#[source] std::io::Error),
+    /// Called twice.
+    #[error("logging is set up already")]
+    Twice,
+}
+
+/// Sets up logging for the process; call once, before anything is logged.
+pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
+    let filter = filter(std::env::var("RUST_LOG").ok().as_deref())?;
+    let layer = layer(resolve(format, journal_stream().as_deref(), stderr_stream().as_deref()), format)?;
+    Registry::default().with(layer.with_filter(filter)).try_init().map_err(|_| TelemetryError::Twice)
+}
+
+fn filter(text: Option<&str>) -> Result<EnvFilter, TelemetryError> {
+    let text = text.filter(|text| !text.is_empty()).unwrap_or("info");
+    EnvFilter::try_new(text).map_err(|cause| TelemetryError::Filter { value: text.to_owned(), cause: cause.to_string() })
+}
+
+fn layer(resolved: LogFormat, asked: LogFormat) -> Result<Box<dyn Layer<Registry> + Send + Sync>, TelemetryError> {
+    let text = || fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    Ok(match resolved {
+        LogFormat::Json => fmt::layer().json().with_writer(std::io::stderr).boxed(),
+        LogFormat::Journald => match tracing_journald::layer() {
+            Ok(journal) => journal.with_syslog_identifier("minik8s".to_owned()).boxed(),
+            Err(_) if asked == LogFormat::Auto => text().boxed(),
+            Err(cause) => return Err(TelemetryError::Journal(cause)),
+        },
+        LogFormat::Text | LogFormat::Auto => text().boxed(),
+    })
+}
+
+/// `auto`: the journal, if JOURNAL_STREAM names the very stream stderr is (systemd.exec(5): a child may have another one).
+fn resolve(format: LogFormat, journal: Option<&str>, stderr: Option<&str>) -> LogFormat {
+    match (format, journal) {
+        (LogFormat::Auto, Some(journal)) if stderr == Some(journal) => LogFormat::Journald,
+        (LogFormat::Auto, _) => LogFormat::Text,
+        (asked, _) => asked,
+    }
+}
+
+fn journal_stream() -> Option<String> {
+    std::env::var("JOURNAL_STREAM").ok()
+}
+
+/// `<device>:<inode>` of stderr.
+fn stderr_stream() -> Option<String> {
+    let found = nix::sys::stat::fstat(std::io::stderr()).ok()?;
+    Some(format!("{}:{}", found.st_dev, found.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn auto_is_the_journal_only_where_stderr_is_its_stream() {
+        assert_eq!(resolve(LogFormat::Auto, Some("8:1"), Some("8:1")), LogFormat::Journald);
+        assert_eq!(resolve(LogFormat::Auto, Some("8:1"), Some("8:2")), LogFormat::Text);
+        assert_eq!(resolve(LogFormat::Auto, None, Some("8:2")), LogFormat::Text);
+        assert_eq!(resolve(LogFormat::Json, Some("8:1"), Some("8:1")), LogFormat::Json);
+    }
+
+    #[test]
+    fn levels_are_read_and_nonsense_is_told() {
+        assert_eq!(filter(None).unwrap().to_string(), "info");
+        assert_eq!(filter(Some("debug")).unwrap().to_string(), "debug");
+        assert!(filter(Some("minik8s=loud")).unwrap_err().to_string().starts_with("RUST_LOG \"minik8s=loud\" cannot be read"));
+    }
+}

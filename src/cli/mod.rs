@@ -1,3 +1,112 @@
-//! cli: to be written.
+//! The command line: kubectl's verbs over the agent's socket, and what works without an agent.
+//!
+//! Guarantees: tables, descriptions, messages and their streams are kubectl's; exit codes are 0 (done), 1 (failed, or an object not there) and
+//! 2 (wrong usage). Printing is pure (objects and the time in, text out). `agent` is only parsed here; `main` runs it.
 
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub mod agent_args;
+mod apply;
+mod client;
+pub mod describe;
+mod describe_command;
+mod duration;
+mod error;
+mod events;
+mod flag_values;
+mod get;
+mod kinds;
+mod logs;
+mod output;
+pub mod tables;
+mod tabwriter;
+mod targets;
 pub mod validate;
+mod version;
+mod yaml;
+
+pub use error::CliError;
+
+/// What `minik8s --help` ends with.
+const AFTER_HELP: &str = "\
+Exit codes: 0 done; 1 failed, or an object is not there; 2 wrong usage.
+Put manifests into /etc/minik8s (or use apply), then look with get, describe, logs and events.";
+
+/// DaemonSets, Jobs and CronJobs run on this host from plain Kubernetes manifests, without a cluster.
+#[derive(Debug, Parser)]
+#[command(name = "minik8s", version, after_help = AFTER_HELP, max_term_width = 100, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent.
+    Agent(Box<agent_args::AgentArgs>),
+    /// Show objects.
+    Get(get::GetArgs),
+    /// Show objects in detail.
+    Describe(describe_command::DescribeArgs),
+    /// Show what containers have written.
+    Logs(logs::LogsArgs),
+    /// Show what happened, oldest first.
+    Events(events::EventsArgs),
+    /// Write manifests into the manifests directory.
+    Apply(apply::ApplyArgs),
+    /// Delete objects.
+    Delete(apply::DeleteArgs),
+    /// Check manifests, without an agent.
+    Validate(validate::ValidateArgs),
+    /// Show versions.
+    Version(version::VersionArgs),
+}
+
+/// Runs a command, all but `agent`, to its end: prints what it has to say and returns the exit code.
+pub fn run(command: Command) -> ExitCode {
+    if let Command::Validate(args) = &command {
+        return ExitCode::from(validate::run(args));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(ask(command)),
+        Err(cause) => Err(CliError::local(format!("this process cannot do anything: {cause}"))),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(CliError::Quiet) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn ask(command: Command) -> Result<u8, CliError> {
+    match command {
+        Command::Get(args) => get::run(&args).await,
+        Command::Describe(args) => describe_command::run(&args).await,
+        Command::Logs(args) => logs::run(&args).await,
+        Command::Events(args) => events::run(&args).await,
+        Command::Apply(args) => apply::apply(&args).await,
+        Command::Delete(args) => apply::delete(&args).await,
+        Command::Version(args) => version::run(&args).await,
+        Command::Validate(_) | Command::Agent(_) => Err(CliError::local("this command needs no agent to ask")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

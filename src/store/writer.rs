@@ -59,6 +59,9 @@ impl Shared {
     }
 }
 
+/// A caller whose transaction is in the batch, and what it puts.
+type Accepted = (Reply, Vec<Arc<Object>>);
+
 /// Serves requests until every sender is gone.
 pub(super) fn run(mut disk: Disk, shared: &Shared, mut requests: mpsc::Receiver<Request>) {
     while let Some(first) = requests.blocking_recv() {
@@ -95,7 +98,7 @@ fn serve(disk: &mut Disk, shared: &Shared, waiting: Vec<Request>) {
 }
 
 /// Judges each request; those that fail are answered at once, the others share the batch.
-fn plan(shared: &Shared, waiting: Vec<Request>) -> (Batch, Vec<(Reply, Vec<Arc<Object>>)>) {
+fn plan(shared: &Shared, waiting: Vec<Request>) -> (Batch, Vec<Accepted>) {
     let mirror = shared.read();
     let mut batch = Batch::after(mirror.revision);
     let mut accepted = Vec::with_capacity(waiting.len());

@@ -199,7 +199,7 @@ impl Rig {
     }
 
     fn try_cli(&self, args: &[&str]) -> (bool, String, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_minik8s")).arg("--socket").arg(self.path("sock")).args(args).stdin(Stdio::null()).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_minik8s")).env("MINIK8S_SOCKET", self.path("sock")).args(args).stdin(Stdio::null()).output().unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
     }
 

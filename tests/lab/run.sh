@@ -41,7 +41,7 @@ trap on_exit EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-k() { "$BIN" --socket "$SOCKET" "$@"; }
+k() { MINIK8S_SOCKET=$SOCKET "$BIN" "$@"; }
 
 say "starting containerd ${CONTAINERD:+at $CONTAINERD }($LAB)"
 start_containerd
@@ -98,7 +98,7 @@ k logs -n kube-system "$(pod kube-system fluentd-elasticsearch-)" | head -n 5 | 
 if [ -n "${KEEP:-}" ]; then
     trap - EXIT
     say "left running, as KEEP asks. Try:"
-    note "$BIN --socket $SOCKET get pods -A"
+    note "MINIK8S_SOCKET=$SOCKET $BIN get pods -A"
     note "cp a-manifest.yaml $LAB/manifests/"
     note "make stop    # ends it and cleans up"
     exit 0

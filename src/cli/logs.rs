@@ -1,0 +1,163 @@
+//! `minik8s logs`: what a pod's containers have written.
+
+use futures::StreamExt;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::client::{Client, ClientArgs, ScopeArgs};
+use super::error::CliError;
+use super::output::{complain, put};
+use super::targets;
+use crate::api::{Kind, Object};
+use crate::grpc::pb::{LogsChunk, LogsRequest};
+
+/// Show what the containers of a pod, a job or a daemon set have written.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LogsArgs {
+    #[command(flatten)]
+    client: ClientArgs,
+    /// The namespace.
+    #[arg(short, long, default_value = "default", value_name = "NAME")]
+    namespace: String,
+    /// POD, or TYPE/NAME.
+    #[arg(value_name = "POD|TYPE/NAME")]
+    target: String,
+    /// The container, as with -c.
+    #[arg(value_name = "CONTAINER", conflicts_with = "container")]
+    positional: Option<String>,
+    /// The container.
+    #[arg(short, long, value_name = "NAME")]
+    container: Option<String>,
+    /// Go on as the log grows.
+    #[arg(short, long)]
+    follow: bool,
+    /// The previous run of the container.
+    #[arg(short, long)]
+    previous: bool,
+    /// Only so many lines from the end (-1: all).
+    #[arg(long, default_value_t = -1, allow_negative_numbers = true, hide_default_value = true, value_name = "LINES")]
+    tail: i64,
+    /// Only what is younger than this: 5s, 2m, 3h.
+    #[arg(long, value_name = "DURATION")]
+    since: Option<String>,
+    /// Only what was written after this, in RFC 3339.
+    #[arg(long, value_name = "TIME", conflicts_with = "since")]
+    since_time: Option<String>,
+    /// Each line with its time.
+    #[arg(long)]
+    timestamps: bool,
+    /// All containers of the pod.
+    #[arg(long, conflicts_with_all = ["container", "positional"])]
+    all_containers: bool,
+    /// Begin each line with the pod and the container.
+    #[arg(long)]
+    prefix: bool,
+    /// At most so many bytes.
+    #[arg(long, value_name = "BYTES")]
+    limit_bytes: Option<u64>,
+}
+
+/// Runs the command. Returns the exit code.
+pub async fn run(args: &LogsArgs) -> Result<u8, CliError> {
+    let since_seconds = args.since.as_deref().map(seconds).transpose()?;
+    let mut client = Client::connect(&args.client).await?;
+    let pod = pod_of(&mut client, args).await?;
+    let request = LogsRequest {
+        namespace: args.namespace.clone(),
+        container: args.container.clone().or_else(|| args.positional.clone()).unwrap_or_default(),
+        follow: args.follow,
+        previous: args.previous,
+        tail_lines: u64::try_from(args.tail).ok(),
+        since_seconds,
+        since_time: args.since_time.clone().unwrap_or_default(),
+        timestamps: args.timestamps,
+        all_containers: args.all_containers,
+        limit_bytes: args.limit_bytes,
+        pod: pod.clone(),
+    };
+    let mut stream = client.agent.logs(request).await?.into_inner();
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk?;
+        put(if args.prefix { prefixed(&pod, &chunk) } else { chunk.data })?;
+    }
+    Ok(0)
+}
+
+/// `[pod/web/c] line`.
+fn prefixed(pod: &str, chunk: &LogsChunk) -> Vec<u8> {
+    let head = format!("[pod/{pod}/{}] ", chunk.container);
+    chunk.data.split_inclusive(|byte| *byte == b'\n').flat_map(|line| [head.as_bytes(), line].concat()).collect()
+}
+
+/// Whole seconds of a Go duration such as `1h30m`; rounded up as kubectl does.
+fn seconds(text: &str) -> Result<i64, CliError> {
+    let bad = || CliError::local(format!("invalid argument {text:?} for \"--since\" flag: write a duration such as 5s, 2m or 3h"));
+    let (mut rest, mut total) = (text, 0.0_f64);
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
+        let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
+        rest = &rest[digits..];
+        let units = [("ms", 0.001), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
+        let (unit, factor) = units.into_iter().find(|(unit, _)| rest.starts_with(unit)).ok_or_else(bad)?;
+        total += number * factor;
+        rest = &rest[unit.len()..];
+    }
+    if total <= 0.0 || total > 1e12 {
+        return Err(bad());
+    }
+    // In range: checked above.
+    Ok(total.ceil() as i64)
+}
+
+/// The pod meant: itself, or one of those that the workload has.
+async fn pod_of(client: &mut Client, args: &LogsArgs) -> Result<String, CliError> {
+    let (kind, name) = match args.target.contains('/') {
+        true => targets::one(&args.target)?,
+        false => return Ok(args.target.clone()),
+    };
+    if kind == Kind::Pod {
+        return Ok(name);
+    }
+    let scope = ScopeArgs { namespace: args.namespace.clone(), all_namespaces: false, selector: String::new() };
+    let owner = client.list(scope.request(kind, std::slice::from_ref(&name))).await?.objects;
+    let Some(owner) = owner.first() else { return Err(CliError::local(super::get::not_found(kind, &name).trim_start_matches("error: "))) };
+    let mut owners = vec![owner.uid().to_owned()];
+    if kind == Kind::CronJob {
+        let jobs = client.list(scope.request(Kind::Job, &[])).await?.objects;
+        owners.extend(jobs.iter().filter(|job| job.controller_uid() == Some(owner.uid())).map(|job| job.uid().to_owned()));
+    }
+    let pods = client.list(scope.request(Kind::Pod, &[])).await?.objects;
+    let mut pods: Vec<&Object> =
+        pods.iter().filter(|pod| pod.controller_uid().is_some_and(|uid| owners.iter().any(|o| o == uid))).collect();
+    pods.sort_by_key(|pod| preference(pod.as_pod()));
+    let Some(chosen) = pods.first().and_then(|pod| pod.meta().name.clone()) else {
+        return Err(CliError::local(format!("{} has no pods here", args.target)));
+    };
+    if pods.len() > 1 {
+        complain(&format!("Found {} pods, using pod/{chosen}", pods.len()));
+    }
+    Ok(chosen)
+}
+
+/// Running and ready first, then the youngest (client-go's ByLogging: what one most likely wants to read).
+fn preference(pod: Option<&Pod>) -> (bool, bool, std::cmp::Reverse<Option<jiff::Timestamp>>) {
+    let status = pod.and_then(|p| p.status.as_ref());
+    let running = status.and_then(|s| s.phase.as_deref()) == Some("Running");
+    let ready = status.iter().flat_map(|s| s.conditions.iter().flatten()).any(|c| c.type_ == "Ready" && c.status == "True");
+    let created = pod.and_then(|p| p.metadata.creation_timestamp.as_ref()).map(|t| t.0);
+    (!running, !ready, std::cmp::Reverse(created))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_as_go_reads_them() {
+        for (text, expected) in [("5s", 5), ("2m", 120), ("1h30m", 5400), ("1.5m", 90), ("1500ms", 2)] {
+            assert_eq!(seconds(text).unwrap(), expected, "{text}");
+        }
+        for bad in ["", "5", "m", "5x", "-5s", "0s", "1..2s", "99999999999h"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}
