@@ -14,7 +14,7 @@ use crate::pod::status::Ended;
 use crate::runtime::{Exit, RuntimeError};
 
 /// FallbackToLogsOnError: so much of the log's end (kubecontainer, MaxContainerTerminationMessageLogLength/Lines).
-const MESSAGE_LOG_LINES: usize = 80;
+const MESSAGE_LOG_LINES: u64 = 80;
 const MESSAGE_LOG_BYTES: usize = 2048;
 
 /// One attempt, as the tasks of a worker name it.

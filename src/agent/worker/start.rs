@@ -174,7 +174,9 @@ impl Making<'_> {
         };
         let _permit = self.shared.creates.acquire().await.map_err(|_| Failure::Cancelled)?;
         match drivers.runtime.create(&config).await {
-            Err(error @ RuntimeError::Exists { .. }) if files::marked(&drivers.paths, attempt::uid(self.pod), &self.of.name, self.of.number) => {
+            Err(error @ RuntimeError::Exists { .. })
+                if files::marked(&drivers.paths, attempt::uid(self.pod), &self.of.name, self.of.number) =>
+            {
                 // It may have run: to be examined, not to be made again.
                 return Err(Failure::Unavailable(error.to_string()));
             }

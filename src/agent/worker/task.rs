@@ -79,7 +79,7 @@ pub(super) struct Worker {
     pub(super) seen: Observed,
     /// Failed tries in a row by container.
     pub(super) failures: BTreeMap<String, u32>,
-    parts: Arc<Parts>,
+    pub(super) parts: Arc<Parts>,
     cancel: watch::Sender<bool>,
     /// The start whose gate was opened; one at a time. Others that report had their gate closed.
     starting: Option<u64>,
@@ -374,7 +374,8 @@ impl Worker {
         let now = self.now();
         let pauses = [&self.examine_pause, &self.remove_pause, &self.release_pause, &self.commit_pause, &self.kill_pause];
         let due = pauses.iter().filter_map(|p| p.until).filter(|t| *t > now).chain(wake_at).min();
-        let rest = due.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default().clamp(Duration::from_millis(1), LONGEST_REST));
+        let rest =
+            due.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default().clamp(Duration::from_millis(1), LONGEST_REST));
         let timer = async {
             match rest {
                 Some(rest) => tokio::time::sleep(rest).await,
@@ -469,7 +470,8 @@ impl Worker {
                 warn!(%error, "addresses of the last boot are not given back");
             }
             let now = self.now();
-            if attempt::containers(&self.pod).any(|(_, c)| attempt::status_of(&self.pod, &c.name).is_some_and(|s| s.container_id.is_some())) {
+            if attempt::containers(&self.pod).any(|(_, c)| attempt::status_of(&self.pod, &c.name).is_some_and(|s| s.container_id.is_some()))
+            {
                 self.events.push(events::sandbox_changed(&self.pod));
             }
             recover::after_reboot(&mut self.pod, &boot_id, now);

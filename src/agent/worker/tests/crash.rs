@@ -1,0 +1,82 @@
+//! Kill -9 at every driver call, before and after its effect: nothing runs twice, every end is recorded once, nothing is left behind.
+
+use super::world::{Death, World, container, phase, pod};
+use crate::agent::worker::tests::life::delete;
+
+/// Runs the Pod to its end with one death at `call`; returns whether the agent got that far.
+async fn run_with_death(policy: &'static str, codes: &[(&str, u32)], death: Death) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    for (name, code) in codes {
+        world.host().script.insert((*name).to_owned(), (3, *code));
+    }
+    world.put(pod(policy, codes.iter().map(|(name, _)| container(name)).collect()));
+    world.die_at(death);
+    let agent = world.agent().await;
+    let finished = world.until("released", |h| phase(h) == "Succeeded" || phase(h) == "Failed");
+    let died = tokio::select! {
+        () = world.death() => true,
+        () = async { finished.await; settled(&world, &agent).await } => world.host().dead,
+    };
+    agent.kill().await;
+    world.revive();
+    let agent = world.agent().await;
+    let wait = world.until("terminal and released", |h| {
+        let held = h.containers.len() + h.namespaces.len() + h.volumes.len() + h.cgroups.len();
+        (phase(h) == "Succeeded" || phase(h) == "Failed") && held == 0
+    });
+    wait.await;
+    settled(&world, &agent).await;
+    check(&world, codes, death);
+    delete(&world, 1);
+    world.until("gone", |h| h.objects.values().all(|o| o.as_pod().is_none())).await;
+    agent.kill().await;
+    died
+}
+
+async fn settled(world: &World, agent: &super::world::Agent) {
+    for _ in 0..1000 {
+        if agent.workers.active() == 0 || world.host().dead {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    panic!("the worker does not settle");
+}
+
+fn check(world: &World, codes: &[(&str, u32)], death: Death) {
+    let host = world.host();
+    assert!(host.started.values().all(|n| *n == 1), "an attempt ran twice: {death:?} {:?}\n{:?}", host.started, host.trace);
+    assert_eq!(host.started.len(), codes.len(), "each container ran once: {death:?}\n{:?}", host.trace);
+    let mut recorded: Vec<_> = host.recorded.iter().map(|(_, code)| *code).collect();
+    recorded.sort_unstable();
+    let mut want: Vec<_> = codes.iter().map(|(_, code)| i32::try_from(*code).unwrap()).collect();
+    want.sort_unstable();
+    assert_eq!(recorded, want, "each end is recorded once, as it was: {death:?}\n{:?}", host.trace);
+    assert!(host.namespaces.is_empty() && host.volumes.is_empty() && host.cgroups.is_empty() && host.containers.is_empty());
+}
+
+async fn every_death(policy: &'static str, codes: &[(&str, u32)]) -> usize {
+    for call in 1..200 {
+        let mut died = false;
+        for after_effect in [false, true] {
+            died |= run_with_death(policy, codes, Death { call, after_effect }).await;
+        }
+        if !died {
+            return call;
+        }
+    }
+    panic!("more calls than expected");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_at_any_call_of_a_pod_that_never_restarts() {
+    let calls = every_death("Never", &[("a", 0), ("b", 3)]).await;
+    assert!(calls > 15, "only {calls} calls were tried");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_at_any_call_of_a_pod_that_restarts_on_failure() {
+    let calls = every_death("OnFailure", &[("a", 0)]).await;
+    assert!(calls > 10, "only {calls} calls were tried");
+}
