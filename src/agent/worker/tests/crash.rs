@@ -80,3 +80,60 @@ async fn a_kill_at_any_call_of_a_pod_that_restarts_on_failure() {
     let calls = every_death("OnFailure", &[("a", 0)]).await;
     assert!(calls > 10, "only {calls} calls were tried");
 }
+
+/// A crash loop, or a deletion, with one death at `call`; returns whether the agent got that far.
+async fn restarts_with_death(death: Death, deleted: bool) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    if !deleted {
+        world.host().script.insert("c".into(), (3, 1));
+    }
+    world.put(pod("Always", vec![container("c")]));
+    if !deleted {
+        world.die_at(death);
+    }
+    let agent = world.agent().await;
+    if deleted {
+        world.until("runs", |h| phase(h) == "Running").await;
+        world.host().stubborn.insert(crate::pod::container_id("u-1", "c", 0));
+        world.die_at(death);
+        delete(&world, 20);
+    }
+    let done = world.until("done", |h| if deleted { h.objects.values().all(|o| o.as_pod().is_none()) } else { h.recorded.len() >= 3 });
+    let died = tokio::select! {
+        () = world.death() => true,
+        () = done => false,
+    };
+    agent.kill().await;
+    world.revive();
+    let agent = world.agent().await;
+    if deleted {
+        world.until("gone", |h| h.objects.values().all(|o| o.as_pod().is_none()) && h.containers.is_empty() && h.cgroups.is_empty()).await;
+        assert!(world.host().namespaces.is_empty() && world.host().started.len() == 1);
+    } else {
+        world.until("five ends", |h| h.recorded.len() >= 5).await;
+    }
+    agent.kill().await;
+    let host = world.host();
+    assert!(host.started.values().all(|n| *n == 1), "an attempt ran twice: {death:?}\n{:?}", host.trace);
+    let ids: std::collections::BTreeSet<_> = host.recorded.iter().map(|(id, _)| id).collect();
+    assert_eq!(ids.len(), host.recorded.len(), "an end was recorded twice: {death:?}\n{:?}", host.recorded);
+    assert!(deleted || host.recorded.iter().all(|(_, code)| *code == 1), "an end was made up: {death:?}\n{:?}", host.recorded);
+    died
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_at_any_call_of_a_crash_loop_and_of_a_deletion() {
+    for deleted in [false, true] {
+        let mut reached = 0;
+        for call in 1..100 {
+            let before = restarts_with_death(Death { call, after_effect: false }, deleted).await;
+            let after = restarts_with_death(Death { call, after_effect: true }, deleted).await;
+            if !before && !after {
+                break;
+            }
+            reached = call;
+        }
+        assert!((4..99).contains(&reached), "deleted {deleted}: {reached} calls");
+    }
+}

@@ -106,10 +106,8 @@ async fn deletion_stops_releases_and_removes_object_and_logs() {
     delete(&world, 20);
     world.until("gone", gone).await;
     assert_eq!(world.now().duration_since(began).as_secs(), 20);
-    let host = world.host();
-    assert_eq!(host.signals, [(container_id("u-1", "a", 0), 15), (stubborn.clone(), 15), (stubborn, 9)]);
-    assert!(host.containers.is_empty() && host.namespaces.is_empty() && host.volumes.is_empty() && host.cgroups.is_empty());
-    drop(host);
+    assert_eq!(world.host().signals, [(container_id("u-1", "a", 0), 15), (stubborn.clone(), 15), (stubborn, 9)]);
+    assert!(world.host().holds_nothing());
     assert!(!dir.path().join("pods/default_p_u-1").exists());
     assert_eq!(std::fs::read_dir(dir.path().join("containers")).unwrap().count(), 0);
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -291,10 +289,8 @@ async fn an_orphan_is_stopped_with_its_grace_and_released() {
     world.until("running", |h| running(h, "c")).await;
     agent.kill().await;
     let id = container_id("u-1", "c", 0);
-    let mut host = world.host();
-    host.objects.clear();
-    host.stubborn.insert(id.clone());
-    drop(host);
+    world.host().objects.clear();
+    world.host().stubborn.insert(id.clone());
     let began = world.now();
     let agent = world.agent().await;
     world.until("released", |h| h.containers.is_empty() && h.namespaces.is_empty() && h.volumes.is_empty()).await;

@@ -294,6 +294,10 @@ impl Agent {
 }
 
 impl Host {
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.containers.is_empty() && self.namespaces.is_empty() && self.volumes.is_empty() && self.cgroups.is_empty()
+    }
+
     fn put(&mut self, mut object: Object, changes: &broadcast::Sender<Change>) -> Arc<Object> {
         self.revision += 1;
         object.meta_mut().resource_version = Some(self.revision.to_string());
