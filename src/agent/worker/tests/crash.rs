@@ -1,5 +1,7 @@
 //! Kill -9 at every driver call, before and after its effect: nothing runs twice, every end is recorded once, nothing is left behind.
 
+use std::time::Duration;
+
 use super::world::{Death, World, container, phase, pod};
 use crate::agent::worker::tests::life::delete;
 
@@ -7,6 +9,7 @@ use crate::agent::worker::tests::life::delete;
 async fn run_with_death(policy: &'static str, codes: &[(&str, u32)], death: Death) -> bool {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path());
+    world.host().commit_takes = Duration::from_millis(3);
     for (name, code) in codes {
         world.host().script.insert((*name).to_owned(), (3, *code));
     }
@@ -39,13 +42,14 @@ async fn settled(world: &World, agent: &super::world::Agent) {
         if agent.workers.active() == 0 || world.host().dead {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the worker does not settle");
 }
 
 fn check(world: &World, codes: &[(&str, u32)], death: Death) {
     let host = world.host();
+    assert!(host.violations.is_empty(), "{death:?}: {:?}", host.violations);
     assert!(host.started.values().all(|n| *n == 1), "an attempt ran twice: {death:?} {:?}\n{:?}", host.started, host.trace);
     assert_eq!(host.started.len(), codes.len(), "each container ran once: {death:?}\n{:?}", host.trace);
     let mut recorded: Vec<_> = host.recorded.iter().map(|(_, code)| *code).collect();
@@ -85,6 +89,7 @@ async fn a_kill_at_any_call_of_a_pod_that_restarts_on_failure() {
 async fn restarts_with_death(death: Death, deleted: bool) -> bool {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path());
+    world.host().commit_takes = Duration::from_millis(3);
     if !deleted {
         world.host().script.insert("c".into(), (3, 1));
     }
@@ -115,6 +120,7 @@ async fn restarts_with_death(death: Death, deleted: bool) -> bool {
     }
     agent.kill().await;
     let host = world.host();
+    assert!(host.violations.is_empty(), "{death:?}: {:?}", host.violations);
     assert!(host.started.values().all(|n| *n == 1), "an attempt ran twice: {death:?}\n{:?}", host.trace);
     let ids: std::collections::BTreeSet<_> = host.recorded.iter().map(|(id, _)| id).collect();
     assert_eq!(ids.len(), host.recorded.len(), "an end was recorded twice: {death:?}\n{:?}", host.recorded);

@@ -56,6 +56,9 @@ pub(super) struct Host {
     pub(super) start_error: Option<&'static str>,
     pub(super) store_full: bool,
     pub(super) runtime_away: bool,
+    /// What was done before it was durable that it would be.
+    pub(super) violations: Vec<String>,
+    pub(super) commit_takes: Duration,
     pub(super) create_takes: Duration,
     pub(super) attach_takes: Duration,
     pub(super) trace: Vec<String>,
@@ -382,6 +385,8 @@ impl Store for Double {
             }
             Ok(put)
         };
+        let takes = self.0.host().commit_takes;
+        tokio::time::sleep(takes).await;
         self.0.call("commit", commit).await
     }
     fn watch(&self) -> broadcast::Receiver<Change> {
@@ -421,7 +426,9 @@ impl Runtime for Double {
                 .values()
                 .filter_map(|o| o.as_pod())
                 .any(|p| crate::pod::status::open_attempts(p).iter().any(|(_, open, _)| *open == id));
-            assert!(announced, "created before its intent was durable");
+            if !announced {
+                host.violations.push(format!("{id} was created before its intent was durable"));
+            }
             let state = ContainerState { id: id.clone(), labels: config.labels.clone(), created_at, task: TaskState::Created };
             host.containers.insert(id, state);
             Ok(())
@@ -487,7 +494,9 @@ impl Runtime for Double {
                 && host.objects.values().any(|o| o.as_pod().is_some())
             {
                 let recorded = host.recorded.iter().any(|(status_id, _)| status_id.ends_with(id));
-                assert!(recorded, "a task was deleted before its end was durable");
+                if !recorded {
+                    host.violations.push(format!("{id} was deleted before its end was durable"));
+                }
             }
             host.containers.remove(id);
             Ok(())
