@@ -334,9 +334,15 @@ impl Host {
     }
 }
 
+#[async_trait]
 impl Clock for Double {
     fn now(&self) -> Timestamp {
         self.0.now()
+    }
+
+    async fn sleep_until(&self, at: Timestamp) {
+        let left = at.duration_since(self.0.now());
+        tokio::time::sleep(left.try_into().unwrap_or_default()).await;
     }
 }
 
