@@ -5,8 +5,7 @@ use std::time::Duration;
 use crate::rig::{Rig, condition, phase};
 
 const WAIT: Duration = Duration::from_secs(40);
-const SLEEPER: &str =
-    "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  terminationGracePeriodSeconds: 0\n  containers:\n  - {name: main, image: busybox, command: [sh, -c, \"echo started; exec sleep 100000\"]}\n";
+const SLEEPER: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  terminationGracePeriodSeconds: 0\n  containers:\n  - {name: main, image: busybox, command: [sh, -c, \"echo started; exec sleep 100000\"]}\n";
 
 #[test]
 fn running_containers_are_adopted_untouched() {
