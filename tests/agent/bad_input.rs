@@ -79,7 +79,7 @@ fn wrong_flags_are_refused_with_what_to_do() {
     let rig = Rig::new();
     for (flags, expected) in [
         (&["--taint", "nonsense"][..], "key"),
-        (&["--max-pods", "-3"], "max-pods"),
+        (&["--max-pods=-3"], "max-pods"),
         (&["--no-such-flag"], "no-such-flag"),
     ] {
         let (code, said) = rig.run_agent_with(flags);

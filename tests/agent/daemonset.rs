@@ -34,7 +34,10 @@ fn it_runs_once_rolls_on_a_change_and_goes_with_its_file() {
     assert!(table.contains("DESIRED") && table.contains("web"), "{table}");
     rig.write("sub/dir/web.yaml", &DAEMON.replace("version one", "version two"));
     rig.wait("the changed one runs", Duration::from_secs(30), |r| running(r).len() == 1 && running(r)[0]["metadata"]["uid"] != first && r.pods().len() == 1);
-    rig.wait("its log tells", Duration::from_secs(10), |r| r.cli(&["logs", "-n", "kube-system", running(r)[0]["metadata"]["name"].as_str().unwrap()]).trim() == "version two");
+    rig.wait("its log tells", Duration::from_secs(10), |r| {
+        let pods = running(r);
+        pods.len() == 1 && r.cli(&["logs", "-n", "kube-system", pods[0]["metadata"]["name"].as_str().unwrap()]).trim() == "version two"
+    });
     rig.wait("its status is right", Duration::from_secs(10), |r| {
         let status = r.get("-n=kube-system ds/web")["status"].clone();
         ["desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable"].iter().all(|f| status[f] == 1)

@@ -24,7 +24,7 @@ fn running_containers_are_adopted_untouched() {
     assert_eq!(rig.container_pid("main"), pid);
     assert_eq!(after["status"]["containerStatuses"], before["status"]["containerStatuses"]);
     assert_eq!(rig.cli(&["logs", &format!("p-{}", Rig::NODE)]).trim(), "started");
-    rig.signal_container("main", 15);
+    rig.signal_container("main", 9);
     rig.wait("an exit is still seen", WAIT, |r| r.pods()[0]["status"]["containerStatuses"][0]["restartCount"] == 1);
     rig.close();
 }

@@ -15,6 +15,8 @@ use super::set::{FileEntry, ManifestSet, assemble, entry, refused};
 
 /// How often the directory is walked for what inotify cannot see (kubelet's fileCheckFrequency).
 const RESCAN: Duration = Duration::from_secs(20);
+/// How often a walk is repeated because it found new directories.
+const MAX_WALKS: usize = 20;
 /// Events that come within this time are handled together.
 const GATHER: Duration = Duration::from_millis(2);
 
@@ -75,10 +77,13 @@ fn run(mut state: State, inbox: &Receiver<Message>) {
     loop {
         match inbox.recv_timeout(next_rescan.saturating_duration_since(Instant::now())) {
             Ok(Message::Event(event)) => {
-                let (touched, walk) = gather(event, inbox);
-                match walk {
+                let gathered = gather(event, inbox);
+                match gathered.walk {
                     true => state.rescan(),
-                    false => state.touch(&touched),
+                    false => state.touch(&gathered.touched),
+                }
+                if gathered.stop {
+                    return;
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
@@ -90,15 +95,30 @@ fn run(mut state: State, inbox: &Receiver<Message>) {
     }
 }
 
-/// Collects the events of the next moment: the paths of files to look at, and whether directories changed so that a walk is needed.
-fn gather(first: notify::Result<Event>, inbox: &Receiver<Message>) -> (BTreeSet<PathBuf>, bool) {
-    let mut touched = BTreeSet::new();
-    let mut walk = sort_out(first, &mut touched);
+/// What the events of one moment ask for.
+#[derive(Default)]
+struct Gathered {
+    /// Files that are complete and may have changed.
+    touched: BTreeSet<PathBuf>,
+    /// Whether directories changed, so that everything is to be walked.
+    walk: bool,
+    /// Whether the watcher was dropped meanwhile.
+    stop: bool,
+}
+
+/// Collects the events of the next moment.
+fn gather(first: notify::Result<Event>, inbox: &Receiver<Message>) -> Gathered {
+    let mut gathered = Gathered::default();
+    gathered.walk = sort_out(first, &mut gathered.touched);
     let until = Instant::now() + GATHER;
-    while let Ok(Message::Event(event)) = inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
-        walk |= sort_out(event, &mut touched);
+    while !gathered.stop {
+        match inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(Message::Event(event)) => gathered.walk |= sort_out(event, &mut gathered.touched),
+            Ok(Message::Stop) => gathered.stop = true,
+            Err(_) => break,
+        }
     }
-    (touched, walk)
+    gathered
 }
 
 /// Whether the event asks for a walk; files that are complete go into `touched`.
@@ -155,8 +175,7 @@ impl State {
 
     /// Walks everything.
     fn rescan(&mut self) {
-        let found = scan::walk(&self.root);
-        self.watch_directories(&found);
+        let found = self.walk_watched();
         self.held = self.judge_directories(&found);
         let held = self.held.clone();
         let gone: Vec<String> = self.stamps.keys().filter(|path| !found.files.contains_key(*path)).cloned().collect();
@@ -189,8 +208,21 @@ impl State {
         self.files.insert(relative.to_owned(), file);
     }
 
-    /// One inotify watch per directory: a recursive one would miss what a swapped link leads to.
-    fn watch_directories(&mut self, found: &Scan) {
+    /// Walks until every directory found was watched before it was walked: what appears later makes an event. Bounded: where directories
+    /// come faster than that, the slow rescan finds the rest.
+    fn walk_watched(&mut self) -> Scan {
+        let mut found = scan::walk(&self.root);
+        for _ in 0..MAX_WALKS {
+            if !self.watch_directories(&found) {
+                break;
+            }
+            found = scan::walk(&self.root);
+        }
+        found
+    }
+
+    /// One inotify watch per directory: a recursive one would miss what a swapped link leads to. Returns whether there are new ones.
+    fn watch_directories(&mut self, found: &Scan) -> bool {
         let parent = self.root.parent().map(|p| (p.to_path_buf(), None));
         let readable = found.dirs.values().filter(|d| d.identity.is_some()).map(|d| (d.real.clone(), d.identity));
         let wanted: BTreeMap<PathBuf, Option<(u64, u64)>> = parent.into_iter().chain(readable).collect();
@@ -203,7 +235,10 @@ impl State {
             let known = watched.get(&dir) == Some(&identity);
             (known || inotify.watch(&dir, RecursiveMode::NonRecursive).is_ok()).then_some((dir, identity))
         };
-        self.watched = wanted.into_iter().filter_map(now).collect();
+        let next: BTreeMap<_, _> = wanted.into_iter().filter_map(now).collect();
+        let added = next.iter().any(|(dir, identity)| self.watched.get(dir) != Some(identity));
+        self.watched = next;
+        added
     }
 
     /// Directories about which nothing may be concluded; the others are remembered as they are now.
@@ -259,4 +294,53 @@ fn seen<'a>(dir: &'a scan::Dir, relative: &str, found: &Scan, real_before: Optio
 
 fn below(held: &BTreeMap<String, String>, path: &str) -> bool {
     held.keys().any(|dir| path.starts_with(dir.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_among_events_is_not_lost() {
+        let (messages, inbox) = channel();
+        messages.send(Message::Event(Ok(Event::new(EventKind::Any)))).unwrap();
+        messages.send(Message::Stop).unwrap();
+        assert!(gather(Ok(Event::new(EventKind::Any)), &inbox).stop);
+    }
+
+    #[test]
+    fn what_is_written_renamed_linked_and_removed_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join("m").join(name);
+        let manifest = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n");
+        std::fs::create_dir(dir.path().join("m")).unwrap();
+        std::fs::write(path("a.yaml"), manifest("a")).unwrap();
+        let watcher = spawn(dir.path().join("m")).unwrap();
+        let expect = |names: &[&str]| {
+            let begun = Instant::now();
+            loop {
+                let set = watcher.sets.borrow().clone();
+                let found: Vec<String> = set.iter().flat_map(|s| &s.objects).filter_map(|o| o.meta().name.clone()).collect();
+                if found == names {
+                    return;
+                }
+                assert!(begun.elapsed() < Duration::from_secs(10), "{found:?} and not {names:?}");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        };
+        expect(&["a"]);
+        std::fs::write(dir.path().join("aside"), manifest("b")).unwrap();
+        std::fs::rename(dir.path().join("aside"), path("b.yaml")).unwrap();
+        expect(&["a", "b"]);
+        std::fs::create_dir_all(path("sub/deep")).unwrap();
+        std::fs::write(path("sub/deep/c.yml"), manifest("c")).unwrap();
+        expect(&["a", "b", "c"]);
+        std::fs::create_dir(path(".tree")).unwrap();
+        std::fs::write(path(".tree/d.yaml"), manifest("d")).unwrap();
+        std::os::unix::fs::symlink(".tree", path("linked")).unwrap();
+        expect(&["a", "b", "d", "c"]);
+        std::fs::remove_file(path("a.yaml")).unwrap();
+        std::fs::remove_dir_all(path("sub")).unwrap();
+        expect(&["b", "d"]);
+    }
 }
