@@ -1,8 +1,12 @@
 //! What /proc tells of a process: memory, processor time, wake-ups, kinship.
 
+use std::collections::HashMap;
+use std::ffi::OsString;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use nix::time::{clock_getcpuclockid, clock_gettime};
+use nix::unistd::Pid;
 
 /// Its proportional share of memory in bytes.
 pub fn pss(pid: i32) -> anyhow::Result<u64> {
@@ -12,30 +16,30 @@ pub fn pss(pid: i32) -> anyhow::Result<u64> {
     Ok(kibibytes * 1024)
 }
 
-/// Processor time used so far and how often its threads woke up (voluntary switches).
-#[derive(Clone, Copy)]
+/// Processor time used so far, and how often each thread woke up (voluntary switches).
 pub struct Used {
-    pub time: Duration,
-    pub wakes: u64,
+    time: Duration,
+    wakes: HashMap<OsString, u64>,
 }
 
 impl Used {
-    /// Now. The scheduler's own nanoseconds, since the ticks of `stat` (10 ms) are too coarse for a process at rest.
+    /// Now. The process' own clock, since the ticks of `stat` (10 ms) are too coarse for a process at rest.
     pub fn of(pid: i32) -> anyhow::Result<Used> {
-        let mut used = Used { time: Duration::ZERO, wakes: 0 };
-        for task in std::fs::read_dir(format!("/proc/{pid}/task")).with_context(|| format!("process {pid}"))? {
-            let task = task?.path();
-            let stat = std::fs::read_to_string(task.join("schedstat"))?;
-            used.time += Duration::from_nanos(stat.split(' ').next().context("an empty schedstat")?.parse()?);
-            let status = std::fs::read_to_string(task.join("status"))?;
+        let clock = clock_getcpuclockid(Pid::from_raw(pid)).with_context(|| format!("process {pid}"))?;
+        let mut used = Used { time: clock_gettime(clock)?.into(), wakes: HashMap::new() };
+        for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let task = task?;
+            let status = std::fs::read_to_string(task.path().join("status")).unwrap_or_default();
             let wakes = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            used.wakes += wakes.context("status has no switches")?.trim().parse::<u64>()?;
+            used.wakes.insert(task.file_name(), wakes.unwrap_or("0").trim().parse()?);
         }
         Ok(used)
     }
 
-    pub fn since(self, before: Used) -> Used {
-        Used { time: self.time.saturating_sub(before.time), wakes: self.wakes.saturating_sub(before.wakes) }
+    /// Time and wake-ups since then. Threads that ended in between are left out of the wake-ups.
+    pub fn since(&self, before: &Used) -> (Duration, u64) {
+        let new = |(thread, wakes): (&OsString, &u64)| wakes.saturating_sub(before.wakes.get(thread).copied().unwrap_or_default());
+        (self.time.saturating_sub(before.time), self.wakes.iter().map(new).sum())
     }
 }
 

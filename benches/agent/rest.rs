@@ -41,9 +41,9 @@ pub async fn with_pods(stage: &mut Stage, table: &mut Table) -> anyhow::Result<(
 async fn at_rest(stage: &Stage, table: &mut Table, pods: usize) -> anyhow::Result<()> {
     let before = Used::of(stage.agent_pid())?;
     tokio::time::sleep(WATCHED).await;
-    let used = Used::of(stage.agent_pid())?.since(before);
-    let share = 100.0 * used.time.as_secs_f64() / WATCHED.as_secs_f64();
-    let beside = format!("{} wake-ups in {} s", used.wakes, WATCHED.as_secs());
+    let (time, wakes) = Used::of(stage.agent_pid())?.since(&before);
+    let share = 100.0 * time.as_secs_f64() / WATCHED.as_secs_f64();
+    let beside = format!("{} wake-ups in {} s", wakes, WATCHED.as_secs());
     table.judged(format!("CPU at rest, {pods} pods"), format!("{share:.3} % of a core"), beside, "≤ 0.1 % with 100", share <= 0.1);
     Ok(())
 }

@@ -37,6 +37,8 @@ impl Stage {
         for dir in ["manifests", "aside", "state", "run", "pods", "containers", "cni"] {
             std::fs::create_dir_all(root.join(dir))?;
         }
+        // As /run is; the lab takes it away with its directory.
+        nix::mount::mount(Some("tmpfs"), &root.join("run"), Some("tmpfs"), nix::mount::MsFlags::empty(), Some("mode=0755"))?;
         let socket = root.join("sock");
         let connector = tower::service_fn(move |_| {
             let socket = socket.clone();
@@ -53,7 +55,7 @@ impl Stage {
 
     /// Starts the agent; how long until its API answers and it has taken over what runs.
     pub async fn start_agent(&mut self) -> anyhow::Result<Duration> {
-        let path = self.root.join("agent.log");
+        let path = self.log_path();
         let known = std::fs::metadata(&path).map_or(0, |m| m.len()) as usize;
         let log = std::fs::File::options().create(true).append(true).open(&path)?;
         let begun = Instant::now();
@@ -103,8 +105,13 @@ impl Stage {
         Ok(())
     }
 
+    /// Not beside the manifests directory: the agent looks up when something there changes.
+    fn log_path(&self) -> PathBuf {
+        self.lab.dir.join("logs").join("agent.log")
+    }
+
     fn log(&self) -> String {
-        std::fs::read_to_string(self.root.join("agent.log")).unwrap_or_default()
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
     }
 
     pub fn log_tail(&self) -> String {
