@@ -24,7 +24,7 @@ corpus: ## check the real manifests in CORPUS
 	CORPUS="$(abspath $(CORPUS))" cargo test --test corpus -- --ignored --nocapture
 
 bench: ## measure against containerd's own floor, in one run
-	cargo bench
+	cargo bench --bench agent
 
 lint: ## formatting and clippy, warnings as errors
 	cargo fmt --check
