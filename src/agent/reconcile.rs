@@ -14,7 +14,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Node;
 use tokio::sync::{broadcast, watch};
 
@@ -55,7 +55,7 @@ pub struct Reconciler {
     /// uid → key of every workload, to find an object's owner.
     owners: HashMap<String, Key>,
     /// Pods without a node, in order of creation.
-    unbound: BTreeSet<(jiff::Timestamp, Key)>,
+    unbound: BTreeSet<(Timestamp, Key)>,
     manifests_dirty: bool,
     taints_dirty: bool,
     unbound_dirty: bool,
@@ -103,10 +103,19 @@ impl Reconciler {
                 change = self.changes.recv() => self.received(change),
                 Ok(()) = self.inputs.sets.changed() => self.manifests_dirty = true,
                 Ok(()) = self.inputs.runtime.changed() => self.manifests_dirty = true,
-                () = sleep => {}
+                () = sleep => self.woken(wake),
                 () = tokio::time::sleep(super::HEARTBEAT) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
+        }
+    }
+
+    /// The alarm also rings when the clock is set. Set back, everything that waits for an instant must be computed again.
+    fn woken(&mut self, wake: Option<Timestamp>) {
+        if wake.is_some_and(|at| self.drivers.clock.now() < at) {
+            tracing::info!("the clock was set; looking at every workload again");
+            self.owners.values().cloned().for_each(|key| self.queue.add(key));
+            self.taints_dirty = true;
         }
     }
 
@@ -177,7 +186,7 @@ impl Reconciler {
 
     fn note_pod(&mut self, change: ChangeKind, key: Key, object: &Arc<Object>) {
         let Some(pod) = object.as_pod() else { return };
-        let created = pod.metadata.creation_timestamp.as_ref().map_or(jiff::Timestamp::UNIX_EPOCH, |t| t.0);
+        let created = pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0);
         let bound = pod.spec.as_ref().is_some_and(|s| s.node_name.is_some());
         if change == ChangeKind::Deleted || bound {
             self.unbound.remove(&(created, key.clone()));
