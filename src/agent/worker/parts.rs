@@ -4,6 +4,7 @@
 //! is making one is safe: the drivers' calls are repeatable, and the next to ask repeats them.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::OnceCell;
@@ -51,9 +52,13 @@ impl Parts {
         self.addresses.get_or_try_init(make).await.cloned()
     }
 
-    /// The pod-level cgroup.
-    pub(super) async fn cgroup(&self, drivers: &Drivers, pod: &Pod) -> Result<(), Failure> {
-        let make = async || drivers.cgroups.create(pod).map_err(|e| Failure::Sandbox(format!("failed to create the pod's cgroup: {e}")));
+    /// The pod-level cgroup. Off the runtime's threads: systemd takes its time over a slice.
+    pub(super) async fn cgroup(&self, drivers: &Drivers, pod: &Arc<Pod>) -> Result<(), Failure> {
+        let make = async || {
+            let (cgroups, pod) = (drivers.cgroups.clone(), pod.clone());
+            let made = tokio::task::spawn_blocking(move || cgroups.create(&pod)).await.unwrap_or_else(|e| Err(e.into()));
+            made.map_err(|e| Failure::Sandbox(format!("failed to create the pod's cgroup: {e}")))
+        };
         self.cgroup.get_or_try_init(make).await.copied()
     }
 }
