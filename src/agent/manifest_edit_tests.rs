@@ -140,3 +140,29 @@ fn where_an_object_came_from_is_read_from_its_annotation() {
     object.meta_mut().annotations = Some([(SOURCE.to_owned(), "dir/a#b.yaml#12".to_owned())].into());
     assert_eq!(Place::of(&object), Some(Place { file: "dir/a#b.yaml".into(), index: 12 }));
 }
+
+#[test]
+fn an_item_of_a_list_can_be_taken_out_but_is_replaced_by_hand() {
+    let dir = tempfile::tempdir().unwrap();
+    let item = |name: &str| format!("- {{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}}}}}\n");
+    let list = |items: String| format!("apiVersion: v1\nkind: List\nitems:\n{items}");
+    let path = dir.path().join("two.yaml");
+    std::fs::write(&path, list(item("a") + &item("b"))).unwrap();
+    assert!(matches!(write(dir.path(), Some(&place(1)), B2, &object(B2), false), Err(EditError::ByHand { .. })));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), list(item("a") + &item("b")));
+    remove(dir.path(), &place(1), &Key::new(Kind::ConfigMap, "default", "b")).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), list(item("a")));
+}
+
+#[test]
+fn a_file_with_an_error_elsewhere_can_still_be_edited() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("two.yaml");
+    let broken = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndta: {}\n";
+    std::fs::write(&path, format!("{broken}---\n{B}---\n{A}")).unwrap();
+    write(dir.path(), Some(&place(1)), B2, &object(B2), false).unwrap();
+    let new = std::fs::read_to_string(&path).unwrap();
+    assert!(new.starts_with(broken) && new.ends_with(A) && new.contains("v: \"2\""), "{new}");
+    remove(dir.path(), &place(1), &Key::new(Kind::ConfigMap, "default", "b")).unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), format!("{broken}---\n{A}"));
+}

@@ -137,12 +137,7 @@ impl AgentArgs {
             None => values::node_name(&hostname.to_lowercase())
                 .map_err(|why| format!("the host name {hostname:?} cannot name the node ({why}); give it a name with --node-name"))?,
         };
-        let mut labels = BTreeMap::new();
-        for (key, value) in self.labels {
-            if labels.insert(key.clone(), value).is_some() {
-                return Err(format!("--label {key} is given twice; give it once"));
-            }
-        }
+        let labels = unique(self.labels)?;
         let (manifests, state) = (&self.manifests, &self.state_dir);
         if manifests.starts_with(state) || state.starts_with(manifests) {
             let (manifests, state) = (manifests.display(), state.display());
@@ -182,6 +177,16 @@ impl AgentArgs {
             bridge_name: self.bridge_name,
         })
     }
+}
+
+fn unique(pairs: Vec<(String, String)>) -> Result<BTreeMap<String, String>, String> {
+    let mut labels = BTreeMap::new();
+    for (key, value) in pairs {
+        if labels.insert(key.clone(), value).is_some() {
+            return Err(format!("--label {key} is given twice; give it once"));
+        }
+    }
+    Ok(labels)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::get::fault_line;
 use super::kinds;
 use super::output::{complain, put};
 use super::targets;
-use crate::api::Kind;
+use crate::api::{Kind, files};
 use crate::grpc::pb::{ApplyRequest, DeleteRequest, ManifestFile};
 
 /// Bytes read from one file or from stdin.
@@ -177,11 +177,9 @@ fn add(path: &Path, depth: usize, files: &mut Vec<ManifestFile>) -> Result<(), C
     Ok(())
 }
 
-/// In a directory: manifests and directories that are not hidden.
+/// In a directory: what the agent would read there.
 fn is_meant(path: &Path) -> bool {
-    let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    let manifest = path.extension().is_some_and(|e| e == "yaml" || e == "yml" || e == "json");
-    !hidden && (manifest || path.is_dir())
+    !files::is_hidden(path) && (files::is_manifest(path) || path.is_dir())
 }
 
 fn read(from: impl Read, name: &str) -> Result<Vec<u8>, CliError> {

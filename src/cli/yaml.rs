@@ -224,5 +224,15 @@ spec:
             let back: Value = serde_saphyr::from_str_with_options(&text, options).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?;
             prop_assert_eq!(back, value, "{}", text);
         }
+
+        #[test]
+        fn the_agents_own_decoder_reads_it_back(data in prop::collection::btree_map("[a-z][-._a-zA-Z0-9]{0,11}", prop_oneof![any::<String>(), "[ \\n\\t#:'\"a0-9.,{}|>*&!%@`?~_-]{0,20}"], 0..6)) {
+            let value = serde_json::json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m", "namespace": "default"}, "data": data});
+            let text = emit(&value);
+            let decoded = crate::api::manifest::decode("m.yaml", text.as_bytes());
+            prop_assert!(decoded.faults.is_empty(), "{:?}\n{}", decoded.faults, text);
+            let object = decoded.documents[0].object.as_ref().and_then(crate::api::Object::as_config_map).cloned().unwrap();
+            prop_assert_eq!(object.data.unwrap_or_default(), data, "{}", text);
+        }
     }
 }

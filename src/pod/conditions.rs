@@ -126,9 +126,7 @@ fn ready(pod: &Pod) -> Say {
         let kind = &gate.condition_type;
         match conditions.iter().find(|c| &c.type_ == kind) {
             None => Some(format!("corresponding condition of pod readiness gate {kind:?} does not exist.")),
-            Some(c) if c.status != "True" => {
-                Some(format!("the status of pod readiness gate {kind:?} is not \"True\", but {}", c.status))
-            }
+            Some(c) if c.status != "True" => Some(format!("the status of pod readiness gate {kind:?} is not \"True\", but {}", c.status)),
             Some(_) => None,
         }
     });

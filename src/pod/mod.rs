@@ -43,6 +43,8 @@ pub mod recover;
 pub mod restart;
 pub mod status;
 pub mod stopping;
+#[cfg(test)]
+mod tests;
 
 pub use actions::{End, Kill, Live, Observed, PodActions, Retry, Start, compute_pod_actions};
 pub use attempt::{Attempt, Role, container_id};

@@ -100,13 +100,19 @@ mod tests {
         assert_eq!(class(vec![], vec![container(both, both)]), "Guaranteed");
         assert_eq!(class(vec![Container::default()], vec![full()]), "Burstable", "init containers count");
         assert_eq!(class(vec![], vec![container(&[("cpu", "50m")], both)]), "Burstable");
-        assert_eq!(class(vec![], vec![container(&[("cpu", "0.1"), ("memory", "67108864")], both)]), "Guaranteed", "equal amounts, other spelling");
+        assert_eq!(
+            class(vec![], vec![container(&[("cpu", "0.1"), ("memory", "67108864")], both)]),
+            "Guaranteed",
+            "equal amounts, other spelling"
+        );
         assert_eq!(class(vec![], vec![container(&[], &[("cpu", "1")])]), "Burstable");
     }
 
     #[test]
     fn quantities_in_thousandths() {
-        for (text, want) in [("1", 1000), ("1.5", 1500), ("100m", 100), ("1Ki", 1_024_000), ("1e3", 1_000_000), ("0.0001", 1), ("2k", 2_000_000)] {
+        for (text, want) in
+            [("1", 1000), ("1.5", 1500), ("100m", 100), ("1Ki", 1_024_000), ("1e3", 1_000_000), ("0.0001", 1), ("2k", 2_000_000)]
+        {
             assert_eq!(milli(text), Some(want), "{text}");
         }
         for text in ["", "x", "1..2", "1e99", "9999999999999999999999"] {

@@ -48,9 +48,14 @@ mod tests {
     #[test]
     fn the_three_policies_by_exit_code() {
         let c = Container::default();
-        for (policy, code, want) in
-            [("Always", 0, true), ("Always", 1, true), ("OnFailure", 0, false), ("OnFailure", 1, true), ("Never", 0, false), ("Never", 1, false)]
-        {
+        for (policy, code, want) in [
+            ("Always", 0, true),
+            ("Always", 1, true),
+            ("OnFailure", 0, false),
+            ("OnFailure", 1, true),
+            ("Never", 0, false),
+            ("Never", 1, false),
+        ] {
             assert_eq!(should_restart(&pod(policy), Role::Main, &c, code), want, "{policy} {code}");
         }
         assert!(!should_restart(&pod("Always"), Role::Init, &c, 0), "an init container that succeeded is done");

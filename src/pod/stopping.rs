@@ -44,15 +44,18 @@ pub fn deadline(pod: &Pod) -> Option<Timestamp> {
 /// Whether, why and by when the Pod is to be stopped.
 pub fn wanted(pod: &Pod, seen: &Observed, now: Timestamp) -> Option<Stop> {
     let own_grace = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(DEFAULT_GRACE_SECONDS);
-    let terminal = phase::is_terminal(phase::of(pod));
     let (why, since, grace) = if let Some(at) = &pod.metadata.deletion_timestamp {
-        (Why::Deleted, at.0, pod.metadata.deletion_grace_period_seconds.unwrap_or(own_grace))
-    } else if terminal {
+        // As the API server sets it, deletionTimestamp is when the grace will be over.
+        let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(own_grace);
+        (Why::Deleted, at.0.checked_sub(SignedDuration::from_secs(grace)).unwrap_or(at.0), grace)
+    } else if phase::is_terminal(phase::of(pod)) {
         (Why::Finished, first_signal(seen).unwrap_or(now), own_grace)
-    } else if finished(pod) {
-        (Why::Finished, last_finish(pod).unwrap_or(now), own_grace)
     } else {
-        (Why::Deadline, deadline(pod).filter(|d| *d <= now)?, own_grace)
+        let finish = finished(pod).then(|| last_finish(pod).unwrap_or(now));
+        match (finish, deadline(pod).filter(|d| *d <= now)) {
+            (Some(finish), passed) if passed.is_none_or(|d| finish < d) => (Why::Finished, finish, own_grace),
+            (_, passed) => (Why::Deadline, passed?, own_grace),
+        }
     };
     let grace = SignedDuration::from_secs(grace.clamp(MINIMUM_GRACE_SECONDS, i64::from(i32::MAX)));
     Some(Stop { why, kill_at: since.checked_add(grace).unwrap_or(Timestamp::MAX) })

@@ -75,10 +75,13 @@ fn run(mut state: State, inbox: &Receiver<Message>) {
     loop {
         match inbox.recv_timeout(next_rescan.saturating_duration_since(Instant::now())) {
             Ok(Message::Event(event)) => {
-                let (touched, walk) = gather(event, inbox);
-                match walk {
+                let gathered = gather(event, inbox);
+                match gathered.walk {
                     true => state.rescan(),
-                    false => state.touch(&touched),
+                    false => state.touch(&gathered.touched),
+                }
+                if gathered.stop {
+                    return;
                 }
             }
             Err(RecvTimeoutError::Timeout) => {
@@ -90,15 +93,30 @@ fn run(mut state: State, inbox: &Receiver<Message>) {
     }
 }
 
-/// Collects the events of the next moment: the paths of files to look at, and whether directories changed so that a walk is needed.
-fn gather(first: notify::Result<Event>, inbox: &Receiver<Message>) -> (BTreeSet<PathBuf>, bool) {
-    let mut touched = BTreeSet::new();
-    let mut walk = sort_out(first, &mut touched);
+/// What the events of one moment ask for.
+#[derive(Default)]
+struct Gathered {
+    /// Files that are complete and may have changed.
+    touched: BTreeSet<PathBuf>,
+    /// Whether directories changed, so that everything is to be walked.
+    walk: bool,
+    /// Whether the watcher was dropped meanwhile.
+    stop: bool,
+}
+
+/// Collects the events of the next moment.
+fn gather(first: notify::Result<Event>, inbox: &Receiver<Message>) -> Gathered {
+    let mut gathered = Gathered::default();
+    gathered.walk = sort_out(first, &mut gathered.touched);
     let until = Instant::now() + GATHER;
-    while let Ok(Message::Event(event)) = inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
-        walk |= sort_out(event, &mut touched);
+    while !gathered.stop {
+        match inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(Message::Event(event)) => gathered.walk |= sort_out(event, &mut gathered.touched),
+            Ok(Message::Stop) => gathered.stop = true,
+            Err(_) => break,
+        }
     }
-    (touched, walk)
+    gathered
 }
 
 /// Whether the event asks for a walk; files that are complete go into `touched`.
@@ -259,4 +277,53 @@ fn seen<'a>(dir: &'a scan::Dir, relative: &str, found: &Scan, real_before: Optio
 
 fn below(held: &BTreeMap<String, String>, path: &str) -> bool {
     held.keys().any(|dir| path.starts_with(dir.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stop_among_events_is_not_lost() {
+        let (messages, inbox) = channel();
+        messages.send(Message::Event(Ok(Event::new(EventKind::Any)))).unwrap();
+        messages.send(Message::Stop).unwrap();
+        assert!(gather(Ok(Event::new(EventKind::Any)), &inbox).stop);
+    }
+
+    #[test]
+    fn what_is_written_renamed_linked_and_removed_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join("m").join(name);
+        let manifest = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n");
+        std::fs::create_dir(dir.path().join("m")).unwrap();
+        std::fs::write(path("a.yaml"), manifest("a")).unwrap();
+        let watcher = spawn(dir.path().join("m")).unwrap();
+        let expect = |names: &[&str]| {
+            let begun = Instant::now();
+            loop {
+                let set = watcher.sets.borrow().clone();
+                let found: Vec<String> = set.iter().flat_map(|s| &s.objects).filter_map(|o| o.meta().name.clone()).collect();
+                if found == names {
+                    return;
+                }
+                assert!(begun.elapsed() < Duration::from_secs(10), "{found:?} and not {names:?}");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        };
+        expect(&["a"]);
+        std::fs::write(dir.path().join("aside"), manifest("b")).unwrap();
+        std::fs::rename(dir.path().join("aside"), path("b.yaml")).unwrap();
+        expect(&["a", "b"]);
+        std::fs::create_dir_all(path("sub/deep")).unwrap();
+        std::fs::write(path("sub/deep/c.yml"), manifest("c")).unwrap();
+        expect(&["a", "b", "c"]);
+        std::fs::create_dir(path(".tree")).unwrap();
+        std::fs::write(path(".tree/d.yaml"), manifest("d")).unwrap();
+        std::os::unix::fs::symlink(".tree", path("linked")).unwrap();
+        expect(&["a", "b", "d", "c"]);
+        std::fs::remove_file(path("a.yaml")).unwrap();
+        std::fs::remove_dir_all(path("sub")).unwrap();
+        expect(&["b", "d"]);
+    }
 }

@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use tracing::warn;
 
 use super::exit::{self, AttemptRef};
+use super::files;
 use super::start::{Failure, Started};
 use super::task::Worker;
-use super::files;
 use crate::api::well_known::container_labels::STOP_SIGNAL;
 use crate::pod::recover::{Seen, Verdict, examine};
 use crate::pod::status::{self, Ended};
 use crate::pod::{Live, Retry, attempt, backoff, events};
-use crate::runtime::{ContainerState, Image, ImageError, RuntimeError, TaskState};
+use crate::runtime::{ContainerState, Image, ImageError, PullPolicy, RuntimeError, TaskState};
 
 /// Tries at a sandbox or a mount: from 1 s, doubled, at most this (the kubelet's bound for mounts is 2m2s).
 const PARTS_CAP: Duration = Duration::from_secs(120);
@@ -162,7 +162,7 @@ impl Worker {
                 files::unmark(&self.drivers().paths, &self.uid, &of.name, of.number);
                 self.seen.live.remove(&of.name);
             }
-            Verdict::Adopt => self.adopt(of, found.as_ref()),
+            Verdict::Adopt => self.adopt(of, found.as_ref()).await,
             Verdict::Record { code, at } => {
                 let exit = crate::runtime::Exit { code, at };
                 let end = exit::gather(self.drivers(), &self.pod, of, &exit, began).await;
@@ -176,12 +176,23 @@ impl Worker {
         Ok(())
     }
 
-    fn adopt(&mut self, of: &AttemptRef, found: Option<&ContainerState>) {
+    /// Goes on with a running container. What the crash kept from being recorded is asked for again: all of it is there already.
+    async fn adopt(&mut self, of: &AttemptRef, found: Option<&ContainerState>) {
         let signal = found.and_then(|s| s.labels.get(STOP_SIGNAL)).and_then(|s| s.parse().ok());
         self.stop_signals.insert(of.name.clone(), signal.unwrap_or(15));
         let at = found.map_or_else(|| self.now(), |state| state.created_at);
         status::started(&mut self.pod, &of.name, at);
         self.seen.sandbox = true;
+        if attempt::status_of(&self.pod, &of.name).is_some_and(|s| s.image_id.is_empty())
+            && let Ok(image) = self.drivers().runtime.ensure_image(&self.image_of(&of.name), PullPolicy::Never).await
+        {
+            status::image(&mut self.pod, &of.name, &image.name, &image_id(&image));
+        }
+        if self.pod.status.as_ref().is_some_and(|s| s.pod_ip.is_none())
+            && let Ok(ips) = self.parts.addresses(&self.shared.drivers, &self.pod).await
+        {
+            self.seen.pod_ips = ips.iter().map(IpAddr::to_string).collect();
+        }
         self.runs(of.clone());
     }
 

@@ -25,6 +25,7 @@ use crate::api::{Key, Object};
 use crate::runtime::RuntimeEvent;
 
 mod commit;
+mod effects;
 mod exit;
 mod facts;
 pub(super) mod files;

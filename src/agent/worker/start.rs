@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Node, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod};
 use oci_spec::runtime::Spec;
 use tokio::sync::{Notify, oneshot, watch};
 
@@ -174,7 +174,9 @@ impl Making<'_> {
         };
         let _permit = self.shared.creates.acquire().await.map_err(|_| Failure::Cancelled)?;
         match drivers.runtime.create(&config).await {
-            Err(error @ RuntimeError::Exists { .. }) if files::marked(&drivers.paths, attempt::uid(self.pod), &self.of.name, self.of.number) => {
+            Err(error @ RuntimeError::Exists { .. })
+                if files::marked(&drivers.paths, attempt::uid(self.pod), &self.of.name, self.of.number) =>
+            {
                 // It may have run: to be examined, not to be made again.
                 return Err(Failure::Unavailable(error.to_string()));
             }
@@ -198,7 +200,7 @@ impl Making<'_> {
         let needs_ip = oci::needs_pod_ip(container);
         let pod_ips = if needs_ip { self.parts.addresses(drivers, self.pod).await? } else { Vec::new() };
         let node = drivers.store.get(&Key::new(Kind::Node, "", drivers.settings.node_name.clone()));
-        let node = node.as_deref().and_then(|o| o.as_node().cloned()).unwrap_or_else(Node::default);
+        let node = node.as_deref().and_then(|o| o.as_node().cloned()).unwrap_or_default();
         let inputs = oci::Inputs {
             pod: self.pod,
             container,

@@ -10,20 +10,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tracing::{Instrument, info_span, warn};
 
-use super::commit::{Committed, commit, overlay, remove};
-use super::exit::{self, AttemptRef};
+use super::commit::{Committed, commit, overlay};
+use super::exit::AttemptRef;
 use super::parts::Parts;
-use super::start::{self, Failure, Started};
-use super::{Outcome, Shared, files, release};
-use crate::agent::{Drivers, recover as orphans};
+use super::start::{Failure, Started};
+use super::{Outcome, Shared, files};
+use crate::agent::Drivers;
 use crate::api::{Key, Object};
 use crate::controllers::EventDraft;
 use crate::pod::status::Ended;
-use crate::pod::{End, Live, Observed, PodActions, Start, attempt, compute_pod_actions, events, phase, recover, status};
+use crate::pod::{End, Live, Observed, PodActions, attempt, compute_pod_actions, events, phase, recover, status};
 use crate::runtime::RuntimeError;
 
 /// However long there is nothing to do, the clock is looked at again after this: it may have been set.
@@ -34,7 +34,7 @@ const MOST_STALE_COMMITS: u32 = 16;
 /// What a task of this worker has come to.
 pub(super) enum Done {
     /// A start by its serial number, to its end.
-    Start(u64, AttemptRef, Result<Started, Failure>),
+    Start(u64, AttemptRef, Result<Box<Started>, Failure>),
     /// A container ended, or cannot be waited for.
     Exit(AttemptRef, Result<Ended, RuntimeError>),
     /// An ended attempt's task, record and snapshot are gone, or not.
@@ -57,7 +57,7 @@ impl Pause {
         self.until = now.checked_add(Duration::from_secs(seconds)).ok();
     }
 
-    fn over(&self, now: Timestamp) -> bool {
+    pub(super) fn over(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| until <= now)
     }
 
@@ -69,39 +69,39 @@ impl Pause {
 /// The task that owns one Pod.
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
-    key: Key,
+    pub(super) key: Key,
     pub(super) uid: String,
-    wake: Arc<Notify>,
+    pub(super) wake: Arc<Notify>,
     /// The Pod as stored when last read or written.
-    stored: Option<Arc<Object>>,
+    pub(super) stored: Option<Arc<Object>>,
     /// The same with the facts that are not committed yet.
     pub(super) pod: Pod,
     pub(super) seen: Observed,
     /// Failed tries in a row by container.
     pub(super) failures: BTreeMap<String, u32>,
-    parts: Arc<Parts>,
-    cancel: watch::Sender<bool>,
+    pub(super) parts: Arc<Parts>,
+    pub(super) cancel: watch::Sender<bool>,
     /// The start whose gate was opened; one at a time. Others that report had their gate closed.
-    starting: Option<u64>,
-    serial: u64,
-    jobs: JoinSet<Done>,
+    pub(super) starting: Option<u64>,
+    pub(super) serial: u64,
+    pub(super) jobs: JoinSet<Done>,
     /// Attempts whose state in the runtime is not known: to be looked at.
     pub(super) unexamined: BTreeMap<String, AttemptRef>,
     pub(super) examine_pause: Pause,
     /// Ended attempts whose task, record and snapshot are still there, by id.
     pub(super) dead: BTreeMap<String, AttemptRef>,
-    removing: BTreeSet<String>,
-    remove_pause: Pause,
-    releasing: bool,
-    release_pause: Pause,
-    commit_pause: Pause,
-    kill_pause: Pause,
+    pub(super) removing: BTreeSet<String>,
+    pub(super) remove_pause: Pause,
+    pub(super) releasing: bool,
+    pub(super) release_pause: Pause,
+    pub(super) commit_pause: Pause,
+    pub(super) kill_pause: Pause,
     /// The signal that stops each running container.
     pub(super) stop_signals: BTreeMap<String, i32>,
     /// Events of facts that are not committed yet.
     pub(super) events: Vec<EventDraft>,
     /// Commits in a row that came too late.
-    stale: u32,
+    pub(super) stale: u32,
 }
 
 impl Worker {
@@ -261,120 +261,13 @@ impl Worker {
         committed
     }
 
-    /// Begins a start up to its gate, so that image, volumes and network are got while the intent is being committed.
-    fn prepare(&mut self, start: &Start, pod: &Pod) -> oneshot::Sender<()> {
-        let (open, gate) = oneshot::channel();
-        self.serial += 1;
-        let serial = self.serial;
-        let of = AttemptRef { name: start.name.clone(), number: start.attempt, id: start.id.clone() };
-        let job = start::Job {
-            shared: self.shared.clone(),
-            pod: Arc::new(pod.clone()),
-            parts: self.parts.clone(),
-            role: start.role,
-            of: of.clone(),
-            gate,
-            cancel: self.cancel.subscribe(),
-        };
-        let span = info_span!("container", name = of.name, attempt = of.number);
-        self.jobs.spawn(async move { Done::Start(serial, of, start::run(job).await) }.instrument(span));
-        open
-    }
-
-    /// Sends the plan's signals; events of what could not be sent are taken from the plan.
-    async fn kill(&mut self, plan: &mut PodActions, now: Timestamp) {
-        if plan.kill.is_empty() {
-            return;
-        }
-        if !self.kill_pause.over(now) {
-            plan.events.retain(|e| e.reason != "Killing");
-            return;
-        }
-        let ids: BTreeMap<String, String> = status::open_attempts(&self.pod).into_iter().map(|(name, id, _)| (name, id)).collect();
-        let drivers = self.drivers().clone();
-        let send = |(name, kill): &(String, crate::pod::Kill)| {
-            let (signal, all) = match kill {
-                crate::pod::Kill::Stop => (self.stop_signals.get(name).copied().unwrap_or(15), false),
-                crate::pod::Kill::Kill => (9, true),
-            };
-            let (drivers, id, name, kill) = (drivers.clone(), ids.get(name).cloned().unwrap_or_default(), name.clone(), *kill);
-            async move { (name, kill, drivers.runtime.kill(&id, signal, all).await) }
-        };
-        let sent = futures::future::join_all(plan.kill.iter().map(send)).await;
-        for (name, kill, result) in sent {
-            match result {
-                Ok(()) | Err(RuntimeError::NotFound { .. }) => {
-                    let first = self.seen.signalled.get(&name).map_or(now, |(_, at)| *at);
-                    self.seen.signalled.insert(name, (kill, first));
-                    self.kill_pause.reset();
-                }
-                Err(error) => {
-                    warn!(container = name, %error, "cannot be signalled yet");
-                    self.kill_pause.fail(now);
-                    plan.events.retain(|e| e.reason != "Killing");
-                }
-            }
-        }
-    }
-
-    /// Begins the removal of attempts whose end is durable.
-    fn remove_dead(&mut self, now: Timestamp) {
-        if !self.remove_pause.over(now) {
-            return;
-        }
-        for (id, of) in &self.dead {
-            if self.removing.insert(id.clone()) {
-                let (drivers, of) = (self.shared.drivers.clone(), of.clone());
-                self.jobs.spawn(async move {
-                    let removed = drivers.runtime.remove(&of.id).await;
-                    Done::Removed(of, removed)
-                });
-            }
-        }
-    }
-
-    fn release(&mut self, now: Timestamp) {
-        let busy = self.releasing || !self.dead.is_empty() || !self.seen.live.is_empty() || !self.unexamined.is_empty();
-        if busy || !self.release_pause.over(now) {
-            return;
-        }
-        self.releasing = true;
-        let (drivers, uid) = (self.shared.drivers.clone(), self.uid.clone());
-        self.jobs.spawn(async move { Done::Released(release::release(&drivers, &uid).await) });
-    }
-
-    /// The end of the Pod, or of the need for a worker; else how long to rest.
-    async fn finish(&mut self, plan: &PodActions, now: Timestamp) -> Next {
-        let quiet = self.dead.is_empty() && self.jobs.is_empty();
-        match plan.end {
-            Some(End::Remove) if quiet => {
-                if let Err(error) = files::remove_logs(&self.drivers().paths, &self.pod) {
-                    warn!(%error, "the pod's logs cannot be removed");
-                }
-                match remove(self.drivers(), &self.key, &self.uid).await {
-                    Ok(()) => return Next::Over(Outcome::Gone),
-                    Err(error) => {
-                        warn!(%error, "the pod cannot be removed from the store yet");
-                        self.commit_pause.fail(now);
-                    }
-                }
-            }
-            None | Some(End::Keep) if quiet && self.seen.released && self.pod.metadata.deletion_timestamp.is_none() => {
-                if phase::is_terminal(phase::of(&self.pod)) {
-                    return Next::Over(Outcome::Settled);
-                }
-            }
-            _ => {}
-        }
-        Next::Rest(plan.wake_at)
-    }
-
     /// Waits until there is something to do.
     async fn rest(&mut self, wake_at: Option<Timestamp>, connected: &mut watch::Receiver<u64>) {
         let now = self.now();
         let pauses = [&self.examine_pause, &self.remove_pause, &self.release_pause, &self.commit_pause, &self.kill_pause];
         let due = pauses.iter().filter_map(|p| p.until).filter(|t| *t > now).chain(wake_at).min();
-        let rest = due.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default().clamp(Duration::from_millis(1), LONGEST_REST));
+        let rest =
+            due.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default().clamp(Duration::from_millis(1), LONGEST_REST));
         let timer = async {
             match rest {
                 Some(rest) => tokio::time::sleep(rest).await,
@@ -401,7 +294,7 @@ impl Worker {
             Ok(Done::Start(_, of, result)) => {
                 self.starting = None;
                 match result {
-                    Ok(started) => self.started(of, started),
+                    Ok(started) => self.started(of, *started),
                     Err(failure) => self.not_started(of, failure, now),
                 }
             }
@@ -451,15 +344,6 @@ impl Worker {
         }
     }
 
-    /// Learns of a running container's end when it comes.
-    pub(super) fn watch_exit(&mut self, of: AttemptRef) {
-        let (drivers, pod) = (self.shared.drivers.clone(), Arc::new(self.pod.clone()));
-        self.jobs.spawn(async move {
-            let end = exit::wait(drivers, pod, &of).await;
-            Done::Exit(of, end)
-        });
-    }
-
     /// The first look at a Pod: what an earlier agent, or an earlier boot, left.
     async fn take_over(&mut self) {
         let boot_id = self.drivers().host.boot_id.clone();
@@ -469,7 +353,8 @@ impl Worker {
                 warn!(%error, "addresses of the last boot are not given back");
             }
             let now = self.now();
-            if attempt::containers(&self.pod).any(|(_, c)| attempt::status_of(&self.pod, &c.name).is_some_and(|s| s.container_id.is_some())) {
+            if attempt::containers(&self.pod).any(|(_, c)| attempt::status_of(&self.pod, &c.name).is_some_and(|s| s.container_id.is_some()))
+            {
                 self.events.push(events::sandbox_changed(&self.pod));
             }
             recover::after_reboot(&mut self.pod, &boot_id, now);
@@ -485,13 +370,6 @@ impl Worker {
             self.seen.live.insert(name.clone(), Live::Starting);
             self.unexamined.insert(name.clone(), AttemptRef { name, number, id });
         }
-    }
-
-    /// The Pod was taken from the Store without being stopped first: what it left is stopped as an orphan's.
-    async fn abandoned(mut self) -> Outcome {
-        self.jobs.shutdown().await;
-        orphans::stop_pod(&self.shared.drivers, &self.uid).await;
-        Outcome::Gone
     }
 }
 

@@ -1,0 +1,5 @@
+//! The worker on stand-in drivers: what reaches the runtime, what becomes durable, and what a crash between any two calls leaves.
+
+mod crash;
+mod life;
+mod world;

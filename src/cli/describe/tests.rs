@@ -11,9 +11,9 @@ fn text(kind: Kind, value: Value, events: &[Event], pods: &[Pod], faults: &[Stri
     describe(&object, &About { now, zone: TimeZone::UTC, events: Some(events), pods, faults })
 }
 
-#[test]
-fn a_pod_as_kubectl_describes_it() {
-    let pod = json!({
+/// A pod with most of what a description can show.
+fn full_pod() -> Value {
+    json!({
         "metadata": {"name": "web", "namespace": "default", "uid": "u", "labels": {"app": "web", "tier": "a"},
             "ownerReferences": [{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "web", "uid": "o", "controller": true}]},
         "spec": {"nodeName": "n1",
@@ -31,7 +31,11 @@ fn a_pod_as_kubectl_describes_it() {
             "containerStatuses": [{"name": "c", "image": "nginx", "imageID": "sha256:1", "containerID": "containerd://x", "ready": true, "restartCount": 1,
                 "state": {"running": {"startedAt": "2026-01-01T11:00:01Z"}},
                 "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "startedAt": "2026-01-01T10:00:00Z", "finishedAt": "2026-01-01T11:00:00Z"}}}]},
-    });
+    })
+}
+
+#[test]
+fn a_pod_as_kubectl_describes_it() {
     let event: Event =
         serde_json::from_value(json!({"metadata": {}, "involvedObject": {}, "type": "Normal", "reason": "Started", "count": 2,
         "message": "Started container c", "source": {"component": "kubelet"}, "firstTimestamp": "2026-01-01T11:00:00Z",
@@ -99,7 +103,7 @@ Events:
   ----    ------   ----              ----     -------
   Normal  Started  5s (x2 over 60m)  kubelet  Started container c
 ";
-    assert_eq!(text(Kind::Pod, pod, &[event], &[], &[]), expected);
+    assert_eq!(text(Kind::Pod, full_pod(), &[event], &[], &[]), expected);
 }
 
 #[test]

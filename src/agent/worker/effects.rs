@@ -1,0 +1,144 @@
+//! What the worker does to the world outside: starts, signals, removals, release, the end. Decides nothing: `pod` has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use tokio::sync::oneshot;
+use tracing::{Instrument, info_span, warn};
+
+use super::commit::remove;
+use super::exit::{self, AttemptRef};
+use super::task::{Done, Next, Worker};
+use super::{Outcome, files, release, start};
+use crate::agent::recover as orphans;
+use crate::pod::{End, Kill, PodActions, Start, phase, status};
+use crate::runtime::RuntimeError;
+
+impl Worker {
+    /// Begins a start up to its gate, so that image, volumes and network are got while the intent is being committed.
+    pub(super) fn prepare(&mut self, start: &Start, pod: &Pod) -> oneshot::Sender<()> {
+        let (open, gate) = oneshot::channel();
+        self.serial += 1;
+        let serial = self.serial;
+        let of = AttemptRef { name: start.name.clone(), number: start.attempt, id: start.id.clone() };
+        let job = start::Job {
+            shared: self.shared.clone(),
+            pod: Arc::new(pod.clone()),
+            parts: self.parts.clone(),
+            role: start.role,
+            of: of.clone(),
+            gate,
+            cancel: self.cancel.subscribe(),
+        };
+        let span = info_span!("container", name = of.name, attempt = of.number);
+        self.jobs.spawn(async move { Done::Start(serial, of, start::run(job).await.map(Box::new)) }.instrument(span));
+        open
+    }
+
+    /// Sends the plan's signals; events of what could not be sent are taken from the plan.
+    pub(super) async fn kill(&mut self, plan: &mut PodActions, now: Timestamp) {
+        if plan.kill.is_empty() {
+            return;
+        }
+        if !self.kill_pause.over(now) {
+            plan.events.retain(|e| e.reason != "Killing");
+            return;
+        }
+        let ids: BTreeMap<String, String> = status::open_attempts(&self.pod).into_iter().map(|(name, id, _)| (name, id)).collect();
+        let drivers = self.drivers().clone();
+        let send = |(name, kill): &(String, Kill)| {
+            let (signal, all) = match kill {
+                Kill::Stop => (self.stop_signals.get(name).copied().unwrap_or(15), false),
+                Kill::Kill => (9, true),
+            };
+            let (drivers, id, name, kill) = (drivers.clone(), ids.get(name).cloned().unwrap_or_default(), name.clone(), *kill);
+            async move { (name, kill, drivers.runtime.kill(&id, signal, all).await) }
+        };
+        let sent = futures::future::join_all(plan.kill.iter().map(send)).await;
+        for (name, kill, result) in sent {
+            match result {
+                Ok(()) | Err(RuntimeError::NotFound { .. }) => {
+                    let first = self.seen.signalled.get(&name).map_or(now, |(_, at)| *at);
+                    self.seen.signalled.insert(name, (kill, first));
+                    self.kill_pause.reset();
+                }
+                Err(error) => {
+                    warn!(container = name, %error, "cannot be signalled yet");
+                    self.kill_pause.fail(now);
+                    plan.events.retain(|e| e.reason != "Killing");
+                }
+            }
+        }
+    }
+
+    /// Begins the removal of attempts whose end is durable.
+    pub(super) fn remove_dead(&mut self, now: Timestamp) {
+        if !self.remove_pause.over(now) {
+            return;
+        }
+        for (id, of) in &self.dead {
+            if self.removing.insert(id.clone()) {
+                let (drivers, of) = (self.shared.drivers.clone(), of.clone());
+                self.jobs.spawn(async move {
+                    let removed = drivers.runtime.remove(&of.id).await;
+                    Done::Removed(of, removed)
+                });
+            }
+        }
+    }
+
+    pub(super) fn release(&mut self, now: Timestamp) {
+        let busy = self.releasing || !self.dead.is_empty() || !self.seen.live.is_empty() || !self.unexamined.is_empty();
+        if busy || !self.release_pause.over(now) {
+            return;
+        }
+        self.releasing = true;
+        let (drivers, uid) = (self.shared.drivers.clone(), self.uid.clone());
+        self.jobs.spawn(async move { Done::Released(release::release(&drivers, &uid).await) });
+    }
+
+    /// The end of the Pod, or of the need for a worker; else how long to rest.
+    pub(super) async fn finish(&mut self, plan: &PodActions, now: Timestamp) -> Next {
+        let quiet = self.dead.is_empty() && self.jobs.is_empty();
+        match plan.end {
+            Some(End::Remove) if quiet => {
+                if let Err(error) = files::remove_logs(&self.drivers().paths, &self.pod) {
+                    warn!(%error, "the pod's logs cannot be removed");
+                }
+                match remove(self.drivers(), &self.key, &self.uid).await {
+                    Ok(()) => return Next::Over(Outcome::Gone),
+                    Err(error) => {
+                        warn!(%error, "the pod cannot be removed from the store yet");
+                        self.commit_pause.fail(now);
+                    }
+                }
+            }
+            None | Some(End::Keep) if quiet && self.is_settled() => return Next::Over(Outcome::Settled),
+            _ => {}
+        }
+        Next::Rest(plan.wake_at)
+    }
+
+    /// Learns of a running container's end when it comes.
+    pub(super) fn watch_exit(&mut self, of: AttemptRef) {
+        let (drivers, pod) = (self.shared.drivers.clone(), Arc::new(self.pod.clone()));
+        self.jobs.spawn(async move {
+            let end = exit::wait(drivers, pod, &of).await;
+            Done::Exit(of, end)
+        });
+    }
+
+    /// The Pod was taken from the Store without being stopped first: what it left is stopped as an orphan's.
+    pub(super) async fn abandoned(mut self) -> Outcome {
+        self.jobs.shutdown().await;
+        orphans::stop_pod(&self.shared.drivers, &self.uid).await;
+        Outcome::Gone
+    }
+
+    /// Whether the Pod is terminal, holds nothing and nobody wants it gone.
+    fn is_settled(&self) -> bool {
+        self.seen.released && self.pod.metadata.deletion_timestamp.is_none() && phase::is_terminal(phase::of(&self.pod))
+    }
+}
