@@ -23,7 +23,7 @@ service_pid() { systemctl show -P MainPID minik8s; }
 # pods DRIVER: drops manifests in, checks what they became, takes them out.
 pods() {
     local driver=$1
-    cp /payload/tests/vm/manifests/*.yaml /etc/minik8s/
+    cp /payload/tests/vm/manifests/{burstable,pods}.yaml /etc/minik8s/
     for name in burstable guaranteed besteffort pair; do becomes "pod $name runs" 180 pod_runs $name; done
     limits_of_"$driver"
     network
@@ -70,11 +70,12 @@ limits_of_cgroupfs() {
 
 # Container and pod: requests 100m, limits 500m and 64Mi.
 limits_of_burstable() {
-    local where
+    local where whose
     for where in "$CGROUP" "$1"; do
-        is "burstable: memory.max of ${where##*/}" 67108864 "$(value "$where/memory.max")"
-        is "burstable: cpu.max of ${where##*/}" "50000 100000" "$(value "$where/cpu.max")"
-        is "burstable: cpu.weight of ${where##*/}" 4 "$(value "$where/cpu.weight")"
+        if [ "$where" = "$1" ]; then whose=pod; else whose=container; fi
+        is "burstable: memory.max of the $whose" 67108864 "$(value "$where/memory.max")"
+        is "burstable: cpu.max of the $whose" "50000 100000" "$(value "$where/cpu.max")"
+        is "burstable: cpu.weight of the $whose" 4 "$(value "$where/cpu.weight")"
     done
     is "burstable: memory.oom.group of the container" 1 "$(value "$CGROUP/memory.oom.group")"
     is "burstable: memory.oom.group of the pod" 0 "$(value "$1/memory.oom.group")"
@@ -85,20 +86,22 @@ limits_of_burstable() {
 }
 # Limits 250m and 32Mi.
 limits_of_guaranteed() {
-    local where
+    local where whose
     for where in "$CGROUP" "$1"; do
-        is "guaranteed: memory.max of ${where##*/}" 33554432 "$(value "$where/memory.max")"
-        is "guaranteed: cpu.max of ${where##*/}" "25000 100000" "$(value "$where/cpu.max")"
-        is "guaranteed: cpu.weight of ${where##*/}" 10 "$(value "$where/cpu.weight")"
+        if [ "$where" = "$1" ]; then whose=pod; else whose=container; fi
+        is "guaranteed: memory.max of the $whose" 33554432 "$(value "$where/memory.max")"
+        is "guaranteed: cpu.max of the $whose" "25000 100000" "$(value "$where/cpu.max")"
+        is "guaranteed: cpu.weight of the $whose" 10 "$(value "$where/cpu.weight")"
     done
     is "guaranteed: oom_score_adj" -997 "$(cat "/proc/$PID/oom_score_adj")"
 }
 limits_of_besteffort() {
-    local where
+    local where whose
     for where in "$CGROUP" "$1"; do
-        is "besteffort: memory.max of ${where##*/}" max "$(value "$where/memory.max")"
-        is "besteffort: cpu.max of ${where##*/}" "max 100000" "$(value "$where/cpu.max")"
-        is "besteffort: cpu.weight of ${where##*/}" 1 "$(value "$where/cpu.weight")"
+        if [ "$where" = "$1" ]; then whose=pod; else whose=container; fi
+        is "besteffort: memory.max of the $whose" max "$(value "$where/memory.max")"
+        is "besteffort: cpu.max of the $whose" "max 100000" "$(value "$where/cpu.max")"
+        is "besteffort: cpu.weight of the $whose" 1 "$(value "$where/cpu.weight")"
     done
     is "besteffort: oom_score_adj" 1000 "$(cat "/proc/$PID/oom_score_adj")"
 }
@@ -121,6 +124,7 @@ network() {
 
 ends() {
     section "how containers end"
+    cp /payload/tests/vm/manifests/jobs.yaml /etc/minik8s/
     becomes "job completes is Complete" 180 job_is completes Complete
     becomes "job memory is Failed" 300 job_is memory Failed
     is "every container of job memory" '5 x OOMKilled 137' "$(pods_json memory- | jq -r 'map(.status.containerStatuses[0].state.terminated | "\(.reason) \(.exitCode)") | group_by(.) | map("\(length) x \(.[0])") | join(", ")')"
@@ -140,19 +144,22 @@ ends() {
 pair_died() { pod_json pair | jq -e --arg name "$1" '.status.containerStatuses[] | select(.name == $name) | .lastState.terminated // .state.terminated' >/dev/null; }
 pair_reason() { pod_json pair | jq -r --arg name "$1" '.status.containerStatuses[] | select(.name == $name) | (.lastState.terminated // .state.terminated).reason'; }
 
+# The processes of the pods that stay.
+pids() { for p in burstable guaranteed besteffort; do look $p && echo "${ID:0:8} $PID"; done | tr '\n' ' '; }
+
 restarts() {
     section "restarts of the agent"
     local before after agent
-    before=$(for p in burstable guaranteed besteffort; do look $p && echo "$ID $PID"; done)
+    before=$(pids)
     agent=$(service_pid)
     holds "systemctl restart minik8s" systemctl restart minik8s
     becomes "the agent answers again" 60 minik8s get pods -A
-    after=$(for p in burstable guaranteed besteffort; do look $p && echo "$ID $PID"; done)
+    after=$(pids)
     is "the containers run on" "$before" "$after"
     [ "$agent" != "$(service_pid)" ] && ok "it is another agent" || fail "it is another agent" "$agent"
     kill -KILL "$(service_pid)"
     becomes "systemd starts it again after kill -9" 60 bash -c 'systemctl is-active minik8s && minik8s get pods -A'
-    after=$(for p in burstable guaranteed besteffort; do look $p && echo "$ID $PID"; done)
+    after=$(pids)
     is "the containers still run" "$before" "$after"
     look burstable
     kill -KILL "$PID"
