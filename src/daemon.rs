@@ -87,7 +87,8 @@ impl Daemon {
         tracing::info!(node = self.drivers.settings.node_name, manifests = %self.drivers.paths.manifests.display(), "minik8s is running");
         // Nobody listens where the agent was not started by systemd.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        let adopting = tokio::spawn(adopt(self.drivers.clone(), self.containerd.clone(), self.socket.clone(), version, workers.clone(), adopted));
+        let adopting =
+            tokio::spawn(adopt(self.drivers.clone(), self.containerd.clone(), self.socket.clone(), version, workers.clone(), adopted));
         let mut api = api;
         let outcome = tokio::select! {
             () = stopped(stop.clone()) => Ok(()),
@@ -128,7 +129,13 @@ impl Daemon {
         }
     }
 
-    fn inputs(&self, watcher: &manifests::Watcher, workers: &Arc<PodWorkers>, adopted: &Arc<AtomicBool>, runtime: watch::Receiver<String>) -> Inputs {
+    fn inputs(
+        &self,
+        watcher: &manifests::Watcher,
+        workers: &Arc<PodWorkers>,
+        adopted: &Arc<AtomicBool>,
+        runtime: watch::Receiver<String>,
+    ) -> Inputs {
         let (workers, adopted) = (workers.clone(), adopted.clone());
         let pods = move |_, pod: Arc<Object>| {
             // Before adoption nothing is known about what runs; afterwards every pod is told once more.
@@ -180,7 +187,14 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 }
 
 /// Waits for containerd, takes over what runs, then lets the workers loose.
-async fn adopt(drivers: Drivers, containerd: Arc<Containerd>, socket: PathBuf, version: watch::Sender<String>, workers: Arc<PodWorkers>, adopted: Arc<AtomicBool>) {
+async fn adopt(
+    drivers: Drivers,
+    containerd: Arc<Containerd>,
+    socket: PathBuf,
+    version: watch::Sender<String>,
+    workers: Arc<PodWorkers>,
+    adopted: Arc<AtomicBool>,
+) {
     let mut told = false;
     loop {
         let outcome = async {

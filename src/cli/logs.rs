@@ -61,9 +61,14 @@ pub async fn run(args: &LogsArgs) -> Result<u8, CliError> {
     let since_seconds = args.since.as_deref().map(seconds).transpose()?;
     let mut client = Client::connect(&args.client).await?;
     let pod = pod_of(&mut client, args).await?;
+    let container = match args.container.clone().or_else(|| args.positional.clone()) {
+        Some(container) => container,
+        None if args.all_containers => String::new(),
+        None => default_container(&mut client, args, &pod).await?,
+    };
     let request = LogsRequest {
         namespace: args.namespace.clone(),
-        container: args.container.clone().or_else(|| args.positional.clone()).unwrap_or_default(),
+        container,
         follow: args.follow,
         previous: args.previous,
         tail_lines: u64::try_from(args.tail).ok(),
@@ -80,6 +85,26 @@ pub async fn run(args: &LogsArgs) -> Result<u8, CliError> {
         put(if args.prefix { prefixed(&pod, &chunk) } else { chunk.data })?;
     }
     Ok(0)
+}
+
+/// The container whose log is meant where none is named; "" where there is no choice. Says which it took, on stderr, as kubectl does.
+async fn default_container(client: &mut Client, args: &LogsArgs, pod: &str) -> Result<String, CliError> {
+    let scope = ScopeArgs { namespace: args.namespace.clone(), all_namespaces: false, selector: String::new() };
+    let pods = client.list(scope.request(Kind::Pod, &[pod.to_owned()])).await?.objects;
+    let Some((container, notice)) = pods.first().and_then(Object::as_pod).and_then(defaulted) else { return Ok(String::new()) };
+    complain(&notice);
+    Ok(container)
+}
+
+/// kubectl's choice among several containers, and its words (k8s.io/kubectl/pkg/cmd/util/podcmd FindOrDefaultContainerByName).
+fn defaulted(pod: &Pod) -> Option<(String, String)> {
+    let spec = pod.spec.as_ref()?;
+    let mains = spec.containers.iter().map(|c| c.name.clone());
+    let inits = spec.init_containers.iter().flatten().map(|c| format!("{} (init)", c.name));
+    let all: Vec<String> = mains.chain(inits).collect();
+    let annotated = pod.metadata.annotations.as_ref().and_then(|a| a.get("kubectl.kubernetes.io/default-container"));
+    let chosen = annotated.filter(|name| spec.containers.iter().any(|c| c.name == **name)).or(spec.containers.first().map(|c| &c.name))?;
+    (all.len() > 1).then(|| (chosen.clone(), format!("Defaulted container {chosen:?} out of: {}", all.join(", "))))
 }
 
 /// `[pod/web/c] line`.
@@ -159,5 +184,21 @@ mod tests {
         for bad in ["", "5", "m", "5x", "-5s", "0s", "1..2s", "99999999999h"] {
             assert!(seconds(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_first_main_container_is_the_default_unless_annotated() {
+        let pod = |annotation: Option<&str>| -> Pod {
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"annotations": annotation.map(|a| serde_json::json!({"kubectl.kubernetes.io/default-container": a}))},
+                "spec": {"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]},
+            }))
+            .unwrap()
+        };
+        let (name, notice) = defaulted(&pod(None)).unwrap();
+        assert_eq!((name.as_str(), notice.as_str()), ("a", "Defaulted container \"a\" out of: a, b, i (init)"));
+        assert_eq!(defaulted(&pod(Some("b"))).unwrap().0, "b");
+        assert_eq!(defaulted(&pod(Some("gone"))).unwrap().0, "a");
+        assert_eq!(defaulted(&serde_json::from_value(serde_json::json!({"spec": {"containers": [{"name": "a"}]}})).unwrap()), None);
     }
 }

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tonic::Status;
 
 use super::ApiState;
@@ -11,15 +9,14 @@ use super::applying::edit_status;
 use super::filter::item;
 use super::pb::{DeleteRequest, DeleteResponse};
 use super::status::{from_store, not_found, parse_kind};
+use crate::agent::commit;
 use crate::agent::manifest_edit::{self, Place};
-use crate::api::well_known::FOREGROUND_FINALIZER;
 use crate::api::{Key, Kind, Object};
+use crate::controllers::Plan;
 use crate::store::{Op, StoreError};
 
 /// How often a deletion is tried against others that change the object.
 const TRIES: usize = 8;
-/// Grace where the pod says none (core/v1 defaults).
-const DEFAULT_GRACE_SECONDS: i64 = 30;
 
 /// Errors: NOT_FOUND, INVALID_ARGUMENT, FAILED_PRECONDITION with what to do instead.
 pub async fn delete(state: &ApiState, request: DeleteRequest) -> Result<DeleteResponse, Status> {
@@ -27,8 +24,7 @@ pub async fn delete(state: &ApiState, request: DeleteRequest) -> Result<DeleteRe
         return Err(Status::invalid_argument("cascade=orphan is not supported: nothing would own the pods that stay"));
     }
     let (key, object) = find(state, &request)?;
-    let source = if key.kind == Kind::Pod { None } else { Place::of(&object) };
-    let file = match source {
+    let file = match Place::of(&object) {
         Some(place) => remove_from_file(state, place, key).await?,
         None => {
             mark_deleted(state, &key, request.grace_seconds).await?;
@@ -38,7 +34,7 @@ pub async fn delete(state: &ApiState, request: DeleteRequest) -> Result<DeleteRe
     Ok(DeleteResponse { item: Some(item(&object)), file })
 }
 
-/// The object meant: for a Pod that is not there, the static pod's manifest of that name.
+/// The object meant: for a static pod, by its own name or its manifest's, the manifest, since the pod alone would come back.
 fn find(state: &ApiState, request: &DeleteRequest) -> Result<(Key, Arc<Object>), Status> {
     let kind = parse_kind(&request.kind)?;
     let namespace = if kind.namespaced() { request.namespace.as_str() } else { "" };
@@ -47,7 +43,10 @@ fn find(state: &ApiState, request: &DeleteRequest) -> Result<(Key, Arc<Object>),
         let key = Key::new(*kind, namespace, &request.name);
         state.store.get(&key).map(|object| (key, object))
     });
-    found.ok_or_else(|| not_found(kind, &request.name))
+    let (key, object) = found.ok_or_else(|| not_found(kind, &request.name))?;
+    let manifests = if key.kind == Kind::Pod { state.store.list(Kind::StaticPod) } else { Vec::new() };
+    let manifest = manifests.into_iter().find(|m| Some(m.uid()) == object.controller_uid() && Place::of(m).is_some());
+    Ok(manifest.map_or((key, object), |manifest| (manifest.key(), manifest)))
 }
 
 async fn remove_from_file(state: &ApiState, place: Place, key: Key) -> Result<String, Status> {
@@ -63,43 +62,22 @@ async fn remove_from_file(state: &ApiState, place: Place, key: Key) -> Result<St
 async fn mark_deleted(state: &ApiState, key: &Key, grace: Option<i64>) -> Result<(), Status> {
     for _ in 0..TRIES {
         let Some(object) = state.store.get(key) else { return Ok(()) };
-        let op = match key.kind {
+        let ops = match key.kind {
             Kind::Node => return Err(Status::failed_precondition(format!("node {:?} is this host; it cannot be deleted", key.name))),
             Kind::Pod | Kind::Job | Kind::CronJob | Kind::DaemonSet | Kind::StaticPod => {
-                let mut marked = (*object).clone();
-                mark(&mut marked, grace, state.clock.now());
-                if marked == *object {
-                    return Ok(());
-                }
-                Op::Update(marked)
+                let plan = Plan { delete: vec![commit::requested(&object, grace)], ..Plan::default() };
+                commit::operations(&*state.store, plan, state.clock.now())
             }
-            _ => Op::Delete { key: key.clone(), uid: Some(object.uid().to_owned()).filter(|uid| !uid.is_empty()) },
+            _ => vec![Op::Delete { key: key.clone(), uid: Some(object.uid().to_owned()).filter(|uid| !uid.is_empty()) }],
         };
-        match state.store.commit(vec![op]).await {
+        if ops.is_empty() {
+            return Ok(());
+        }
+        match state.store.commit(ops).await {
             Err(StoreError::Conflict(_)) => {}
             Err(StoreError::Missing(_)) | Ok(_) => return Ok(()),
             Err(other) => return Err(from_store(&other)),
         }
     }
     Err(Status::aborted(format!("{key} keeps changing; try again")))
-}
-
-/// As apiserver's `rest.BeforeDelete`: deletionTimestamp = now + grace; a second deletion can only shorten the grace. Workloads wait
-/// for their pods.
-fn mark(object: &mut Object, grace: Option<i64>, now: Timestamp) {
-    let own = object.as_pod().map(|p| p.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(DEFAULT_GRACE_SECONDS));
-    let grace = own.map_or(0, |own| grace.unwrap_or(own)).max(0);
-    let kind = object.kind();
-    let meta = object.meta_mut();
-    if meta.deletion_timestamp.is_none() || meta.deletion_grace_period_seconds.is_some_and(|earlier| grace < earlier) {
-        meta.deletion_timestamp = Some(Time(now.checked_add(SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX)));
-        meta.deletion_grace_period_seconds = Some(grace);
-    }
-    let finalizers = meta.finalizers.get_or_insert_default();
-    if kind != Kind::Pod && !finalizers.iter().any(|f| f == FOREGROUND_FINALIZER) {
-        finalizers.push(FOREGROUND_FINALIZER.to_owned());
-    }
-    if finalizers.is_empty() {
-        meta.finalizers = None;
-    }
 }

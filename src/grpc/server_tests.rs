@@ -226,7 +226,9 @@ async fn apply_writes_files_and_delete_takes_them_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleting_a_pod_marks_it_and_only_shortens_the_grace() {
     let fixture = Fixture::start().await;
-    fixture.store.commit(vec![Op::Put(pod("a", "web"))]).await.unwrap();
+    let mut bound = pod("a", "web").as_pod().unwrap().clone();
+    bound.spec.get_or_insert_default().node_name = Some("n".into());
+    fixture.store.commit(vec![Op::Put(bound.into())]).await.unwrap();
     let mut client = fixture.client().await;
     let mut delete = async |grace_seconds| {
         let request =

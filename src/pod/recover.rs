@@ -6,7 +6,8 @@
 //!   no task          there                Lost     its shim is gone: ContainerStatusUnknown, counted as any exit
 //!   created          either               Remake   a created task has not started
 //!   running          either               Adopt    untouched
-//!   exited           either               Record   now, once
+//!   exited           there                Record   now, once
+//!   exited           none                 Remake   created and ended, never started: containerd died while it created the task
 //! ```
 
 use jiff::Timestamp;
@@ -57,9 +58,9 @@ pub enum Verdict {
 pub fn examine(seen: &Seen, marker: bool) -> Verdict {
     match seen {
         Seen::NoTask if marker => Verdict::Lost,
-        Seen::NoTask | Seen::Created => Verdict::Remake,
         Seen::Running => Verdict::Adopt,
-        Seen::Exited { code, at } => Verdict::Record { code: *code, at: *at },
+        Seen::Exited { code, at } if marker => Verdict::Record { code: *code, at: *at },
+        Seen::NoTask | Seen::Created | Seen::Exited { .. } => Verdict::Remake,
     }
 }
 

@@ -415,7 +415,8 @@ fn what_a_crash_left_is_made_again_only_if_it_surely_never_ran() {
         (Seen::Created, true, Verdict::Remake),
         (Seen::Running, false, Verdict::Adopt),
         (Seen::Running, true, Verdict::Adopt),
-        (exited, true, Verdict::Record { code: 3, at: at(9) }),
+        (exited.clone(), true, Verdict::Record { code: 3, at: at(9) }),
+        (exited, false, Verdict::Remake),
     ] {
         assert_eq!(examine(&seen, marker), want, "{seen:?} {marker}");
     }

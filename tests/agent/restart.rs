@@ -5,8 +5,7 @@ use std::time::Duration;
 use crate::rig::{Rig, condition, phase};
 
 const WAIT: Duration = Duration::from_secs(40);
-const SLEEPER: &str =
-    "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  terminationGracePeriodSeconds: 0\n  containers:\n  - {name: main, image: busybox, command: [sh, -c, \"echo started; exec sleep 100000\"]}\n";
+const SLEEPER: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  terminationGracePeriodSeconds: 0\n  containers:\n  - {name: main, image: busybox, command: [sh, -c, \"echo started; exec sleep 100000\"]}\n";
 
 #[test]
 fn running_containers_are_adopted_untouched() {
@@ -24,7 +23,7 @@ fn running_containers_are_adopted_untouched() {
     assert_eq!(rig.container_pid("main"), pid);
     assert_eq!(after["status"]["containerStatuses"], before["status"]["containerStatuses"]);
     assert_eq!(rig.cli(&["logs", &format!("p-{}", Rig::NODE)]).trim(), "started");
-    rig.signal_container("main", 15);
+    rig.signal_container("main", 9);
     rig.wait("an exit is still seen", WAIT, |r| r.pods()[0]["status"]["containerStatuses"][0]["restartCount"] == 1);
     rig.close();
 }

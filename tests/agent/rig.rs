@@ -20,7 +20,7 @@ pub struct Rig {
     agent: Option<Child>,
     number: u32,
     cni_bin_dir: Option<PathBuf>,
-        closed: bool,
+    closed: bool,
 }
 
 /// A pod's phase.
@@ -199,8 +199,17 @@ impl Rig {
     }
 
     fn try_cli(&self, args: &[&str]) -> (bool, String, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_minik8s")).env("MINIK8S_SOCKET", self.path("sock")).args(args).stdin(Stdio::null()).output().unwrap();
-        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let output = Command::new(env!("CARGO_BIN_EXE_minik8s"))
+            .env("MINIK8S_SOCKET", self.path("sock"))
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
     }
 
     /// What a command prints; it must succeed.
@@ -245,7 +254,11 @@ impl Rig {
             if Instant::now() > deadline {
                 let objects: Vec<Value> = ["daemonsets", "cronjobs", "jobs", "pods"].iter().flat_map(|k| self.list(k)).collect();
                 let events = self.try_cli(&["get", "events", "-A"]).1;
-                panic!("not within {bound:?}: {what}\nobjects: {}\nevents:\n{events}\nagent:\n{}", serde_json::to_string_pretty(&objects).unwrap(), self.log());
+                panic!(
+                    "not within {bound:?}: {what}\nobjects: {}\nevents:\n{events}\nagent:\n{}",
+                    serde_json::to_string_pretty(&objects).unwrap(),
+                    self.log()
+                );
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -283,7 +296,12 @@ impl Rig {
 
     /// The host pid of the (only) running container with this name.
     pub fn container_pid(&self, container: &str) -> i32 {
-        let id = self.pods().iter().flat_map(|p| p["status"]["containerStatuses"].as_array().cloned().unwrap_or_default()).find(|c| c["name"] == container).unwrap()["containerID"]
+        let id = self
+            .pods()
+            .iter()
+            .flat_map(|p| p["status"]["containerStatuses"].as_array().cloned().unwrap_or_default())
+            .find(|c| c["name"] == container)
+            .unwrap()["containerID"]
             .as_str()
             .unwrap()
             .trim_start_matches("containerd://")

@@ -15,6 +15,8 @@ use super::set::{FileEntry, ManifestSet, assemble, entry, refused};
 
 /// How often the directory is walked for what inotify cannot see (kubelet's fileCheckFrequency).
 const RESCAN: Duration = Duration::from_secs(20);
+/// How often a walk is repeated because it found new directories.
+const MAX_WALKS: usize = 20;
 /// Events that come within this time are handled together.
 const GATHER: Duration = Duration::from_millis(2);
 
@@ -50,7 +52,16 @@ pub fn spawn(root: PathBuf) -> anyhow::Result<Watcher> {
         let _ = events.send(Message::Event(event));
     })?;
     let (publish, sets) = watch::channel(None);
-    let state = State { root, inotify, watched: BTreeMap::new(), held: BTreeMap::new(), stamps: BTreeMap::new(), files: BTreeMap::new(), dirs: BTreeMap::new(), publish };
+    let state = State {
+        root,
+        inotify,
+        watched: BTreeMap::new(),
+        held: BTreeMap::new(),
+        stamps: BTreeMap::new(),
+        files: BTreeMap::new(),
+        dirs: BTreeMap::new(),
+        publish,
+    };
     let thread = std::thread::Builder::new().name("manifests".to_owned()).spawn(move || run(state, &inbox))?;
     Ok(Watcher { sets, stop: messages, thread: Some(thread) })
 }
@@ -173,8 +184,7 @@ impl State {
 
     /// Walks everything.
     fn rescan(&mut self) {
-        let found = scan::walk(&self.root);
-        self.watch_directories(&found);
+        let found = self.walk_watched();
         self.held = self.judge_directories(&found);
         let held = self.held.clone();
         let gone: Vec<String> = self.stamps.keys().filter(|path| !found.files.contains_key(*path)).cloned().collect();
@@ -207,8 +217,21 @@ impl State {
         self.files.insert(relative.to_owned(), file);
     }
 
-    /// One inotify watch per directory: a recursive one would miss what a swapped link leads to.
-    fn watch_directories(&mut self, found: &Scan) {
+    /// Walks until every directory found was watched before it was walked: what appears later makes an event. Bounded: where directories
+    /// come faster than that, the slow rescan finds the rest.
+    fn walk_watched(&mut self) -> Scan {
+        let mut found = scan::walk(&self.root);
+        for _ in 0..MAX_WALKS {
+            if !self.watch_directories(&found) {
+                break;
+            }
+            found = scan::walk(&self.root);
+        }
+        found
+    }
+
+    /// One inotify watch per directory: a recursive one would miss what a swapped link leads to. Returns whether there are new ones.
+    fn watch_directories(&mut self, found: &Scan) -> bool {
         let parent = self.root.parent().map(|p| (p.to_path_buf(), None));
         let readable = found.dirs.values().filter(|d| d.identity.is_some()).map(|d| (d.real.clone(), d.identity));
         let wanted: BTreeMap<PathBuf, Option<(u64, u64)>> = parent.into_iter().chain(readable).collect();
@@ -221,7 +244,10 @@ impl State {
             let known = watched.get(&dir) == Some(&identity);
             (known || inotify.watch(&dir, RecursiveMode::NonRecursive).is_ok()).then_some((dir, identity))
         };
-        self.watched = wanted.into_iter().filter_map(now).collect();
+        let next: BTreeMap<_, _> = wanted.into_iter().filter_map(now).collect();
+        let added = next.iter().any(|(dir, identity)| self.watched.get(dir) != Some(identity));
+        self.watched = next;
+        added
     }
 
     /// Directories about which nothing may be concluded; the others are remembered as they are now.

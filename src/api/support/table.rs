@@ -9,8 +9,7 @@ const NO_CONFIG: &str = "not yet: values from ConfigMaps and Secrets cannot be g
 const NO_CONFIG_VOLUME: &str = "not yet: volumes made from ConfigMaps, Secrets or the downward API cannot be mounted, and a container must not start without its files; put the files on the host and use hostPath";
 const NO_DRIVER: &str =
     "volumes of this type need a storage driver that this agent does not have; mount it on the host and use hostPath, or use emptyDir";
-const NO_SECCOMP: &str =
-    "not yet: seccomp profiles cannot be applied, and the container must not run without; remove the profile or set type Unconfined";
+const NO_SECCOMP: &str = "not yet: seccomp profiles of one's own cannot be applied, and the container must not run without; use type RuntimeDefault or Unconfined";
 const NO_APPARMOR: &str =
     "not yet: AppArmor profiles cannot be applied, and the container must not run without; remove the profile or set type Unconfined";
 const NO_SELINUX: &str = "not yet: SELinux labels cannot be applied, and the container must not run without; remove them";
@@ -171,11 +170,11 @@ static ROWS: &[Row] = rows! {
         "runAsNonRoot": Honoured;
         "runAsUser": Honoured;
         "seLinuxChangePolicy": Refused(NO_SELINUX);
-        "seLinuxOptions": Refused(NO_SELINUX) unless ["{}"];
+        "seLinuxOptions": Honoured;
         "seccompProfile": Honoured => SeccompProfile;
         "supplementalGroups": Honoured;
         "supplementalGroupsPolicy": Refused("not yet: groups of the image's user are always added (Merge)") unless ["Merge"];
-        "sysctls": Refused("not yet: kernel settings of a pod cannot be applied, and it must not run without; set them on the host");
+        "sysctls": Honoured;
         "windowsOptions": Refused(NO_WINDOWS) unless ["{}"];
     }
     SecurityContext {
@@ -188,13 +187,13 @@ static ROWS: &[Row] = rows! {
         "runAsGroup": Honoured;
         "runAsNonRoot": Honoured;
         "runAsUser": Honoured;
-        "seLinuxOptions": Refused(NO_SELINUX) unless ["{}"];
+        "seLinuxOptions": Honoured;
         "seccompProfile": Honoured => SeccompProfile;
         "windowsOptions": Refused(NO_WINDOWS) unless ["{}"];
     }
     SeccompProfile {
         "localhostProfile": Refused(NO_SECCOMP);
-        "type": Refused(NO_SECCOMP) unless ["Unconfined"];
+        "type": Refused(NO_SECCOMP) unless ["Unconfined", "RuntimeDefault"];
     }
     AppArmorProfile {
         "localhostProfile": Refused(NO_APPARMOR);
@@ -230,7 +229,7 @@ static ROWS: &[Row] = rows! {
     Lifecycle {
         "postStart": Warned(NO_HOOKS);
         "preStop": Warned(NO_HOOKS);
-        "stopSignal": Warned("not yet: the container is stopped with its image's stop signal, else with SIGTERM");
+        "stopSignal": Honoured;
     }
     EnvVar {
         "name": Honoured;

@@ -188,7 +188,7 @@ fn checked(kind: Kind, json: serde_json::Value) -> Vec<(Severity, String)> {
 fn each_field_is_reported_by_name_with_its_severity() {
     let spec = json!({
         "serviceAccountName": "x", "hostUsers": false, "shareProcessNamespace": false, "imagePullSecrets": [{"name": "r"}],
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}, "seLinuxOptions": {}, "runAsUser": 1000},
+        "securityContext": {"seccompProfile": {"type": "Localhost"}, "seLinuxOptions": {}, "runAsUser": 1000},
         "affinity": {"podAntiAffinity": {}, "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
         "containers": [
             {"name": "a", "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
@@ -222,7 +222,7 @@ fn what_is_honoured_is_not_mentioned() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {
         "hostNetwork": true, "tolerations": [{"operator": "Exists"}], "os": {"name": "linux"}, "nodeSelector": {"a": "b"},
         "securityContext": {"runAsNonRoot": true, "supplementalGroups": [1]},
-        "containers": [{"name": "c", "image": "i", "tty": true, "stdin": false, "securityContext": {"privileged": true, "procMount": "Default", "seccompProfile": {"type": "Unconfined"}}, "resources": {"limits": {"cpu": "1"}}}],
+        "containers": [{"name": "c", "image": "i", "tty": true, "stdin": false, "securityContext": {"privileged": true, "procMount": "Default", "seccompProfile": {"type": "RuntimeDefault"}}, "resources": {"limits": {"cpu": "1"}}}],
         "volumes": [{"name": "h", "hostPath": {"path": "/", "type": "Directory"}}, {"name": "e", "emptyDir": {"sizeLimit": "1Gi"}}],
     }});
     assert_eq!(checked(Kind::StaticPod, pod), []);

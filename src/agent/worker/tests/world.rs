@@ -541,7 +541,11 @@ impl Double {
 impl Network for Double {
     async fn create(&self, spec: &SandboxSpec) -> Result<Sandbox, NetworkError> {
         self.0.call("netns", |host| host.namespaces.insert(spec.uid.clone())).await;
-        Ok(Sandbox { network: Namespace::Host, uts: Namespace::Host, ipc: Namespace::Host })
+        let pinned = |shared: bool, name: &str| match shared {
+            true => Namespace::Host,
+            false => Namespace::Pinned(format!("/run/ns/{}/{name}", spec.uid).into()),
+        };
+        Ok(Sandbox { network: pinned(spec.host_network, "net"), uts: pinned(spec.host_network, "uts"), ipc: pinned(spec.host_ipc, "ipc") })
     }
     async fn attach(&self, _: &SandboxSpec) -> Result<Vec<IpAddr>, NetworkError> {
         self.0.call("attach", |_| ()).await;
@@ -608,7 +612,7 @@ impl PodCgroups for Double {
 }
 
 pub(super) fn container(name: &str) -> Container {
-    Container { name: name.into(), image: Some("busybox:1.36".into()), ..Container::default() }
+    Container { name: name.into(), image: Some("busybox:1.36".into()), command: Some(vec!["true".into()]), ..Container::default() }
 }
 
 pub(super) fn pod(policy: &str, containers: Vec<Container>) -> Pod {
