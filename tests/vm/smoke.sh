@@ -201,7 +201,7 @@ watchdog
 nothing_left systemd
 
 section "the other driver"
-printf '[Service]\nEnvironment=MINIK8S_CGROUP_DRIVER=cgroupfs\n' | SYSTEMD_EDITOR=tee systemctl edit --runtime --stdin minik8s >/dev/null
+printf '[Service]\nEnvironment=MINIK8S_CGROUP_DRIVER=cgroupfs\n' | SYSTEMD_EDITOR=tee systemctl edit --runtime --stdin minik8s &>/dev/null
 holds "systemctl restart minik8s with MINIK8S_CGROUP_DRIVER=cgroupfs" systemctl restart minik8s
 becomes "the agent answers" 60 minik8s get pods -A
 pods cgroupfs
