@@ -127,7 +127,8 @@ ends() {
     cp /payload/tests/vm/manifests/jobs.yaml /etc/minik8s/
     becomes "job completes is Complete" 180 job_is completes Complete
     becomes "job memory is Failed" 300 job_is memory Failed
-    is "every container of job memory" '5 x OOMKilled 137' "$(pods_json memory- | jq -r 'map(.status.containerStatuses[0].state.terminated | "\(.reason) \(.exitCode)") | group_by(.) | map("\(length) x \(.[0])") | join(", ")')"
+    # A slow machine may have started a sixth before the fifth failed.
+    is "every container of job memory, five or more" 'OOMKilled 137' "$(pods_json memory- | jq -r 'if length < 5 then "\(length) pods" else (map(.status.containerStatuses[0].state.terminated | "\(.reason) \(.exitCode)") | unique | join(", ")) end')"
     becomes "job child is Failed" 300 job_is child Failed
     is "a child out of memory takes its container with it" 'OOMKilled 137' "$(pod_json child- | jq -r '.status.containerStatuses[0].state.terminated | "\(.reason) \(.exitCode)"')"
     becomes "job killed is Failed" 180 job_is killed Failed
