@@ -27,7 +27,7 @@ vm-smoke: ## run it under a real systemd with cgroup v2, in an emulated virtual 
 	@tests/vm/run.sh smoke.sh
 
 bench: ## measure against containerd's own floor, in one run
-	cargo bench
+	cargo bench --bench agent
 
 lint: ## formatting and clippy, warnings as errors
 	cargo fmt --check

@@ -34,7 +34,8 @@ fn it_runs_once_rolls_on_a_change_and_goes_with_its_file() {
     assert!(table.contains("DESIRED") && table.contains("web"), "{table}");
     rig.write("sub/dir/web.yaml", &DAEMON.replace("version one", "version two"));
     rig.wait("the changed one runs", Duration::from_secs(30), |r| {
-        running(r).len() == 1 && running(r)[0]["metadata"]["uid"] != first && r.pods().len() == 1
+        let pods = r.pods();
+        pods.len() == 1 && phase(&pods[0]) == "Running" && pods[0]["metadata"]["uid"] != first
     });
     rig.wait("its log tells", Duration::from_secs(10), |r| {
         let pods = running(r);

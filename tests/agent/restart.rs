@@ -48,3 +48,16 @@ fn exits_while_agent_and_containerd_were_away_are_recorded_once() {
     assert_eq!(rig.get("job/j")["status"]["succeeded"], 1);
     rig.close();
 }
+
+#[test]
+fn an_agent_at_rest_rests() {
+    let rig = Rig::new();
+    rig.write("p.yaml", SLEEPER);
+    rig.wait("it runs", WAIT, |r| r.pods().iter().any(|p| phase(p) == "Running"));
+    rig.settle();
+    let before = rig.agent_ticks();
+    std::thread::sleep(Duration::from_secs(5));
+    let used = rig.agent_ticks() - before;
+    assert!(used <= 5, "{used} ticks of CPU in 5 s with nothing to do");
+    rig.close();
+}

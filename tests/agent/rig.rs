@@ -314,6 +314,13 @@ impl Rig {
         run("kill", &[&format!("-{signal}"), &self.container_pid(container).to_string()]);
     }
 
+    /// The clock ticks (1/100 s) of CPU the agent has used.
+    pub fn agent_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.agent.as_ref().unwrap().id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+
     /// Fills the small state disk.
     pub fn fill_state_disk(&self) {
         let chunk = vec![0u8; 64 * 1024];
@@ -338,6 +345,12 @@ impl Rig {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         let status = self.agent.take().unwrap().wait().unwrap();
         assert_eq!(status.code(), Some(0), "SIGTERM ends the agent cleanly:\n{}", self.log());
+        let chains = Command::new("iptables").args(["-t", "nat", "-S"]).output().unwrap();
+        assert!(!String::from_utf8_lossy(&chains.stdout).contains(&format!("MINIK8S-mk{}", self.number)), "NAT rules left");
+        let link =
+            Command::new("ip").args(["link", "show", &format!("mk{}", self.number)]).stderr(Stdio::null()).stdout(Stdio::null()).status();
+        assert!(!link.unwrap().success(), "the bridge is left");
+        assert!(!Path::new("/sys/fs/cgroup/memory").join(format!("minik8s-rig-{}", self.number)).exists(), "cgroups left");
         self.clean_up();
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         let own = self.root.to_str().unwrap();

@@ -1,0 +1,69 @@
+//! `make bench`: how fast and how small the built agent is, as ratios against containerd's own floor in the same run.
+//!
+//! Guarantees: prints one table with the targets beside the figures; leaves nothing behind; ends within [`LIMIT`]; exits with 1 if something
+//! could not be measured, never because a target is missed. Leaves the judgement of a figure on a busy machine to the reader: what it is
+//! compared with ran in between, so that noise hits all alike. `BENCH_FULL=1` runs the Job of 200 pods instead of 60.
+//! Must run as root, with containerd, runc and busybox-static installed, on an otherwise quiet machine.
+
+#![allow(missing_docs, clippy::unwrap_used)]
+
+#[path = "../../tests/lab/mod.rs"]
+mod lab;
+
+mod floor;
+mod jobs;
+mod marks;
+mod process;
+mod rest;
+mod stage;
+mod start;
+mod table;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use stage::Stage;
+use table::Table;
+
+/// The whole run, start and cleaning included.
+const LIMIT: Duration = Duration::from_secs(360);
+
+fn main() -> ExitCode {
+    // `cargo test --benches` and `cargo bench -- --list` must not start a measurement.
+    if std::env::args().any(|argument| argument == "--list" || argument == "--test") {
+        return ExitCode::SUCCESS;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut table = Table::default();
+    let measured = runtime.block_on(async { tokio::time::timeout(LIMIT, measure(&mut table)).await });
+    println!("\n{table}");
+    match measured {
+        Ok(Ok(())) => return ExitCode::SUCCESS,
+        Ok(Err(error)) => eprintln!("error: not everything could be measured: {error:#}"),
+        Err(_) => eprintln!("error: not everything could be measured within {} s", LIMIT.as_secs()),
+    }
+    ExitCode::FAILURE
+}
+
+async fn measure(table: &mut Table) -> anyhow::Result<()> {
+    let mut stage = Stage::new().await?;
+    let outcome = sections(&mut stage, table).await;
+    if outcome.is_err() {
+        eprintln!("--- the agent's log ends:\n{}", stage.log_tail());
+    }
+    outcome.and(stage.close().await)
+}
+
+async fn sections(stage: &mut Stage, table: &mut Table) -> anyhow::Result<()> {
+    println!("at rest without pods …");
+    rest::without_pods(stage, table).await?;
+    println!("one manifest …");
+    start::one_manifest(stage, table, true).await?;
+    start::one_manifest(stage, table, false).await?;
+    println!("many manifests at once …");
+    start::many_manifests(stage, table).await?;
+    println!("Jobs …");
+    jobs::throughput(stage, table).await?;
+    println!("at rest with pods …");
+    rest::with_pods(stage, table).await
+}
