@@ -5,10 +5,10 @@ PREFIX ?= /usr/local
 CORPUS ?= ../shared/corpus
 SHELL := /bin/bash
 
-.PHONY: help run stop test corpus bench lint install
+.PHONY: help run stop test corpus vm-smoke bench lint install
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  KEEP=1 leaves a run's containers running; CONTAINERD=/path.sock uses that containerd; DESTDIR, PREFIX and CORPUS as usual"
 
 run: ## install what is missing, build, and run the three demo manifests as real containers
@@ -23,6 +23,9 @@ test: ## install what is missing and run every test
 corpus: ## check the real manifests in CORPUS
 	CORPUS="$(abspath $(CORPUS))" cargo test --test corpus -- --ignored --nocapture
 
+vm-smoke: ## run it under a real systemd with cgroup v2, in an emulated virtual machine (minutes)
+	@tests/vm/run.sh smoke.sh
+
 bench: ## measure against containerd's own floor, in one run
 	cargo bench --bench agent
 
@@ -30,9 +33,9 @@ lint: ## formatting and clippy, warnings as errors
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 
-install: ## install the binary and the systemd unit (DESTDIR, PREFIX)
-	cargo build --release
-	install -D -m 0755 $${CARGO_TARGET_DIR:-target}/release/minik8s $(DESTDIR)$(PREFIX)/bin/minik8s
+install: ## install the binary and the systemd unit (DESTDIR, PREFIX; BINARY: this one, built already)
+	[ -n "$(BINARY)" ] || cargo build --release
+	install -D -m 0755 $(or $(BINARY),$${CARGO_TARGET_DIR:-target}/release/minik8s) $(DESTDIR)$(PREFIX)/bin/minik8s
 	install -d -m 0755 $(DESTDIR)/etc/minik8s
 	install -d -m 0755 $(DESTDIR)/etc/systemd/system
 	sed 's|/usr/bin/minik8s|$(PREFIX)/bin/minik8s|' systemd/minik8s.service >$(DESTDIR)/etc/systemd/system/minik8s.service

@@ -189,8 +189,15 @@ impl PodCgroups for CgroupfsPods {
         Ok(uids)
     }
 
+    fn adopt(&self, pod: &Pod) {
+        let (uid, limits) = (pod.metadata.uid.clone().unwrap_or_default(), pod_limits(pod));
+        if limits.qos == Qos::Burstable {
+            self.burstable.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, limits.cpu_request_millis);
+        }
+    }
+
     fn oom_kills(&self, cgroups_path: &str) -> u64 {
-        oom_kills(&self.hierarchies, Path::new(cgroups_path.trim_start_matches('/')))
+        oom_kills(&self.hierarchies, Path::new(cgroups_path.trim_start_matches('/'))).unwrap_or(0)
     }
 
     fn container_path(&self, pod: &Pod, container_id: &str) -> String {
@@ -199,15 +206,15 @@ impl PodCgroups for CgroupfsPods {
     }
 }
 
-/// `oom_kill N` of a cgroup's memory.oom_control (v1) or memory.events (v2); 0 where it is gone.
-pub(super) fn oom_kills(hierarchies: &Hierarchies, path: &Path) -> u64 {
-    let Some(memory) = hierarchies.with("memory") else { return 0 };
+/// `oom_kill N` of a cgroup's memory.oom_control (v1) or memory.events (v2, which counts what is below too); `None` where it is gone.
+pub(super) fn oom_kills(hierarchies: &Hierarchies, path: &Path) -> Option<u64> {
+    let memory = hierarchies.with("memory")?;
     let file = match hierarchies.version {
         CgroupVersion::V1 => "memory.oom_control",
         CgroupVersion::V2 => "memory.events",
     };
-    let text = std::fs::read_to_string(memory.mount.join(path).join(file)).unwrap_or_default();
-    super::parse::field(&text, "oom_kill ").and_then(|n| n.parse().ok()).unwrap_or(0)
+    let text = std::fs::read_to_string(memory.mount.join(path).join(file)).ok()?;
+    Some(super::parse::field(&text, "oom_kill ").and_then(|n| n.parse().ok()).unwrap_or(0))
 }
 
 /// A name that stays in its directory.
@@ -302,6 +309,16 @@ mod tests {
         assert_eq!(read("t/kubepods/burstable/cgroup.subtree_control"), "+pids");
         assert_eq!(pods.list().unwrap(), ["a-1", "b-2"]);
         assert_eq!(pods.container_path(&one, "id"), "/t/kubepods/burstable/poda-1/id");
+    }
+
+    #[test]
+    fn adopted_pods_count_in_their_class() {
+        let dir = tempfile::tempdir().unwrap();
+        let pods = unified(dir.path());
+        pods.adopt(&pod("a-1", json!({"requests": {"cpu": "1"}})));
+        pods.create(&pod("b-2", json!({"requests": {"cpu": "1"}}))).unwrap();
+        let read = |file: &str| std::fs::read_to_string(dir.path().join(file)).unwrap();
+        assert_eq!(read("t/kubepods/burstable/cpu.weight"), weight(2048).to_string());
     }
 
     #[test]

@@ -103,6 +103,7 @@ pub struct HostFacts {
 }
 
 /// The pod-level cgroups: a QoS tree as the kubelet's. The driver of `HostFacts::cgroup_driver` decides the names.
+/// `create` and `remove` block (systemd is asked and waited for): not for an async thread.
 pub trait PodCgroups: Send + Sync + 'static {
     /// Makes (or finds again) the pod's cgroup with its limits.
     fn create(&self, pod: &Pod) -> std::io::Result<()>;
@@ -110,8 +111,12 @@ pub trait PodCgroups: Send + Sync + 'static {
     fn remove(&self, uid: &str) -> std::io::Result<()>;
     /// The uids of all pods that have a cgroup.
     fn list(&self) -> std::io::Result<Vec<String>>;
+    /// Takes over a pod that an earlier agent started and that runs: it counts again in its class' weight, and what the kernel killed
+    /// in it before is not laid to its containers. Quick: reads files only.
+    fn adopt(&self, _pod: &Pod) {}
     /// How often the kernel killed a process of this container for memory (memory.events / memory.oom_control `oom_kill`).
-    /// `cgroups_path` is the OCI spec's linux.cgroupsPath. 0 where the cgroup is gone.
+    /// `cgroups_path` is the OCI spec's linux.cgroupsPath. To be asked once, at the container's end: systemd removes a scope with its last
+    /// process, and then what is new in the pod's own count is the answer. 0 where that is gone too.
     fn oom_kills(&self, cgroups_path: &str) -> u64;
     /// The value for linux.cgroupsPath of a container.
     fn container_path(&self, pod: &Pod, container_id: &str) -> String;

@@ -24,7 +24,7 @@ pub fn probe(paths: &Paths) -> HostFacts {
         memory_bytes: parse::mem_total(&text("/proc/meminfo")).unwrap_or(0),
         ephemeral_storage_bytes: storage(&paths.state),
         cgroup_version: hierarchies.map_or(CgroupVersion::V2, |h| h.version),
-        cgroup_driver: if Path::new("/run/systemd/system").is_dir() { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs },
+        cgroup_driver: cgroup_driver(Path::new("/")),
         controllers,
         min_oom_score_adj,
         sys_resource,
@@ -33,6 +33,16 @@ pub fn probe(paths: &Paths) -> HostFacts {
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
         seccomp: parse::field(&status, "Seccomp:").is_some(),
     }
+}
+
+/// systemd is asked for cgroups where it runs and can be: runc and `busctl` reach it over the system's message bus.
+fn cgroup_driver(root: &Path) -> CgroupDriver {
+    let systemd = root.join("run/systemd/system").is_dir();
+    let bus = root.join("run/dbus/system_bus_socket").exists();
+    if systemd && !bus {
+        tracing::warn!("on this host: systemd runs without a message bus (no dbus), so cgroups are made without it (cgroupfs)");
+    }
+    if systemd && bus { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs }
 }
 
 /// A file's text without surrounding blanks, "" where it cannot be read.
@@ -71,4 +81,20 @@ fn oom_score_adj(cap_eff: u64) -> (i32, bool) {
         tracing::warn!(error = %e, "cannot put the agent's oom_score_adj back to {own}");
     }
     (-1000, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_makes_cgroups_only_where_it_can_be_asked() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(cgroup_driver(root.path()), CgroupDriver::Cgroupfs);
+        std::fs::create_dir_all(root.path().join("run/systemd/system")).unwrap();
+        assert_eq!(cgroup_driver(root.path()), CgroupDriver::Cgroupfs);
+        std::fs::create_dir_all(root.path().join("run/dbus")).unwrap();
+        std::fs::write(root.path().join("run/dbus/system_bus_socket"), "").unwrap();
+        assert_eq!(cgroup_driver(root.path()), CgroupDriver::Systemd);
+    }
 }

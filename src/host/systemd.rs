@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -24,6 +25,10 @@ pub struct SystemdPods {
     cpu_millis: u64,
     /// cpu requests of burstable pods, whose sum is their parent's weight.
     burstable: Mutex<BTreeMap<String, u64>>,
+    /// The shares of the slices above the pods, as systemd was last told: most pods change none, and telling costs a process.
+    told: Mutex<BTreeMap<String, u64>>,
+    /// How many OOM kills of each pod's slice were laid to a container or lie before our time.
+    accounted: Mutex<BTreeMap<PathBuf, u64>>,
 }
 
 impl SystemdPods {
@@ -32,7 +37,14 @@ impl SystemdPods {
         if !root.is_empty() {
             check_name(root)?;
         }
-        Ok(SystemdPods { hierarchies, root: root.to_owned(), cpu_millis, burstable: Mutex::default() })
+        Ok(SystemdPods {
+            hierarchies,
+            root: root.to_owned(),
+            cpu_millis,
+            burstable: Mutex::default(),
+            told: Mutex::default(),
+            accounted: Mutex::default(),
+        })
     }
 
     /// Stops the slices above the pods; pods left are an error (EBUSY), absent is none.
@@ -90,16 +102,33 @@ impl SystemdPods {
         self.hierarchies.mounted.iter().any(|h| has_processes(&h.mount.join(&path), 8))
     }
 
+    /// OOM kills below a slice since this was last asked. v1 counts each cgroup by itself, so a slice knows of none.
+    fn new_oom_kills(&self, slice: PathBuf) -> u64 {
+        let mut accounted = self.accounted.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(kills) = oom_kills(&self.hierarchies, &slice) else { return 0 };
+        kills.saturating_sub(accounted.insert(slice, kills).unwrap_or(0))
+    }
+
+    /// Tells systemd the shares of the slices above the pods, as far as they changed. One at a time, so that the newest sum is told last.
     fn set_parents(&self) -> io::Result<()> {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.retain(|slice, _| self.exists(slice));
         let requested = self.burstable.lock().unwrap_or_else(PoisonError::into_inner).values().copied().fold(0, u64::saturating_add);
-        for (qos, millis) in [(Qos::Guaranteed, self.cpu_millis), (Qos::Burstable, requested), (Qos::BestEffort, 0)] {
-            let slice = slices::parent(&self.root, qos);
+        for (slice, shares) in untold(&told, &self.root, self.cpu_millis, requested) {
             if self.exists(&slice) {
-                self.set(&slice, &[slices::cpu_shares(self.hierarchies.version, shares(millis))])?;
+                self.set(&slice, &[slices::cpu_shares(self.hierarchies.version, shares)])?;
+                told.insert(slice, shares);
             }
         }
         Ok(())
     }
+}
+
+/// The slices above the pods whose shares systemd does not know yet: the host's CPUs, what burstable pods request, and the least.
+fn untold(told: &BTreeMap<String, u64>, root: &str, cpu_millis: u64, requested: u64) -> Vec<(String, u64)> {
+    let wanted = [(Qos::Guaranteed, cpu_millis), (Qos::Burstable, requested), (Qos::BestEffort, 0)];
+    let wanted = wanted.map(|(qos, millis)| (slices::parent(root, qos), shares(millis)));
+    wanted.into_iter().filter(|(slice, shares)| told.get(slice) != Some(shares)).collect()
 }
 
 impl PodCgroups for SystemdPods {
@@ -123,6 +152,7 @@ impl PodCgroups for SystemdPods {
                 return Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("processes are left in {slice}")));
             }
             self.stop(&slice)?;
+            self.accounted.lock().unwrap_or_else(PoisonError::into_inner).remove(&slices::path(&slice));
         }
         let was_burstable = self.burstable.lock().unwrap_or_else(PoisonError::into_inner).remove(uid).is_some();
         if was_burstable { self.set_parents() } else { Ok(()) }
@@ -139,8 +169,19 @@ impl PodCgroups for SystemdPods {
         Ok(uids)
     }
 
+    fn adopt(&self, pod: &Pod) {
+        let (uid, limits) = (pod.metadata.uid.clone().unwrap_or_default(), pod_limits(pod));
+        self.new_oom_kills(slices::path(&slices::pod(&self.root, limits.qos, &uid)));
+        if limits.qos == Qos::Burstable {
+            self.burstable.lock().unwrap_or_else(PoisonError::into_inner).insert(uid, limits.cpu_request_millis);
+        }
+    }
+
     fn oom_kills(&self, cgroups_path: &str) -> u64 {
-        oom_kills(&self.hierarchies, &slices::container_path(cgroups_path))
+        let container = slices::container_path(cgroups_path);
+        let own = oom_kills(&self.hierarchies, &container);
+        let new_in_pod = container.parent().map_or(0, |slice| self.new_oom_kills(slice.to_owned()));
+        own.unwrap_or(new_in_pod)
     }
 
     fn container_path(&self, pod: &Pod, container_id: &str) -> String {
@@ -195,12 +236,53 @@ fn run(command: &mut Command) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    /// Plain files stand in for a v2 mount, on which systemd has removed the scopes of what ended.
+    #[test]
+    fn a_scope_that_is_gone_is_told_by_its_pod_s_slice() {
+        let dir = tempfile::tempdir().unwrap();
+        let hierarchy = crate::host::hierarchies::Hierarchy { mount: dir.path().to_owned(), controllers: vec!["memory".into()] };
+        let hierarchies = Hierarchies { version: crate::host::CgroupVersion::V2, mounted: vec![hierarchy] };
+        let pods = SystemdPods::new(hierarchies.clone(), "", 1000).unwrap();
+        let pod: Pod =
+            serde_json::from_value(serde_json::json!({"metadata": {"uid": "a-b"}, "spec": {"containers": [{"name": "c"}]}})).unwrap();
+        let slice = dir.path().join("kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-poda_b.slice");
+        std::fs::create_dir_all(slice.join("cri-containerd-there.scope")).unwrap();
+        let count =
+            |cgroup: &str, kills: u64| std::fs::write(slice.join(cgroup).join("memory.events"), format!("oom_kill {kills}\n")).unwrap();
+        let killed = |pods: &SystemdPods, id: &str| pods.oom_kills(&pods.container_path(&pod, id));
+
+        assert_eq!(killed(&pods, "gone"), 0);
+        count("", 1);
+        assert_eq!(killed(&pods, "gone"), 1);
+        assert_eq!(killed(&pods, "another"), 0, "each kill is laid to one container");
+        count("", 2);
+        count("cri-containerd-there.scope", 1);
+        assert_eq!((killed(&pods, "there"), killed(&pods, "gone")), (1, 0));
+
+        let next_agent = SystemdPods::new(hierarchies, "", 1000).unwrap();
+        next_agent.adopt(&pod);
+        assert_eq!(killed(&next_agent, "gone"), 0, "what was before is not laid to what was adopted");
+        count("", 3);
+        assert_eq!(killed(&next_agent, "gone"), 1);
+    }
+
     #[test]
     fn a_slice_is_started_with_typed_properties() {
         let words =
             start_arguments("kubepods-poda.slice", &[("CPUWeight", "t", "20".into()), ("DefaultDependencies", "b", "false".into())]);
         let tail = ["kubepods-poda.slice", "fail", "2", "CPUWeight", "t", "20", "DefaultDependencies", "b", "false", "0"];
         assert_eq!(words[words.len() - tail.len()..], tail);
+    }
+
+    #[test]
+    fn only_shares_that_changed_are_told() {
+        let mut told = BTreeMap::new();
+        let all = untold(&told, "", 2000, 100);
+        let expected = [("kubepods.slice", 2048), ("kubepods-burstable.slice", 102), ("kubepods-besteffort.slice", 2)];
+        assert_eq!(all, expected.map(|(slice, shares)| (slice.to_owned(), shares)));
+        told.extend(all);
+        assert_eq!(untold(&told, "", 2000, 100), []);
+        assert_eq!(untold(&told, "", 2000, 600), [("kubepods-burstable.slice".to_owned(), 614)]);
     }
 
     #[test]

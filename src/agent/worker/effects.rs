@@ -95,8 +95,11 @@ impl Worker {
             return;
         }
         self.releasing = true;
-        let (drivers, uid) = (self.shared.drivers.clone(), self.uid.clone());
-        self.jobs.spawn(async move { Done::Released(release::release(&drivers, &uid).await) });
+        let (drivers, parts, uid) = (self.shared.drivers.clone(), self.parts.clone(), self.uid.clone());
+        self.jobs.spawn(async move {
+            parts.settled().await;
+            Done::Released(release::release(&drivers, &uid).await)
+        });
     }
 
     /// The end of the Pod, or of the need for a worker; else how long to rest.
@@ -133,6 +136,7 @@ impl Worker {
     /// The Pod was taken from the Store without being stopped first: what it left is stopped as an orphan's.
     pub(super) async fn abandoned(mut self) -> Outcome {
         self.jobs.shutdown().await;
+        self.parts.settled().await;
         orphans::stop_pod(&self.shared.drivers, &self.uid).await;
         Outcome::Gone
     }

@@ -180,6 +180,7 @@ impl Worker {
     async fn adopt(&mut self, of: &AttemptRef, found: Option<&ContainerState>) {
         let signal = found.and_then(|s| s.labels.get(STOP_SIGNAL)).and_then(|s| s.parse().ok());
         self.stop_signals.insert(of.name.clone(), signal.unwrap_or(15));
+        self.drivers().cgroups.adopt(&self.pod);
         let at = found.map_or_else(|| self.now(), |state| state.created_at);
         status::started(&mut self.pod, &of.name, at);
         self.seen.sandbox = true;

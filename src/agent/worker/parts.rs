@@ -4,9 +4,10 @@
 //! is making one is safe: the drivers' calls are repeatable, and the next to ask repeats them.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::start::Failure;
 use crate::agent::Drivers;
@@ -21,6 +22,8 @@ pub(super) struct Parts {
     addresses: OnceCell<Vec<IpAddr>>,
     files: OnceCell<PodFiles>,
     cgroup: OnceCell<()>,
+    /// Held by a call for the cgroup, which goes on to its end even if nobody waits for it any more.
+    cgroup_call: Arc<Mutex<()>>,
 }
 
 impl Parts {
@@ -51,10 +54,24 @@ impl Parts {
         self.addresses.get_or_try_init(make).await.cloned()
     }
 
-    /// The pod-level cgroup.
-    pub(super) async fn cgroup(&self, drivers: &Drivers, pod: &Pod) -> Result<(), Failure> {
-        let make = async || drivers.cgroups.create(pod).map_err(|e| Failure::Sandbox(format!("failed to create the pod's cgroup: {e}")));
+    /// The pod-level cgroup. Off the runtime's threads: systemd takes its time over a slice.
+    pub(super) async fn cgroup(&self, drivers: &Drivers, pod: &Arc<Pod>) -> Result<(), Failure> {
+        let make = async || {
+            let (cgroups, pod) = (drivers.cgroups.clone(), pod.clone());
+            let under_way = self.cgroup_call.clone().lock_owned().await;
+            let create = move || {
+                let _under_way = under_way;
+                cgroups.create(&pod)
+            };
+            let made = tokio::task::spawn_blocking(create).await.unwrap_or_else(|e| Err(e.into()));
+            made.map_err(|e| Failure::Sandbox(format!("failed to create the pod's cgroup: {e}")))
+        };
         self.cgroup.get_or_try_init(make).await.copied()
+    }
+
+    /// Waits for what cannot be given up half-way. Before a release: what is made after it would stay.
+    pub(super) async fn settled(&self) {
+        drop(self.cgroup_call.lock().await);
     }
 }
 

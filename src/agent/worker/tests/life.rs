@@ -342,3 +342,24 @@ async fn a_kill_between_start_and_its_record_loses_neither_address_nor_image() {
     assert_eq!(world.host().started.values().copied().collect::<Vec<_>>(), [1]);
     agent.kill().await;
 }
+
+/// The making of a cgroup cannot be given up half-way: the Pod is released after it, or the cgroup would stay.
+#[tokio::test(start_paused = true)]
+async fn a_cgroup_that_is_still_being_made_is_removed_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    let (open, gate) = std::sync::mpsc::channel();
+    world.host().cgroup_gate = Some(gate);
+    world.put(pod("Always", vec![container("c")]));
+    let agent = world.agent().await;
+    world.until("the cgroup is being made", |h| h.trace.iter().any(|call| call == "cgroup")).await;
+    delete(&world, 0);
+    // The paused clock does not go on by itself while a thread is busy: whatever can happen without the cgroup happens now.
+    for _ in 0..200 {
+        tokio::time::advance(Duration::from_millis(50)).await;
+    }
+    open.send(()).unwrap();
+    world.until("gone", |h| stored(h).is_none()).await;
+    assert!(world.host().holds_nothing());
+    agent.kill().await;
+}

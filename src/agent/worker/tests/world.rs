@@ -62,6 +62,10 @@ pub(super) struct Host {
     pub(super) create_takes: Duration,
     pub(super) attach_takes: Duration,
     pub(super) trace: Vec<String>,
+    /// The next making of a cgroup waits for a word (or the end) of the sender.
+    pub(super) cgroup_gate: Option<std::sync::mpsc::Receiver<()>>,
+    /// How many agents died: what threads of theirs still do has no effect.
+    lives: usize,
     calls: usize,
     death: Option<Death>,
     pub(super) dead: bool,
@@ -113,6 +117,7 @@ impl World {
     pub(super) fn revive(&self) {
         let mut host = self.host();
         (host.death, host.dead) = (None, false);
+        host.lives += 1;
     }
 
     pub(super) async fn death(&self) {
@@ -192,7 +197,7 @@ impl World {
             runtime: Arc::new(double()),
             network: Arc::new(double()),
             volumes: Arc::new(double()),
-            cgroups: Arc::new(double()),
+            cgroups: Arc::new(Cgroups(self.clone(), self.host().lives)),
             clock: Arc::new(double()),
             host: Arc::new(host),
             paths: Arc::new(paths),
@@ -591,13 +596,31 @@ impl Volumes for Double {
     }
 }
 
-impl PodCgroups for Double {
+/// The cgroups as one agent sees them.
+struct Cgroups(Arc<World>, usize);
+
+impl PodCgroups for Cgroups {
     fn create(&self, pod: &Pod) -> std::io::Result<()> {
-        self.0.host().cgroups.insert(pod.metadata.uid.clone().unwrap_or_default());
+        let gate = self.0.host().cgroup_gate.take();
+        if let Some(gate) = gate {
+            self.0.host().trace.push("cgroup".to_owned());
+            self.0.changed.notify_waiters();
+            // Sent or dropped: either opens it.
+            let _ = gate.recv();
+        }
+        let mut host = self.0.host();
+        if host.lives == self.1 {
+            host.cgroups.insert(pod.metadata.uid.clone().unwrap_or_default());
+        }
         Ok(())
     }
     fn remove(&self, uid: &str) -> std::io::Result<()> {
-        self.0.host().cgroups.remove(uid);
+        let mut host = self.0.host();
+        if host.lives == self.1 {
+            host.cgroups.remove(uid);
+        }
+        drop(host);
+        self.0.changed.notify_waiters();
         Ok(())
     }
     fn list(&self) -> std::io::Result<Vec<String>> {
