@@ -23,7 +23,7 @@ test: ## install what is missing and run every test
 corpus: ## check the real manifests in CORPUS
 	CORPUS="$(abspath $(CORPUS))" cargo test --test corpus -- --ignored --nocapture
 
-bench: ## measure against containerd's own floor, in one run
+bench: ## measure against containerd's own floor, in one run (BENCH_FULL=1: the Job of 200 pods)
 	cargo bench --bench agent
 
 lint: ## formatting and clippy, warnings as errors

@@ -1,4 +1,5 @@
 //! Generates the agent's API from `proto/minik8s.proto`: messages, client, server and the descriptor set for reflection.
+//! Links the program at a fixed address: relocating it would dirty 0.6 MiB in every process, and each container has one (its logger).
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -6,6 +7,9 @@ use std::process::{Command, ExitCode};
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-env-changed=PROTOC");
+    if std::env::var("CARGO_CFG_TARGET_ENV").is_ok_and(|env| env == "gnu") {
+        println!("cargo::rustc-link-arg-bins=-no-pie");
+    }
     match generate() {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
