@@ -44,13 +44,16 @@ pub async fn run(config: AgentConfig, stop: watch::Receiver<bool>) -> anyhow::Re
 struct Daemon {
     drivers: Drivers,
     containerd: Arc<Containerd>,
+    network: Arc<CniNetwork>,
     socket: PathBuf,
+    cgroup_root: String,
 }
 
 impl Daemon {
     async fn build(config: AgentConfig, store: Arc<dyn Store>) -> anyhow::Result<Daemon> {
         let facts = facts(&config);
         let network = CniNetwork::new(network(&config)).context("cannot prepare the pods' namespaces; the agent must run as root")?;
+        let network = Arc::new(network);
         for sentence in host::describe(&facts, &network.describe().await) {
             tracing::warn!("on this host: {sentence}");
         }
@@ -62,7 +65,7 @@ impl Daemon {
         let drivers = Drivers {
             store,
             runtime: containerd.clone(),
-            network: Arc::new(network),
+            network: network.clone(),
             volumes: Arc::new(HostVolumes::new(VolumesConfig::new(&config.paths, &facts))),
             cgroups: host::pod_cgroups(&facts, &config.cgroup_root).context("cannot use this host's cgroups")?,
             clock: Arc::new(SystemClock),
@@ -70,7 +73,7 @@ impl Daemon {
             paths: Arc::new(config.paths),
             settings: Arc::new(config.settings),
         };
-        Ok(Daemon { drivers, containerd, socket: config.containerd })
+        Ok(Daemon { drivers, containerd, network, socket: config.containerd, cgroup_root: config.cgroup_root })
     }
 
     async fn serve(self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
@@ -87,7 +90,8 @@ impl Daemon {
         tracing::info!(node = self.drivers.settings.node_name, manifests = %self.drivers.paths.manifests.display(), "minik8s is running");
         // Nobody listens where the agent was not started by systemd.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-        let adopting = tokio::spawn(adopt(self.drivers.clone(), self.containerd.clone(), self.socket.clone(), version, workers.clone(), adopted));
+        let adopting =
+            tokio::spawn(adopt(self.drivers.clone(), self.containerd.clone(), self.socket.clone(), version, workers.clone(), adopted));
         let mut api = api;
         let outcome = tokio::select! {
             () = stopped(stop.clone()) => Ok(()),
@@ -103,7 +107,23 @@ impl Daemon {
         if outcome.is_ok() && tokio::time::timeout(DRAIN, drain).await.is_err() {
             tracing::warn!("not everything ended within {} s; the containers live on", DRAIN.as_secs());
         }
+        self.leave_nothing_unused().await;
         outcome
+    }
+
+    /// Without any pod, the bridge, its rules and the QoS cgroups serve nobody until the next start makes them again.
+    async fn leave_nothing_unused(&self) {
+        let networks = self.drivers.network.list().await.unwrap_or_else(|_| vec![String::new()]);
+        let cgroups = self.drivers.cgroups.list().unwrap_or_else(|_| vec![String::new()]);
+        if !networks.is_empty() || !cgroups.is_empty() {
+            return;
+        }
+        if let Err(error) = self.network.remove_root().await {
+            tracing::warn!("the pods' network stays: {error}");
+        }
+        if let Err(error) = host::remove_cgroup_root(&self.drivers.host, &self.cgroup_root) {
+            tracing::warn!("the pods' cgroups stay: {error}");
+        }
     }
 
     fn api(&self, watcher: &manifests::Watcher, containerd_version: watch::Receiver<String>) -> ApiState {
@@ -128,7 +148,13 @@ impl Daemon {
         }
     }
 
-    fn inputs(&self, watcher: &manifests::Watcher, workers: &Arc<PodWorkers>, adopted: &Arc<AtomicBool>, runtime: watch::Receiver<String>) -> Inputs {
+    fn inputs(
+        &self,
+        watcher: &manifests::Watcher,
+        workers: &Arc<PodWorkers>,
+        adopted: &Arc<AtomicBool>,
+        runtime: watch::Receiver<String>,
+    ) -> Inputs {
         let (workers, adopted) = (workers.clone(), adopted.clone());
         let pods = move |_, pod: Arc<Object>| {
             // Before adoption nothing is known about what runs; afterwards every pod is told once more.
@@ -180,7 +206,14 @@ async fn stopped(mut stop: watch::Receiver<bool>) {
 }
 
 /// Waits for containerd, takes over what runs, then lets the workers loose.
-async fn adopt(drivers: Drivers, containerd: Arc<Containerd>, socket: PathBuf, version: watch::Sender<String>, workers: Arc<PodWorkers>, adopted: Arc<AtomicBool>) {
+async fn adopt(
+    drivers: Drivers,
+    containerd: Arc<Containerd>,
+    socket: PathBuf,
+    version: watch::Sender<String>,
+    workers: Arc<PodWorkers>,
+    adopted: Arc<AtomicBool>,
+) {
     let mut told = false;
     loop {
         let outcome = async {

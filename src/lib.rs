@@ -15,7 +15,7 @@
 //! | 2 | `store` `runtime` `network` `volumes` `logs` `host` | layers 0–1, never `agent` |
 //! | 3 | `agent` | layers 0–2 |
 //! | 4 | `grpc` `cli` `telemetry` | layers 0–3 |
-//! | 5 | `main` | everything |
+//! | 5 | `main` `daemon` | everything |
 //!
 //! # Invariants
 //!

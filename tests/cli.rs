@@ -125,7 +125,7 @@ fn wrong_flags_say_what_to_write() {
     let (code, _, err) = run(&["agent", "--manifests", "/x", "--state-dir", "/x/y"]);
     assert_eq!(
         (code, err.as_str()),
-        (1, "error: --manifests /x and --state-dir /x/y lie within each other; give each a directory of its own\n")
+        (2, "error: --manifests /x and --state-dir /x/y lie within each other; give each a directory of its own\n")
     );
     assert_eq!(run(&["get", "svc"]).2, "error: the server doesn't have a resource type \"svc\"\n");
     assert_eq!(run(&["get", "pods", "-o", "table"]).0, 2);
@@ -200,7 +200,7 @@ impl Agent {
 fn pod(name: &str) -> Value {
     json!({
         "metadata": {"name": name, "namespace": "default", "uid": format!("uid-{name}")},
-        "spec": {"containers": [{"name": "c", "image": "i"}]},
+        "spec": {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]},
         "status": {"phase": "Running", "containerStatuses": [
             {"name": "c", "image": "i", "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {}}}]},
     })

@@ -1,3 +1,5 @@
+//! What admission says of pods, nodes, taints, resources and ports.
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 use serde_json::{Value, json};

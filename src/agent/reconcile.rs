@@ -217,8 +217,10 @@ impl Reconciler {
         let node = self.node();
         let stored = stored_from_files(&self.drivers);
         let desired = desired(&set, &stored);
-        let keep: BTreeSet<String> = stored.iter().filter_map(|o| source(o)).filter(|s| set.keeps(s)).map(|s| path_of(s).to_owned()).collect();
-        let tombstones: BTreeMap<String, String> = self.drivers.store.records(well_known::JOB_TOMBSTONE).into_iter().map(tombstone).collect();
+        let keep: BTreeSet<String> =
+            stored.iter().filter_map(|o| source(o)).filter(|s| set.keeps(s)).map(|s| path_of(s).to_owned()).collect();
+        let tombstones: BTreeMap<String, String> =
+            self.drivers.store.records(well_known::JOB_TOMBSTONE).into_iter().map(tombstone).collect();
         let mut cx = self.context(&node, "manifests");
         let plan = controllers::sync::reconcile(&desired, &stored, &keep, &tombstones, &mut cx);
         self.apply(plan, None).await

@@ -13,7 +13,7 @@ use k8s_openapi::api::batch::v1::{CronJobSpec, JobSpec};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaimSpec, PodTemplateSpec, Secret};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
-use crate::api::{Object, selector};
+use crate::api::Object;
 
 /// Fills in every default of the object, in place.
 pub fn apply(object: &mut Object) {
@@ -29,17 +29,6 @@ pub fn apply(object: &mut Object) {
         Object::PersistentVolumeClaim(o) => o.spec.iter_mut().for_each(claim),
         Object::ConfigMap(_) | Object::Node(_) | Object::Event(_) | Object::ControllerRevision(_) => {}
     }
-}
-
-/// What a DaemonSet of extensions/v1beta1 (and only that: apps/v1beta2 already asked for both) leaves out and apps/v1 asks for: the selector is the template's
-/// labels, the update strategy OnDelete. For the decoder, before [`apply`]; other kinds are left as they are.
-pub fn apply_extensions_v1beta1(object: &mut Object) {
-    let Object::DaemonSet(daemon_set) = object else { return };
-    let Some(spec) = &mut daemon_set.spec else { return };
-    if selector::is_empty(&spec.selector) {
-        spec.selector.match_labels = spec.template.metadata.as_ref().and_then(|m| m.labels.clone());
-    }
-    set_text(&mut spec.update_strategy.get_or_insert_default().type_, "OnDelete");
 }
 
 /// Sets a value that is absent.

@@ -188,8 +188,7 @@ const PIECES: usize = 4;
 #[async_trait]
 impl LogReader for FileLogs {
     async fn read(&self, part: LogPart) -> std::io::Result<LogStream> {
-        let options =
-            LogOptions { tail: part.tail, since: part.since, timestamps: part.timestamps, limit_bytes: part.limit_bytes };
+        let options = LogOptions { tail: part.tail, since: part.since, timestamps: part.timestamps, limit_bytes: part.limit_bytes };
         let (pieces, received) = mpsc::channel(PIECES);
         let reading = match part.ended {
             Some(ended) => tokio::spawn(crate::logs::follow(part.path, options, ended, pieces)),
@@ -199,9 +198,8 @@ impl LogReader for FileLogs {
                 tokio::task::spawn_blocking(move || read_all(&part.path, options, &pieces))
             }
         };
-        let outcome = futures::stream::once(reading).filter_map(|outcome| async {
-            outcome.unwrap_or_else(|cause| Err(std::io::Error::other(cause))).err().map(Err)
-        });
+        let outcome = futures::stream::once(reading)
+            .filter_map(|outcome| async { outcome.unwrap_or_else(|cause| Err(std::io::Error::other(cause))).err().map(Err) });
         Ok(Box::pin(ReceiverStream::new(received).map(Ok).chain(outcome)))
     }
 }

@@ -182,7 +182,11 @@ fn every_acknowledged_commit_survives_kill_minus_nine() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("state.redb");
     let mut acknowledged = 0;
-    for round in 0..30_u64 {
+    // Thirty kills at least, and more where the machine is so busy that the child hardly runs.
+    for round in 0..300_u64 {
+        if round >= 30 && acknowledged > 30 {
+            break;
+        }
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "store::embedded::tests::child_commits_until_killed", "--nocapture"])
             .env(CHILD, &path)

@@ -7,7 +7,9 @@ use crate::rig::{Rig, condition, phase};
 const WAIT: Duration = Duration::from_secs(40);
 
 fn job(name: &str) -> String {
-    format!("apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec:\n  template:\n    spec:\n      restartPolicy: Never\n      containers:\n      - {{name: main, image: busybox, command: [\"true\"]}}\n")
+    format!(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec:\n  template:\n    spec:\n      restartPolicy: Never\n      containers:\n      - {{name: main, image: busybox, command: [\"true\"]}}\n"
+    )
 }
 
 #[test]
@@ -77,11 +79,9 @@ fn a_missing_cni_plugin_is_named_on_the_pod_and_host_network_still_runs() {
 #[test]
 fn wrong_flags_are_refused_with_what_to_do() {
     let rig = Rig::new();
-    for (flags, expected) in [
-        (&["--taint", "nonsense"][..], "key"),
-        (&["--max-pods=-3"], "max-pods"),
-        (&["--no-such-flag"], "no-such-flag"),
-    ] {
+    for (flags, expected) in
+        [(&["--taint", "nonsense"][..], "key"), (&["--max-pods=-3"], "max-pods"), (&["--no-such-flag"], "no-such-flag")]
+    {
         let (code, said) = rig.run_agent_with(flags);
         assert_eq!(code, 2, "{said}");
         assert!(said.contains(expected), "{said}");

@@ -32,7 +32,9 @@ spec:
             out.display()
         ),
     );
-    rig.wait("a Job of the minute is Complete", Duration::from_secs(90), |r| r.list("jobs").iter().any(|j| condition(j, "Complete") == "True"));
+    rig.wait("a Job of the minute is Complete", Duration::from_secs(90), |r| {
+        r.list("jobs").iter().any(|j| condition(j, "Complete") == "True")
+    });
     let job = rig.list("jobs").remove(0);
     let scheduled = rig.get("cronjob/hello")["status"]["lastScheduleTime"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     assert_eq!(job["metadata"]["name"], format!("hello-{}", scheduled.as_second() / 60));

@@ -33,14 +33,19 @@ fn it_runs_once_rolls_on_a_change_and_goes_with_its_file() {
     let table = rig.cli(&["get", "ds", "-A"]);
     assert!(table.contains("DESIRED") && table.contains("web"), "{table}");
     rig.write("sub/dir/web.yaml", &DAEMON.replace("version one", "version two"));
-    rig.wait("the changed one runs", Duration::from_secs(30), |r| running(r).len() == 1 && running(r)[0]["metadata"]["uid"] != first && r.pods().len() == 1);
+    rig.wait("the changed one runs", Duration::from_secs(30), |r| {
+        let pods = r.pods();
+        pods.len() == 1 && phase(&pods[0]) == "Running" && pods[0]["metadata"]["uid"] != first
+    });
     rig.wait("its log tells", Duration::from_secs(10), |r| {
         let pods = running(r);
         pods.len() == 1 && r.cli(&["logs", "-n", "kube-system", pods[0]["metadata"]["name"].as_str().unwrap()]).trim() == "version two"
     });
     rig.wait("its status is right", Duration::from_secs(10), |r| {
         let status = r.get("-n=kube-system ds/web")["status"].clone();
-        ["desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable"].iter().all(|f| status[f] == 1)
+        ["desiredNumberScheduled", "currentNumberScheduled", "numberReady", "updatedNumberScheduled", "numberAvailable"]
+            .iter()
+            .all(|f| status[f] == 1)
     });
     rig.remove("sub/dir/web.yaml");
     rig.wait("everything is gone", Duration::from_secs(30), |r| r.pods().is_empty() && r.list("daemonsets").is_empty());
@@ -56,7 +61,9 @@ fn a_killed_container_is_started_again() {
     rig.signal_container("main", 9);
     rig.wait("it was restarted", Duration::from_secs(30), |r| {
         let pods = running(r);
-        pods.len() == 1 && pods[0]["status"]["containerStatuses"][0]["restartCount"] == 1 && !pods[0]["status"]["containerStatuses"][0]["state"]["running"].is_null()
+        pods.len() == 1
+            && pods[0]["status"]["containerStatuses"][0]["restartCount"] == 1
+            && !pods[0]["status"]["containerStatuses"][0]["state"]["running"].is_null()
     });
     let terminated = running(&rig)[0]["status"]["containerStatuses"][0]["lastState"]["terminated"].clone();
     assert_eq!((terminated["exitCode"].as_i64(), terminated["reason"].as_str()), (Some(137), Some("Error")), "{terminated}");
@@ -66,7 +73,9 @@ fn a_killed_container_is_started_again() {
 #[test]
 fn taints_and_affinity_of_the_node_manifest_decide_while_running() {
     let rig = Rig::new();
-    let node = |spec: &str, labels: &str| format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {}, labels: {{{labels}}}}}\nspec: {{{spec}}}\n", Rig::NODE);
+    let node = |spec: &str, labels: &str| {
+        format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {}, labels: {{{labels}}}}}\nspec: {{{spec}}}\n", Rig::NODE)
+    };
     let selective = DAEMON.replace("      containers:", "      nodeSelector: {disk: ssd}\n      containers:");
     rig.write("web.yaml", &selective);
     rig.wait("the reason is shown", Duration::from_secs(20), |r| {
@@ -76,7 +85,9 @@ fn taints_and_affinity_of_the_node_manifest_decide_while_running() {
     rig.write("node.yaml", &node("", "disk: ssd"));
     rig.wait("it runs once the label is there", Duration::from_secs(30), |r| running(r).len() == 1);
     rig.write("node.yaml", &node("taints: [{key: dedicated, value: db, effect: NoSchedule}]", "disk: ssd"));
-    rig.wait("the taint is on the node", Duration::from_secs(20), |r| r.get(&format!("node/{}", Rig::NODE))["spec"]["taints"][0]["key"] == "dedicated");
+    rig.wait("the taint is on the node", Duration::from_secs(20), |r| {
+        r.get(&format!("node/{}", Rig::NODE))["spec"]["taints"][0]["key"] == "dedicated"
+    });
     rig.settle();
     assert_eq!(running(&rig).len(), 1, "NoSchedule does not stop what runs");
     rig.write("node.yaml", &node("taints: [{key: dedicated, value: db, effect: NoExecute}]", "disk: ssd"));

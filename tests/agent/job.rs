@@ -39,7 +39,10 @@ fn a_job_fails_after_its_back_off_limit() {
     rig.wait("the Job is Failed", Duration::from_secs(40), |r| condition(&r.get("job/bad"), "Failed") == "True");
     let object = rig.get("job/bad");
     let failed = object["status"]["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Failed").unwrap().clone();
-    assert_eq!((failed["reason"].as_str(), failed["message"].as_str()), (Some("BackoffLimitExceeded"), Some("Job has reached the specified backoff limit")));
+    assert_eq!(
+        (failed["reason"].as_str(), failed["message"].as_str()),
+        (Some("BackoffLimitExceeded"), Some("Job has reached the specified backoff limit"))
+    );
     assert_eq!(object["status"]["failed"], 2);
     let mut starts: Vec<String> = rig.pods().iter().map(|p| p["metadata"]["creationTimestamp"].as_str().unwrap().to_owned()).collect();
     starts.sort();
@@ -51,8 +54,12 @@ fn a_job_fails_after_its_back_off_limit() {
 #[test]
 fn on_failure_restarts_the_container_in_its_pod() {
     let rig = Rig::new();
-    let manifest = job("again", "  backoffLimit: 3", "if test -e /data/second; then echo done; else touch /data/second; exit 3; fi").replace("Never", "OnFailure");
-    rig.write("j.yaml", &format!("{manifest}        volumeMounts: [{{name: data, mountPath: /data}}]\n      volumes: [{{name: data, emptyDir: {{}}}}]\n"));
+    let manifest = job("again", "  backoffLimit: 3", "if test -e /data/second; then echo done; else touch /data/second; exit 3; fi")
+        .replace("Never", "OnFailure");
+    rig.write(
+        "j.yaml",
+        &format!("{manifest}        volumeMounts: [{{name: data, mountPath: /data}}]\n      volumes: [{{name: data, emptyDir: {{}}}}]\n"),
+    );
     rig.wait("the Job is Complete", Duration::from_secs(40), |r| condition(&r.get("job/again"), "Complete") == "True");
     let pods = rig.pods();
     assert_eq!(pods.len(), 1);
@@ -71,7 +78,10 @@ fn the_active_deadline_ends_a_job() {
     rig.write("j.yaml", &job("slow", "  activeDeadlineSeconds: 2", "sleep 1000"));
     rig.wait("the Job is Failed", Duration::from_secs(40), |r| condition(&r.get("job/slow"), "Failed") == "True");
     let object = rig.get("job/slow");
-    assert_eq!(object["status"]["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Failed").unwrap()["reason"], "DeadlineExceeded");
+    assert_eq!(
+        object["status"]["conditions"].as_array().unwrap().iter().find(|c| c["type"] == "Failed").unwrap()["reason"],
+        "DeadlineExceeded"
+    );
     assert_eq!(rig.tasks(), 0);
     rig.close();
 }
@@ -81,9 +91,14 @@ fn a_job_removed_by_its_ttl_is_not_run_again_by_a_restart() {
     let mut rig = Rig::new();
     let out = rig.dir("out");
     let manifest = job("once", "  ttlSecondsAfterFinished: 0", "echo ran >> /out/runs");
-    let manifest = format!("{manifest}        volumeMounts: [{{name: out, mountPath: /out}}]\n      volumes: [{{name: out, hostPath: {{path: {}}}}}]\n", out.display());
+    let manifest = format!(
+        "{manifest}        volumeMounts: [{{name: out, mountPath: /out}}]\n      volumes: [{{name: out, hostPath: {{path: {}}}}}]\n",
+        out.display()
+    );
     rig.write("j.yaml", &manifest);
-    rig.wait("the Job ran and is gone", Duration::from_secs(40), |r| out.join("runs").exists() && r.list("jobs").is_empty() && r.pods().is_empty());
+    rig.wait("the Job ran and is gone", Duration::from_secs(40), |r| {
+        out.join("runs").exists() && r.list("jobs").is_empty() && r.pods().is_empty()
+    });
     rig.kill_agent();
     rig.start_agent();
     rig.write("other.yaml", &job("other", "", "true"));
@@ -92,7 +107,9 @@ fn a_job_removed_by_its_ttl_is_not_run_again_by_a_restart() {
     rig.remove("j.yaml");
     rig.settle();
     rig.write("j.yaml", &manifest);
-    rig.wait("added again it is a new Job", Duration::from_secs(40), |_| std::fs::read_to_string(out.join("runs")).unwrap() == "ran\nran\n");
+    rig.wait("added again it is a new Job", Duration::from_secs(40), |_| {
+        std::fs::read_to_string(out.join("runs")).unwrap() == "ran\nran\n"
+    });
     rig.close();
 }
 
@@ -112,10 +129,14 @@ fn a_suspended_job_waits_and_a_resumed_one_runs() {
 #[test]
 fn an_indexed_job_gives_each_pod_its_index() {
     let rig = Rig::new();
-    rig.write("j.yaml", &job("shards", "  completions: 3\n  parallelism: 3\n  completionMode: Indexed", "echo $JOB_COMPLETION_INDEX on $HOSTNAME"));
+    rig.write(
+        "j.yaml",
+        &job("shards", "  completions: 3\n  parallelism: 3\n  completionMode: Indexed", "echo $JOB_COMPLETION_INDEX on $HOSTNAME"),
+    );
     rig.wait("the Job is Complete", Duration::from_secs(40), |r| condition(&r.get("job/shards"), "Complete") == "True");
     assert_eq!(rig.get("job/shards")["status"]["completedIndexes"], "0-2");
-    let mut lines: Vec<String> = rig.pods().iter().map(|p| rig.cli(&["logs", p["metadata"]["name"].as_str().unwrap()]).trim().to_owned()).collect();
+    let mut lines: Vec<String> =
+        rig.pods().iter().map(|p| rig.cli(&["logs", p["metadata"]["name"].as_str().unwrap()]).trim().to_owned()).collect();
     lines.sort();
     assert_eq!(lines, ["0 on shards-0", "1 on shards-1", "2 on shards-2"]);
     rig.close();

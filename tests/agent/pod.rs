@@ -115,11 +115,15 @@ fn a_crashing_container_backs_off_as_kubernetes_does_and_the_agent_remembers() {
     let mut rig = Rig::new();
     rig.write("p.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - {name: main, image: busybox, command: [sh, -c, exit 3]}\n");
     let waiting = |r: &Rig| r.pods().first().map(|p| p["status"]["containerStatuses"][0].clone()).unwrap_or_default();
-    rig.wait("it backs off 10 s", WAIT, |r| waiting(r)["state"]["waiting"]["reason"] == "CrashLoopBackOff" && waiting(r)["restartCount"] == 1);
+    rig.wait("it backs off 10 s", WAIT, |r| {
+        waiting(r)["state"]["waiting"]["reason"] == "CrashLoopBackOff" && waiting(r)["restartCount"] == 1
+    });
     let message = waiting(&rig)["state"]["waiting"]["message"].as_str().unwrap().to_owned();
     assert!(message.starts_with("back-off 10s restarting failed container=main pod="), "{message}");
     assert_eq!(phase(&rig.pods()[0]), "Running");
-    rig.wait("then 20 s", WAIT, |r| waiting(r)["restartCount"] == 2 && waiting(r)["state"]["waiting"]["message"].as_str().is_some_and(|m| m.starts_with("back-off 20s")));
+    rig.wait("then 20 s", WAIT, |r| {
+        waiting(r)["restartCount"] == 2 && waiting(r)["state"]["waiting"]["message"].as_str().is_some_and(|m| m.starts_with("back-off 20s"))
+    });
     rig.kill_agent();
     rig.start_agent();
     rig.wait("the table says so after a restart", WAIT, |r| r.cli(&["get", "pods"]).contains("CrashLoopBackOff"));
@@ -164,7 +168,9 @@ fn a_pod_without_containers_and_an_image_that_cannot_be_had_say_so() {
     let rig = Rig::new();
     rig.write("none.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: none}\nspec:\n  nodeName: x\n");
     rig.write("p.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - {name: main, image: \"127.0.0.1:1/nothing:1\", imagePullPolicy: IfNotPresent}\n  - {name: never, image: \"127.0.0.1:1/never:1\", imagePullPolicy: Never}\n");
-    let reason = |r: &Rig, i: usize| r.pods().first().map(|p| p["status"]["containerStatuses"][i]["state"]["waiting"]["reason"].clone()).unwrap_or_default();
+    let reason = |r: &Rig, i: usize| {
+        r.pods().first().map(|p| p["status"]["containerStatuses"][i]["state"]["waiting"]["reason"].clone()).unwrap_or_default()
+    };
     rig.wait("the pull backs off", WAIT, |r| reason(r, 0) == "ImagePullBackOff");
     rig.wait("never is never", WAIT, |r| reason(r, 1) == "ErrImageNeverPull");
     assert!(rig.log().contains("spec.containers: Required value"), "{}", rig.log());
@@ -176,7 +182,9 @@ fn a_pod_without_containers_and_an_image_that_cannot_be_had_say_so() {
 fn a_pod_that_asks_for_more_than_the_node_has_waits_with_the_reason() {
     let rig = Rig::new();
     rig.write("p.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n  - {name: main, image: busybox, command: [sleep, \"9\"], resources: {requests: {cpu: \"10000\"}}}\n");
-    rig.wait("it is Unschedulable", WAIT, |r| r.pods().iter().any(|p| p.to_string().contains("0/1 nodes are available: 1 Insufficient cpu.")));
+    rig.wait("it is Unschedulable", WAIT, |r| {
+        r.pods().iter().any(|p| p.to_string().contains("0/1 nodes are available: 1 Insufficient cpu."))
+    });
     assert_eq!(phase(&rig.pods()[0]), "Pending");
     assert!(rig.cli(&["describe", "pod", &name("p")]).contains("Insufficient cpu"));
     rig.close();

@@ -5,8 +5,7 @@ use std::time::Duration;
 use crate::rig::{Rig, condition, phase};
 
 const WAIT: Duration = Duration::from_secs(40);
-const SLEEPER: &str =
-    "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  terminationGracePeriodSeconds: 0\n  containers:\n  - {name: main, image: busybox, command: [sh, -c, \"echo started; exec sleep 100000\"]}\n";
+const SLEEPER: &str = "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  terminationGracePeriodSeconds: 0\n  containers:\n  - {name: main, image: busybox, command: [sh, -c, \"echo started; exec sleep 100000\"]}\n";
 
 #[test]
 fn running_containers_are_adopted_untouched() {
@@ -47,5 +46,18 @@ fn exits_while_agent_and_containerd_were_away_are_recorded_once() {
     rig.wait("the Job is Complete", WAIT, |r| condition(&r.get("job/j"), "Complete") == "True");
     assert_eq!(std::fs::read_to_string(out.join("runs")).unwrap(), "run\n");
     assert_eq!(rig.get("job/j")["status"]["succeeded"], 1);
+    rig.close();
+}
+
+#[test]
+fn an_agent_at_rest_rests() {
+    let rig = Rig::new();
+    rig.write("p.yaml", SLEEPER);
+    rig.wait("it runs", WAIT, |r| r.pods().iter().any(|p| phase(p) == "Running"));
+    rig.settle();
+    let before = rig.agent_ticks();
+    std::thread::sleep(Duration::from_secs(5));
+    let used = rig.agent_ticks() - before;
+    assert!(used <= 5, "{used} ticks of CPU in 5 s with nothing to do");
     rig.close();
 }

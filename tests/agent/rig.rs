@@ -20,7 +20,7 @@ pub struct Rig {
     agent: Option<Child>,
     number: u32,
     cni_bin_dir: Option<PathBuf>,
-        closed: bool,
+    closed: bool,
 }
 
 /// A pod's phase.
@@ -199,8 +199,17 @@ impl Rig {
     }
 
     fn try_cli(&self, args: &[&str]) -> (bool, String, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_minik8s")).env("MINIK8S_SOCKET", self.path("sock")).args(args).stdin(Stdio::null()).output().unwrap();
-        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned(), String::from_utf8_lossy(&output.stderr).into_owned())
+        let output = Command::new(env!("CARGO_BIN_EXE_minik8s"))
+            .env("MINIK8S_SOCKET", self.path("sock"))
+            .args(args)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&output.stdout).into_owned(),
+            String::from_utf8_lossy(&output.stderr).into_owned(),
+        )
     }
 
     /// What a command prints; it must succeed.
@@ -245,7 +254,11 @@ impl Rig {
             if Instant::now() > deadline {
                 let objects: Vec<Value> = ["daemonsets", "cronjobs", "jobs", "pods"].iter().flat_map(|k| self.list(k)).collect();
                 let events = self.try_cli(&["get", "events", "-A"]).1;
-                panic!("not within {bound:?}: {what}\nobjects: {}\nevents:\n{events}\nagent:\n{}", serde_json::to_string_pretty(&objects).unwrap(), self.log());
+                panic!(
+                    "not within {bound:?}: {what}\nobjects: {}\nevents:\n{events}\nagent:\n{}",
+                    serde_json::to_string_pretty(&objects).unwrap(),
+                    self.log()
+                );
             }
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -283,7 +296,12 @@ impl Rig {
 
     /// The host pid of the (only) running container with this name.
     pub fn container_pid(&self, container: &str) -> i32 {
-        let id = self.pods().iter().flat_map(|p| p["status"]["containerStatuses"].as_array().cloned().unwrap_or_default()).find(|c| c["name"] == container).unwrap()["containerID"]
+        let id = self
+            .pods()
+            .iter()
+            .flat_map(|p| p["status"]["containerStatuses"].as_array().cloned().unwrap_or_default())
+            .find(|c| c["name"] == container)
+            .unwrap()["containerID"]
             .as_str()
             .unwrap()
             .trim_start_matches("containerd://")
@@ -294,6 +312,13 @@ impl Rig {
     /// Sends a signal to a container's first process from outside, as an operator or the kernel would.
     pub fn signal_container(&self, container: &str, signal: i32) {
         run("kill", &[&format!("-{signal}"), &self.container_pid(container).to_string()]);
+    }
+
+    /// The clock ticks (1/100 s) of CPU the agent has used.
+    pub fn agent_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.agent.as_ref().unwrap().id())).unwrap();
+        let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     }
 
     /// Fills the small state disk.
@@ -320,6 +345,12 @@ impl Rig {
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         let status = self.agent.take().unwrap().wait().unwrap();
         assert_eq!(status.code(), Some(0), "SIGTERM ends the agent cleanly:\n{}", self.log());
+        let chains = Command::new("iptables").args(["-t", "nat", "-S"]).output().unwrap();
+        assert!(!String::from_utf8_lossy(&chains.stdout).contains(&format!("MINIK8S-mk{}", self.number)), "NAT rules left");
+        let link =
+            Command::new("ip").args(["link", "show", &format!("mk{}", self.number)]).stderr(Stdio::null()).stdout(Stdio::null()).status();
+        assert!(!link.unwrap().success(), "the bridge is left");
+        assert!(!Path::new("/sys/fs/cgroup/memory").join(format!("minik8s-rig-{}", self.number)).exists(), "cgroups left");
         self.clean_up();
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         let own = self.root.to_str().unwrap();

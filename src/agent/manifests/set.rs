@@ -50,7 +50,11 @@ pub(super) fn entry(relative: &str, decoded: Decoded) -> FileEntry {
     let mut faults = decoded.faults;
     let faulty = faults.iter().any(|f| f.severity == Severity::Error);
     if decoded.documents.is_empty() && !faulty {
-        faults.push(file_fault(relative, Severity::Warning, "holds no document; what it defined before keeps running: remove the file to remove that"));
+        faults.push(file_fault(
+            relative,
+            Severity::Warning,
+            "holds no document; what it defined before keeps running: remove the file to remove that",
+        ));
     }
     let keep = faulty || decoded.documents.is_empty();
     let objects = decoded.documents.into_iter().filter_map(|d| d.object.map(|o| Arc::new(annotated(o, relative, d.index)))).collect();

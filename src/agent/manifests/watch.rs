@@ -52,7 +52,16 @@ pub fn spawn(root: PathBuf) -> anyhow::Result<Watcher> {
         let _ = events.send(Message::Event(event));
     })?;
     let (publish, sets) = watch::channel(None);
-    let state = State { root, inotify, watched: BTreeMap::new(), held: BTreeMap::new(), stamps: BTreeMap::new(), files: BTreeMap::new(), dirs: BTreeMap::new(), publish };
+    let state = State {
+        root,
+        inotify,
+        watched: BTreeMap::new(),
+        held: BTreeMap::new(),
+        stamps: BTreeMap::new(),
+        files: BTreeMap::new(),
+        dirs: BTreeMap::new(),
+        publish,
+    };
     let thread = std::thread::Builder::new().name("manifests".to_owned()).spawn(move || run(state, &inbox))?;
     Ok(Watcher { sets, stop: messages, thread: Some(thread) })
 }

@@ -132,13 +132,3 @@ fn a_secrets_texts_win_over_its_data_and_a_node_stays_as_it_is() {
     let node = defaulted(Kind::Node, json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}));
     assert_eq!(node, json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}));
 }
-
-#[test]
-fn extensions_v1beta1_selects_by_the_templates_labels() {
-    let manifest = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d"}, "spec": {"template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}}}});
-    let mut object = Object::from_json(Kind::DaemonSet, manifest.to_string().as_bytes()).expect("a DaemonSet");
-    apply_extensions_v1beta1(&mut object);
-    apply(&mut object);
-    let spec = &object.to_json()["spec"];
-    assert_eq!((&spec["selector"], &spec["updateStrategy"]), (&json!({"matchLabels": {"a": "b"}}), &json!({"type": "OnDelete"})));
-}

@@ -1,3 +1,5 @@
+//! robfig's syntax and quirks, time zones and DST.
+
 use super::*;
 use proptest::prelude::*;
 

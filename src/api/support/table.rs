@@ -9,8 +9,7 @@ const NO_CONFIG: &str = "not yet: values from ConfigMaps and Secrets cannot be g
 const NO_CONFIG_VOLUME: &str = "not yet: volumes made from ConfigMaps, Secrets or the downward API cannot be mounted, and a container must not start without its files; put the files on the host and use hostPath";
 const NO_DRIVER: &str =
     "volumes of this type need a storage driver that this agent does not have; mount it on the host and use hostPath, or use emptyDir";
-const NO_SECCOMP: &str =
-    "not yet: seccomp profiles of one's own cannot be applied, and the container must not run without; use type RuntimeDefault or Unconfined";
+const NO_SECCOMP: &str = "not yet: seccomp profiles of one's own cannot be applied, and the container must not run without; use type RuntimeDefault or Unconfined";
 const NO_APPARMOR: &str =
     "not yet: AppArmor profiles cannot be applied, and the container must not run without; remove the profile or set type Unconfined";
 const NO_SELINUX: &str = "not yet: SELinux labels cannot be applied, and the container must not run without; remove them";

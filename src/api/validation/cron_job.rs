@@ -1,10 +1,10 @@
-//! CronJobs: `pkg/apis/batch/validation/validation.go`. Whether the schedule's five fields parse is `controllers::schedule`'s to say: this layer
-//! may not use it, so the decoder asks it beside this check.
+//! CronJobs: `pkg/apis/batch/validation/validation.go`. Whether the schedule's five fields parse is `api::schedule`'s to say.
 
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec};
 
 use super::field::{Faults, Path, shown};
 use super::{job, metadata};
+use crate::api::schedule::{self, Schedule};
 use crate::api::selector;
 
 /// So that `-<unix minutes>` still fits into a label.
@@ -26,6 +26,8 @@ fn spec(spec: &CronJobSpec, path: &Path, faults: &mut Faults) {
         faults.required(&at, "");
     } else if spec.schedule.contains("TZ") {
         faults.invalid(&at, spec.schedule.as_str(), "cannot use TZ or CRON_TZ in schedule, use timeZone field instead");
+    } else if let Err(error) = Schedule::parse(&spec.schedule) {
+        faults.invalid(&at, spec.schedule.as_str(), &error.to_string());
     }
     faults.non_negative(&path.child("startingDeadlineSeconds"), spec.starting_deadline_seconds);
     time_zone(spec.time_zone.as_deref(), &path.child("timeZone"), faults);
@@ -59,7 +61,7 @@ fn time_zone(zone: Option<&str>, path: &Path, faults: &mut Faults) {
     if zone.eq_ignore_ascii_case("Local") {
         return faults.invalid(path, zone, "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones");
     }
-    if jiff::tz::TimeZone::get(zone).is_err() {
-        faults.invalid(path, zone, &format!("unknown time zone {zone}"));
+    if let Err(error) = schedule::zone(zone) {
+        faults.invalid(path, zone, &error.to_string());
     }
 }

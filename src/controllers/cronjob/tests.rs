@@ -1,3 +1,5 @@
+//! Slots, concurrency, deadlines, history and clock steps on a virtual clock.
+
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;

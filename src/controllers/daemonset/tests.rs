@@ -1,3 +1,5 @@
+//! Rolling updates, surge, OnDelete, back-off and revisions on a virtual clock.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -1,3 +1,5 @@
+//! Counting, back-off, rules, indexes, suspend and ttl on a virtual clock.
+
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;

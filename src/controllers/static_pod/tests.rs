@@ -1,3 +1,5 @@
+//! One pod a template, replaced when the template changes.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What the manifests directory makes of the Store.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -177,7 +177,11 @@ async fn a_refused_config_waits_with_its_reason_and_a_failed_start_is_an_attempt
     world.put(pod("Always", vec![c]));
     let agent = world.agent().await;
     world.until("refused", |h| waits_for(h, "c", "CreateContainerConfigError")).await;
-    assert!(world.event_reasons().iter().any(|e| e.starts_with("Failed: Error: container has runAsNonRoot and image will run as root")), "{:?}", world.event_reasons());
+    assert!(
+        world.event_reasons().iter().any(|e| e.starts_with("Failed: Error: container has runAsNonRoot and image will run as root")),
+        "{:?}",
+        world.event_reasons()
+    );
     agent.kill().await;
 
     let dir = tempfile::tempdir().unwrap();

@@ -612,7 +612,7 @@ impl PodCgroups for Double {
 }
 
 pub(super) fn container(name: &str) -> Container {
-    Container { name: name.into(), image: Some("busybox:1.36".into()), ..Container::default() }
+    Container { name: name.into(), image: Some("busybox:1.36".into()), command: Some(vec!["true".into()]), ..Container::default() }
 }
 
 pub(super) fn pod(policy: &str, containers: Vec<Container>) -> Pod {

@@ -213,6 +213,10 @@ fn cron_jobs() {
             ),
             (json!({"spec": {"schedule": null}}), &["spec.schedule: Required value"]),
             (
+                json!({"spec": {"schedule": "61 * * * *"}}),
+                &["spec.schedule: Invalid value: \"61 * * * *\": end of range (61) above maximum (59): 61"],
+            ),
+            (
                 json!({"spec": {"schedule": "CRON_TZ=UTC * * * * *"}}),
                 &[
                     "spec.schedule: Invalid value: \"CRON_TZ=UTC * * * * *\": cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
