@@ -26,7 +26,7 @@ corpus: ## check the real manifests in CORPUS
 vm-smoke: ## run it under a real systemd with cgroup v2, in an emulated virtual machine (minutes)
 	@tests/vm/run.sh smoke.sh
 
-bench: ## measure against containerd's own floor, in one run
+bench: ## measure against containerd's own floor, in one run (BENCH_FULL=1: the Job of 200 pods)
 	cargo bench --bench agent
 
 lint: ## formatting and clippy, warnings as errors

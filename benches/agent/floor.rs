@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use containerd_client::services::v1::snapshots::{PrepareSnapshotRequest, RemoveSnapshotRequest, StatSnapshotRequest};
 use containerd_client::services::v1::{
-    Container, CreateContainerRequest, CreateTaskRequest, DeleteContainerRequest, DeleteTaskRequest, GetRequest, KillRequest, ListContainersRequest,
-    ListTasksRequest, StartRequest, WaitRequest,
+    Container, CreateContainerRequest, CreateTaskRequest, DeleteContainerRequest, DeleteTaskRequest, GetRequest, KillRequest,
+    ListContainersRequest, ListTasksRequest, StartRequest, WaitRequest,
 };
 use containerd_client::tonic::Request;
 use containerd_client::{Client, with_namespace};
@@ -48,7 +48,8 @@ impl Floor {
         let record = found.containers.into_iter().next().with_context(|| format!("pod {pod} has no container"))?;
         let spec = serde_json::from_slice(&record.spec.as_ref().context("a record without a spec")?.value)?;
         let stat = StatSnapshotRequest { snapshotter: record.snapshotter.clone(), key: record.snapshot_key.clone() };
-        let parent = self.client.snapshots().stat(with_namespace!(stat, self.namespace)).await?.into_inner().info.context("no snapshot")?.parent;
+        let parent =
+            self.client.snapshots().stat(with_namespace!(stat, self.namespace)).await?.into_inner().info.context("no snapshot")?.parent;
         let get = GetRequest { container_id: record.id.clone(), exec_id: String::new() };
         let log = self.client.tasks().get(with_namespace!(get, self.namespace)).await?.into_inner().process.context("no process")?.stdout;
         Ok(Model { record, spec, parent, log })

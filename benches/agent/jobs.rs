@@ -13,8 +13,7 @@ const LIMIT: Duration = Duration::from_secs(90);
 
 pub async fn throughput(stage: &Stage, table: &mut Table) -> anyhow::Result<()> {
     let model = model(stage, true).await?;
-    let full = std::env::var("BENCH_FULL").is_ok_and(|value| value == "1");
-    for (parallelism, pods) in [(1, 20), (8, if full { 200 } else { 60 })] {
+    for (parallelism, pods) in [(1, 20), (8, if crate::is_full() { 200 } else { 60 })] {
         // The floor before and after: what drifts meanwhile is shared.
         let before = raw(stage, &model, "before", parallelism, pods).await?;
         let took = job(stage, parallelism, pods).await?;

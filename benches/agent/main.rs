@@ -12,6 +12,7 @@ mod lab;
 
 mod floor;
 mod jobs;
+mod manifest;
 mod marks;
 mod process;
 mod rest;
@@ -25,8 +26,10 @@ use std::time::Duration;
 use stage::Stage;
 use table::Table;
 
-/// The whole run, start and cleaning included.
-const LIMIT: Duration = Duration::from_secs(360);
+/// The whole run without its cleaning.
+const LIMIT: Duration = Duration::from_secs(330);
+/// The same with `BENCH_FULL=1`.
+const FULL_LIMIT: Duration = Duration::from_secs(600);
 
 fn main() -> ExitCode {
     // `cargo test --benches` and `cargo bench -- --list` must not start a measurement.
@@ -35,14 +38,19 @@ fn main() -> ExitCode {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut table = Table::default();
-    let measured = runtime.block_on(async { tokio::time::timeout(LIMIT, measure(&mut table)).await });
+    let limit = if is_full() { FULL_LIMIT } else { LIMIT };
+    let measured = runtime.block_on(async { tokio::time::timeout(limit, measure(&mut table)).await });
     println!("\n{table}");
     match measured {
         Ok(Ok(())) => return ExitCode::SUCCESS,
         Ok(Err(error)) => eprintln!("error: not everything could be measured: {error:#}"),
-        Err(_) => eprintln!("error: not everything could be measured within {} s", LIMIT.as_secs()),
+        Err(_) => eprintln!("error: not everything could be measured within {} s", limit.as_secs()),
     }
     ExitCode::FAILURE
+}
+
+fn is_full() -> bool {
+    std::env::var("BENCH_FULL").is_ok_and(|value| value == "1")
 }
 
 async fn measure(table: &mut Table) -> anyhow::Result<()> {

@@ -61,7 +61,12 @@ async fn beside_the_agent(stage: &Stage, table: &mut Table) -> anyhow::Result<()
         Ok(sizes.iter().sum::<u64>() / sizes.len().max(1) as u64)
     };
     let bare: Vec<i32> = stage.lab.shims().into_iter().filter(|pid| !with_model.contains(pid)).collect();
-    anyhow::ensure!(pods.len() == PODS && bare.len() == BARE, "{} shims for {PODS} pods, {} for {BARE} bare containers", pods.len(), bare.len());
+    anyhow::ensure!(
+        pods.len() == PODS && bare.len() == BARE,
+        "{} shims for {PODS} pods, {} for {BARE} bare containers",
+        pods.len(),
+        bare.len()
+    );
     let children = stage.lab.shim_children();
     let loggers: Vec<i32> = children.into_iter().filter(|pid| command_line(*pid).contains(minik8s::logs::LOGGER_ARGUMENT)).collect();
     let (shim, logger, floor) = (mean(&pods.iter().copied().collect::<Vec<_>>())?, mean(&loggers)?, mean(&bare)?);

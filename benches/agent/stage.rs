@@ -12,10 +12,10 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::floor::Floor;
 use crate::lab::Lab;
-use crate::marks::{INSIDE, Marks};
+use crate::marks::Marks;
 
 const NODE: &str = "bench-node";
-const IMAGE: &str = "docker.io/library/busybox:latest";
+pub const IMAGE: &str = "docker.io/library/busybox:latest";
 
 /// See the module.
 pub struct Stage {
@@ -117,25 +117,6 @@ impl Stage {
     pub fn log_tail(&self) -> String {
         let log = self.log();
         log.get(log.len().saturating_sub(3000)..).unwrap_or(&log).to_owned()
-    }
-
-    /// A pod's spec, as JSON: one container with limits and the marks' directory.
-    pub fn pod_spec(&self, host_network: bool, command: &[&str], restart: &str) -> Value {
-        serde_json::json!({
-            "hostNetwork": host_network, "restartPolicy": restart, "terminationGracePeriodSeconds": 0,
-            "containers": [{
-                "name": "main", "image": IMAGE, "imagePullPolicy": "IfNotPresent", "command": command,
-                "resources": {"limits": {"cpu": "1", "memory": "64Mi"}, "requests": {"cpu": "1m", "memory": "1Mi"}},
-                "volumeMounts": [{"name": "out", "mountPath": INSIDE}],
-            }],
-            "volumes": [{"name": "out", "hostPath": {"path": self.marks.dir()}}],
-        })
-    }
-
-    /// The manifest of a pod that tells when it runs.
-    pub fn pod(&self, name: &str, host_network: bool) -> Value {
-        let spec = self.pod_spec(host_network, &["sh", "-c", &Marks::script(name)], "Always");
-        serde_json::json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec})
     }
 
     /// Renames these manifests into the directory, all written before; the instant before the first rename.

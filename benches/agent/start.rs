@@ -9,7 +9,7 @@ use crate::marks::{INSIDE, Marks};
 use crate::stage::Stage;
 use crate::table::{Samples, Table, millis, ratio};
 
-const SAMPLES: usize = 25;
+const SAMPLES: usize = 20;
 const WARM_UP: usize = 2;
 const MANY: usize = 30;
 const ROUNDS: usize = 2;

@@ -47,9 +47,10 @@ impl Row {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let head = ["what", "measured", "beside it", "target", ""].map(str::to_owned);
-        let rows = self.rows.iter().map(|row| {
-            [row.what.clone(), row.figure.clone(), row.beside.clone(), row.target.to_owned(), row.verdict().to_owned()]
-        });
+        let rows = self
+            .rows
+            .iter()
+            .map(|row| [row.what.clone(), row.figure.clone(), row.beside.clone(), row.target.to_owned(), row.verdict().to_owned()]);
         let all: Vec<[String; 5]> = std::iter::once(head).chain(rows).collect();
         let width = |column: usize| all.iter().map(|cells| cells[column].chars().count()).max().unwrap_or_default();
         let widths = std::array::from_fn::<usize, 5, _>(width);

@@ -126,15 +126,15 @@ impl Worker {
 
     /// Learns of a running container's end when it comes.
     pub(super) fn watch_exit(&mut self, of: AttemptRef) {
-        let (drivers, pod) = (self.shared.drivers.clone(), Arc::new(self.pod.clone()));
+        let (drivers, key) = (self.shared.drivers.clone(), self.key.clone());
         self.jobs.spawn(async move {
-            let end = exit::wait(drivers, pod, &of).await;
+            let end = exit::wait(drivers, &key, &of).await;
             Done::Exit(of, end)
         });
     }
 
     /// The Pod was taken from the Store without being stopped first: what it left is stopped as an orphan's.
-    pub(super) async fn abandoned(mut self) -> Outcome {
+    pub(super) async fn abandoned(mut self: Box<Self>) -> Outcome {
         self.jobs.shutdown().await;
         self.parts.settled().await;
         orphans::stop_pod(&self.shared.drivers, &self.uid).await;

@@ -1,13 +1,13 @@
 //! Waiting for a container's end and gathering what is known of it while its task is still there.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::files;
 use crate::agent::Drivers;
+use crate::api::{Key, Object};
 use crate::logs;
 use crate::pod::attempt;
 use crate::pod::status::Ended;
@@ -26,9 +26,12 @@ pub(super) struct AttemptRef {
 }
 
 /// Waits for the attempt's end. The task is left in place: it is deleted only after the end is recorded.
-pub(super) async fn wait(drivers: Drivers, pod: Arc<Pod>, of: &AttemptRef) -> Result<Ended, RuntimeError> {
+pub(super) async fn wait(drivers: Drivers, key: &Key, of: &AttemptRef) -> Result<Ended, RuntimeError> {
     let exit = drivers.runtime.wait(&of.id).await?;
-    Ok(gather(&drivers, &pod, of, &exit, None).await)
+    // Read only now: a copy kept by each waiting task would be a large part of what a running pod takes. A Pod that is gone from the Store
+    // is not asked for its end any more.
+    let pod = drivers.store.get(key).as_deref().and_then(Object::as_pod).cloned().unwrap_or_default();
+    Ok(Box::pin(gather(&drivers, &pod, of, &exit, None)).await)
 }
 
 /// What an exit means: the reason (the cgroup is asked about memory, never guessed from 137) and the termination message.

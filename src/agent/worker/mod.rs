@@ -117,11 +117,11 @@ impl PodWorkers {
     fn spawn(self: &Arc<Self>, state: &mut State, uid: String, key: Key, released: bool) {
         state.generation += 1;
         let (generation, wake) = (state.generation, Arc::new(Notify::new()));
-        let worker = task::Worker::new(self.shared.clone(), key.clone(), uid.clone(), wake.clone(), released);
+        let life = task::Worker::new(self.shared.clone(), key.clone(), uid.clone(), wake.clone(), released).run();
         let guard = Departure { workers: self.clone(), uid: uid.clone(), key, generation, outcome: None };
         let task = tokio::spawn(async move {
             let mut guard = guard;
-            guard.outcome = Some(worker.run().await);
+            guard.outcome = Some(life.await);
         });
         state.workers.insert(uid, Entry { generation, wake, task });
     }

@@ -149,27 +149,28 @@ impl Worker {
         self.drivers().clock.now()
     }
 
-    /// Runs until the Pod is gone, or terminal and released.
-    pub(super) async fn run(self) -> Outcome {
+    /// Runs until the Pod is gone, or terminal and released. What the future holds at rest is small (see `live`).
+    pub(super) fn run(self) -> impl Future<Output = Outcome> + Send {
         let span = info_span!("pod", namespace = self.key.namespace, name = self.key.name, uid = self.uid);
-        self.live().instrument(span).await
+        Box::new(self).live().instrument(span)
     }
 
-    async fn live(mut self) -> Outcome {
+    /// The steps are boxed: a future is as large as its largest step, and these hold whole Pods that nobody needs while the worker rests.
+    async fn live(mut self: Box<Self>) -> Outcome {
         let mut connected = self.shared.connected.subscribe();
         let mut first = true;
         loop {
             if !self.reload() {
-                return self.abandoned().await;
+                return Box::pin(self.abandoned()).await;
             }
             if std::mem::take(&mut first) {
-                self.take_over().await;
+                Box::pin(self.take_over()).await;
             }
             if !self.unexamined.is_empty() && self.examine_pause.over(self.now()) {
-                self.examine_all().await;
+                Box::pin(self.examine_all()).await;
             }
             let plan = compute_pod_actions(&self.pod, &self.seen, self.now());
-            let wake_at = match self.carry_out(plan).await {
+            let wake_at = match Box::pin(self.carry_out(plan)).await {
                 Next::Again => continue,
                 Next::Over(outcome) => return outcome,
                 Next::Rest(wake_at) => wake_at,
