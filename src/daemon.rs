@@ -24,6 +24,7 @@ use minik8s::runtime::containerd::{Containerd, ContainerdConfig, probe_runtime_b
 use minik8s::store::Store;
 use minik8s::store::embedded::EmbeddedStore;
 use minik8s::volumes::{HostVolumes, VolumesConfig};
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 /// How long the agent waits between two attempts to reach containerd.
@@ -36,6 +37,7 @@ pub async fn run(config: AgentConfig, stop: watch::Receiver<bool>) -> anyhow::Re
     for dir in [&config.paths.state, &config.paths.run] {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
     }
+    let _alone = alone(&config)?;
     let store = EmbeddedStore::open(config.paths.state.join("state.redb"))?;
     let daemon = Daemon::build(config, store).await?;
     daemon.serve(stop).await
@@ -84,7 +86,7 @@ impl Daemon {
         let adopted = Arc::new(AtomicBool::new(false));
         let inputs = self.inputs(&watcher, &workers, &adopted, containerd_version);
         let reconciler = Reconciler::new(self.drivers.clone(), inputs).await?;
-        let reconciling = tokio::spawn(reconciler.run(stop.clone()));
+        let mut reconciling = tokio::spawn(reconciler.run(stop.clone()));
         let housekeeping = tokio::spawn(housekeeping::run(self.drivers.store.clone(), self.drivers.clock.clone()));
         let telling = tokio::spawn(tell_faults(watcher.sets.clone()));
         tracing::info!(node = self.drivers.settings.node_name, manifests = %self.drivers.paths.manifests.display(), "minik8s is running");
@@ -96,6 +98,7 @@ impl Daemon {
         let outcome = tokio::select! {
             () = stopped(stop.clone()) => Ok(()),
             ended = &mut api => ended.context("the API ended unexpectedly")?.context("cannot serve the API"),
+            ended = &mut reconciling => ended.context("the reconcile loop failed"),
         };
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         for task in [adopting, housekeeping, telling] {
@@ -198,6 +201,23 @@ async fn usable(runtime: Option<PathBuf>, run: &Path) -> Option<PathBuf> {
             None
         }
     }
+}
+
+/// Makes sure that no other agent takes this containerd namespace for its own: it would remove our containers as orphans. The name is held as
+/// an abstract socket, which goes with the process however that ends.
+fn alone(config: &AgentConfig) -> anyhow::Result<std::os::unix::net::UnixListener> {
+    use std::os::linux::net::SocketAddrExt;
+    let containerd = std::fs::canonicalize(&config.containerd).unwrap_or_else(|_| config.containerd.clone());
+    let name = format!("minik8s/{}/{}", config.containerd_namespace, containerd.display());
+    let digest: String = Sha256::digest(name).iter().map(|byte| format!("{byte:02x}")).collect();
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(format!("minik8s/{digest}"))?;
+    std::os::unix::net::UnixListener::bind_addr(&address).map_err(|_| {
+        anyhow::anyhow!(
+            "the namespace {} of the containerd at {} is in use by another minik8s agent; stop that one, or give this one its own --containerd-namespace",
+            config.containerd_namespace,
+            config.containerd.display()
+        )
+    })
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::admission;
-use crate::api::{Object, well_known};
+use crate::api::Object;
 use crate::controllers::EventDraft;
 
 /// What became of one pod that was not bound.
@@ -42,7 +42,7 @@ pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, now: Timestamp) -> O
 
 /// A static pod is asked for its nodeName and affinity only: no scheduler stands between its file and the kubelet, which minds no NoSchedule taint.
 fn is_static(pod: &Pod) -> bool {
-    pod.metadata.annotations.as_ref().is_some_and(|a| a.contains_key(well_known::CONFIG_SOURCE))
+    pod.metadata.owner_references.iter().flatten().any(|o| o.controller == Some(true) && o.kind == "Pod")
 }
 
 fn accept(pod: &Pod, node: &Node, now: Timestamp) -> Outcome {
@@ -103,9 +103,9 @@ mod tests {
         .unwrap()
     }
 
-    fn pod(annotations: serde_json::Value, cpu: &str) -> Pod {
+    fn pod(owners: serde_json::Value, cpu: &str) -> Pod {
         serde_json::from_value(json!({
-            "metadata": {"name": "p", "namespace": "default", "uid": "u", "annotations": annotations},
+            "metadata": {"name": "p", "namespace": "default", "uid": "u", "ownerReferences": owners},
             "spec": {"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]},
         }))
         .unwrap()
@@ -120,10 +120,11 @@ mod tests {
     #[test]
     fn a_taint_keeps_a_pod_waiting_but_not_a_static_one() {
         let now = Timestamp::UNIX_EPOCH;
-        let plain = bind(&pod(json!({}), "1"), &[], &node(), now);
+        let plain = bind(&pod(json!([]), "1"), &[], &node(), now);
         assert!(!plain.bound);
         assert_eq!(scheduled(&plain.pod.unwrap()).1, "0/1 nodes are available: 1 node(s) had untolerated taint {k: v}.");
-        let fixed = bind(&pod(json!({"kubernetes.io/config.source": "file"}), "1"), &[], &node(), now);
+        let fixed =
+            bind(&pod(json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "t", "controller": true}]), "1"), &[], &node(), now);
         assert!(fixed.bound);
         assert_eq!(fixed.pod.unwrap().spec.unwrap().node_name.as_deref(), Some("n"));
     }
@@ -131,7 +132,8 @@ mod tests {
     #[test]
     fn a_pod_that_does_not_fit_is_told_once() {
         let now = Timestamp::UNIX_EPOCH;
-        let first = bind(&pod(json!({"kubernetes.io/config.source": "file"}), "2"), &[], &node(), now);
+        let first =
+            bind(&pod(json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "t", "controller": true}]), "2"), &[], &node(), now);
         let told = first.pod.unwrap();
         assert_eq!(scheduled(&told), ("False".to_owned(), "0/1 nodes are available: 1 Insufficient cpu.".to_owned()));
         assert_eq!(first.event.unwrap().reason, "FailedScheduling");

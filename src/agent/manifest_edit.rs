@@ -23,8 +23,11 @@ pub struct Place {
 }
 
 impl Place {
-    /// Where this stored object came from, if it came from a file.
+    /// Where this stored object came from, if it came from a file. What a controller made did not, whatever its template's annotations say.
     pub fn of(object: &Object) -> Option<Place> {
+        if object.controller_uid().is_some() {
+            return None;
+        }
         let (file, index) = object.meta().annotations.as_ref()?.get(SOURCE)?.rsplit_once('#')?;
         Some(Place { file: file.to_owned(), index: index.parse().ok()? })
     }

@@ -29,6 +29,9 @@ use crate::store::{Change, ChangeKind, Op, StoreError};
 /// How long after a failed commit the same thing is tried again.
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
 
+/// A clock that goes back by more than this was set.
+const CLOCK_SET_BACK: SignedDuration = SignedDuration::from_secs(1);
+
 /// Hands a changed pod that is bound here (or its last state, when it was removed) to its worker.
 pub type PodSink = Arc<dyn Fn(ChangeKind, Arc<Object>) + Send + Sync>;
 
@@ -59,6 +62,8 @@ pub struct Reconciler {
     manifests_dirty: bool,
     taints_dirty: bool,
     unbound_dirty: bool,
+    /// The latest the wall clock has shown: less than that means that it was set back.
+    latest: Timestamp,
 }
 
 impl Reconciler {
@@ -78,6 +83,7 @@ impl Reconciler {
             manifests_dirty: true,
             taints_dirty: true,
             unbound_dirty: true,
+            latest: Timestamp::MIN,
         };
         reconciler.relist();
         Ok(reconciler)
@@ -87,6 +93,7 @@ impl Reconciler {
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
             (self.inputs.beat)();
+            self.mind_the_clock();
             self.drain_changes();
             self.work().await;
             let wake = self.queue.next_wake();
@@ -103,20 +110,23 @@ impl Reconciler {
                 change = self.changes.recv() => self.received(change),
                 Ok(()) = self.inputs.sets.changed() => self.manifests_dirty = true,
                 Ok(()) = self.inputs.runtime.changed() => self.manifests_dirty = true,
-                () = sleep => self.woken(wake),
+                () = sleep => {}
                 () = tokio::time::sleep(super::HEARTBEAT) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
         }
     }
 
-    /// The alarm also rings when the clock is set. Set back, everything that waits for an instant must be computed again.
-    fn woken(&mut self, wake: Option<Timestamp>) {
-        if wake.is_some_and(|at| self.drivers.clock.now() < at) {
-            tracing::info!("the clock was set; looking at every workload again");
+    /// What waits for an instant must be computed again when the clock was set back: the instants are far off then. Forward, they are due.
+    fn mind_the_clock(&mut self) {
+        let now = self.drivers.clock.now();
+        if now.saturating_add(CLOCK_SET_BACK).is_ok_and(|later| later < self.latest) {
+            tracing::warn!("the clock was set back; looking at every workload again");
             self.owners.values().cloned().for_each(|key| self.queue.add(key));
             self.taints_dirty = true;
+            self.latest = now;
         }
+        self.latest = self.latest.max(now);
     }
 
     fn received(&mut self, change: Result<Change, broadcast::error::RecvError>) {
@@ -141,6 +151,8 @@ impl Reconciler {
     /// Everything anew: at start, and when changes were missed.
     fn relist(&mut self) {
         let store = Arc::clone(&self.drivers.store);
+        self.owners.clear();
+        self.unbound.clear();
         for kind in [Kind::DaemonSet, Kind::Job, Kind::CronJob, Kind::StaticPod, Kind::Pod] {
             for object in store.list(kind) {
                 self.note(ChangeKind::Added, &object);
@@ -201,28 +213,37 @@ impl Reconciler {
         }
     }
 
-    /// Does everything there is to do now.
+    /// Does everything there is to do now. Nothing before the manifests were read once: this host's labels and taints may stand in them.
     async fn work(&mut self) {
+        if self.inputs.sets.borrow().is_none() {
+            return;
+        }
         if std::mem::take(&mut self.manifests_dirty) && self.sync().await.is_err() {
             self.manifests_dirty = true;
-            self.queue.set_wake(&node_key(&self.drivers), Some(self.drivers.clock.now() + RETRY));
         }
         while let Some(key) = self.queue.pop(self.drivers.clock.now()) {
-            self.reconcile(&key).await;
+            match key.kind {
+                // The Node's alarm stands for what is asked of all pods: evictions, waiting pods, and what failed.
+                Kind::Node => (self.taints_dirty, self.unbound_dirty) = (true, true),
+                _ => self.reconcile(&key).await,
+            }
             self.drain_changes();
-        }
-        if std::mem::take(&mut self.taints_dirty) {
-            self.evict().await;
         }
         if std::mem::take(&mut self.unbound_dirty) && !self.unbound.is_empty() {
             self.bind().await;
+        }
+        if std::mem::take(&mut self.taints_dirty) {
+            self.evict().await;
         }
     }
 
     /// Brings Node and workloads in line with the manifests.
     async fn sync(&mut self) -> Result<(), StoreError> {
         let Some(set) = self.inputs.sets.borrow_and_update().clone() else { return Ok(()) };
-        self.sync_node(&set).await?;
+        if let Err(error) = self.sync_node(&set).await {
+            self.failed(&error, &node_key(&self.drivers));
+            return Err(error);
+        }
         let node = self.node();
         let stored = stored_from_files(&self.drivers);
         let desired = desired(&set, &stored);
@@ -249,10 +270,15 @@ impl Reconciler {
             runtime: &runtime,
             now: self.drivers.clock.now(),
         });
-        if previous.as_deref().and_then(Object::as_node) == Some(&built) {
+        let others = self.drivers.store.list(Kind::Node).into_iter().map(|o| o.key()).filter(|k| *k != key);
+        let mut ops: Vec<Op> = others.map(|key| Op::Delete { key, uid: None }).collect();
+        if previous.as_deref().and_then(Object::as_node) != Some(&built) {
+            ops.push(Op::Put(built.into()));
+        }
+        if ops.is_empty() {
             return Ok(());
         }
-        self.drivers.store.commit(vec![Op::Put(built.into())]).await?;
+        self.drivers.store.commit(ops).await?;
         self.drain_changes();
         Ok(())
     }
@@ -296,7 +322,10 @@ impl Reconciler {
             let Some(pod) = outcome.pod else { continue };
             let event = outcome.event.map(|draft| super::events::record(&*self.drivers.store, &draft, now));
             match self.drivers.store.commit([Op::Update(pod.into())].into_iter().chain(event).collect()).await {
-                Ok(put) if outcome.bound => others.extend(put.first().cloned()),
+                Ok(put) if outcome.bound => {
+                    others.extend(put.first().cloned());
+                    self.taints_dirty = true;
+                }
                 Ok(_) => {}
                 Err(error) => self.failed(&error, &node_key(&self.drivers)),
             }
@@ -333,8 +362,6 @@ impl Reconciler {
                 self.queue.set_wake(key, Some(self.drivers.clock.now() + RETRY));
             }
         }
-        self.taints_dirty |= key.kind == Kind::Node;
-        self.unbound_dirty |= key.kind == Kind::Node;
     }
 
     fn node(&self) -> Node {
@@ -382,7 +409,7 @@ fn path_of(source: &str) -> &str {
 
 fn stored_from_files(drivers: &Drivers) -> Vec<Arc<Object>> {
     let kinds = [Kind::DaemonSet, Kind::Job, Kind::CronJob, Kind::StaticPod, Kind::ConfigMap, Kind::Secret, Kind::PersistentVolumeClaim];
-    kinds.into_iter().flat_map(|kind| drivers.store.list(kind)).filter(|o| source(o).is_some()).collect()
+    kinds.into_iter().flat_map(|kind| drivers.store.list(kind)).filter(|o| source(o).is_some() && o.controller_uid().is_none()).collect()
 }
 
 /// What the directory asks for, without Nodes (they describe hosts), and without what would take over an object whose own file is only

@@ -61,7 +61,11 @@ impl std::fmt::Display for Fault {
             Severity::Warning => "warning",
             Severity::Info => "info",
         };
-        write!(f, "{}:{}:{}: {severity}: ", self.file, self.line, self.column)?;
+        match (self.line, self.file.as_str()) {
+            (0, "") => write!(f, "{severity}: ")?,
+            (0, file) => write!(f, "{file}: {severity}: ")?,
+            (line, file) => write!(f, "{file}:{line}:{}: {severity}: ", self.column)?,
+        }
         if !self.field.is_empty() {
             write!(f, "{}: ", self.field)?;
         }

@@ -74,7 +74,11 @@ impl Hierarchies {
         match v2.iter().find(rules) {
             Some(unified) => Some(Hierarchies { version: CgroupVersion::V2, mounted: vec![unified.clone()] }),
             None if v1.is_empty() => None,
-            None => Some(Hierarchies { version: CgroupVersion::V1, mounted: v1 }),
+            // runc makes every container's cgroup in the v2 mount of a hybrid host too: pods' parents there are ours to make and remove.
+            None => {
+                v1.extend(v2);
+                Some(Hierarchies { version: CgroupVersion::V1, mounted: v1 })
+            }
         }
     }
 
@@ -115,7 +119,7 @@ mod tests {
     #[test]
     fn a_hybrid_host_is_v1() {
         let h = Hierarchies::parse(HYBRID, |_| String::new()).unwrap();
-        assert_eq!((h.version, h.mounted.len()), (CgroupVersion::V1, 3));
+        assert_eq!((h.version, h.mounted.len()), (CgroupVersion::V1, 4));
         assert_eq!(h.controllers(), ["cpu", "cpuacct", "memory"]);
         assert_eq!(h.with("cpuacct").unwrap().mount, Path::new("/sys/fs/cgroup/cpu,cpuacct"));
         assert_eq!(h.with("pids"), None);

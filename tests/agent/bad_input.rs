@@ -18,6 +18,9 @@ fn a_second_agent_on_the_same_state_is_refused() {
     let (code, said) = rig.run_second_agent();
     assert_ne!(code, 0);
     assert!(said.contains("in use by another minik8s agent"), "{said}");
+    let (code, said) = rig.run_agent_with(&["--state-dir", rig.dir("state-2").to_str().unwrap()]);
+    assert_ne!(code, 0);
+    assert!(said.contains("give this one its own --containerd-namespace"), "{said}");
     rig.write("j.yaml", &job("j"));
     rig.wait("the first goes on", WAIT, |r| condition(&r.get("job/j"), "Complete") == "True");
     rig.close();

@@ -96,3 +96,24 @@ fn taints_and_affinity_of_the_node_manifest_decide_while_running() {
     rig.wait("it runs again", Duration::from_secs(30), |r| running(r).len() == 1);
     rig.close();
 }
+
+#[test]
+fn toleration_seconds_run_out_for_pods_bound_before_and_after_the_taint() {
+    let rig = Rig::new();
+    let node = |taints: &str| format!("apiVersion: v1\nkind: Node\nmetadata: {{name: {}}}\nspec: {{taints: [{taints}]}}\n", Rig::NODE);
+    let job = |name: &str| {
+        format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{name: {name}}}\nspec:\n  template:\n    spec:\n      restartPolicy: Never\n      terminationGracePeriodSeconds: 0\n      tolerations: [{{key: k, operator: Exists, effect: NoExecute, tolerationSeconds: 3}}]\n      containers:\n      - {{name: main, image: busybox, command: [sleep, \"1000\"]}}\n"
+        )
+    };
+    let evicted =
+        |r: &Rig, name: &str| r.cli(&["get", "events"]).lines().any(|l| l.contains("Killing") && l.contains(&format!("pod/{name}-")));
+    rig.write("before.yaml", &job("before"));
+    rig.wait("it runs", Duration::from_secs(30), |r| running(r).len() == 1);
+    rig.write("node.yaml", &node("{key: k, effect: NoExecute}"));
+    rig.wait("the pod that was there is evicted", Duration::from_secs(15), |r| evicted(r, "before"));
+    rig.remove("before.yaml");
+    rig.write("after.yaml", &job("after"));
+    rig.wait("the pod that came later is evicted", Duration::from_secs(15), |r| evicted(r, "after"));
+    rig.close();
+}

@@ -85,3 +85,21 @@ fn a_vanished_directory_and_a_broken_file_change_nothing_that_runs() {
     expect(&rig, "a removed file prunes", &[]);
     rig.close();
 }
+
+#[test]
+fn pipes_directories_and_what_everyone_may_write_are_refused_and_the_rest_goes_on() {
+    let rig = Rig::new();
+    assert!(std::process::Command::new("mkfifo").arg(rig.manifests().join("pipe.yaml")).status().unwrap().success());
+    std::fs::create_dir(rig.manifests().join("dir.yaml")).unwrap();
+    rig.write("dir.yaml/b.yaml", &pod("b"));
+    let open = rig.manifests().join("open");
+    std::fs::create_dir(&open).unwrap();
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    rig.write("open/c.yaml", &pod("c"));
+    rig.write("a.yaml", &pod("a"));
+    expect(&rig, "the good ones run", &["a", "b"]);
+    rig.wait("the open directory is named", Duration::from_secs(10), |r| r.log().contains("open/: it is writable by everyone"));
+    rig.settle();
+    expect(&rig, "and it is still refused", &["a", "b"]);
+    rig.close();
+}

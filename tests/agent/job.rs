@@ -104,6 +104,11 @@ fn a_job_removed_by_its_ttl_is_not_run_again_by_a_restart() {
     rig.write("other.yaml", &job("other", "", "true"));
     rig.wait("another Job is Complete", Duration::from_secs(40), |r| condition(&r.get("job/other"), "Complete") == "True");
     assert_eq!(std::fs::read_to_string(out.join("runs")).unwrap(), "ran\n");
+    rig.write("j.yaml", "a: [b\n");
+    rig.settle();
+    rig.write("j.yaml", &manifest);
+    rig.settle();
+    assert_eq!(std::fs::read_to_string(out.join("runs")).unwrap(), "ran\n", "a typo that was mended runs nothing again");
     rig.remove("j.yaml");
     rig.settle();
     rig.write("j.yaml", &manifest);

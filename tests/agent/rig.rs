@@ -137,7 +137,9 @@ impl Rig {
             ("--bridge-name", format!("mk{n}")),
             ("--pod-cidr", format!("10.{}.{}.0/24", 100 + n / 256 % 100, n % 256)),
         ] {
-            command.arg(flag).arg(value);
+            if !extra.contains(&flag) {
+                command.arg(flag).arg(value);
+            }
         }
         if let Some(dir) = &self.cni_bin_dir {
             command.arg("--cni-bin-dir").arg(dir);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Directories are followed this deep.
@@ -109,8 +109,13 @@ pub(super) fn stamp(path: &Path) -> Option<Stamp> {
 
 /// Reads one manifest. The error is the message for the user.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let mut file = std::fs::File::open(path).map_err(|e| format!("cannot be opened: {e}"))?;
+    // Without O_NONBLOCK a named pipe would hold the thread for ever.
+    let open = std::fs::File::options().read(true).custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits()).open(path);
+    let mut file = open.map_err(|e| format!("cannot be opened: {e}"))?;
     let meta = file.metadata().map_err(|e| format!("cannot be read: {e}"))?;
+    if !meta.is_file() {
+        return Err("is no regular file".to_owned());
+    }
     if meta.mode() & 0o002 != 0 {
         return Err(format!("is writable by everyone (mode {:04o}), and it runs as root: refused; chmod o-w it", meta.mode() & 0o7777));
     }

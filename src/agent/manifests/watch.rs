@@ -161,6 +161,8 @@ impl State {
     fn touch(&mut self, paths: &BTreeSet<PathBuf>) {
         for path in paths {
             match self.relative(path) {
+                Some(relative) if below(&self.held, &relative) => {}
+                Some(_) if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) => return self.rescan(),
                 Some(relative) if self.stamps.contains_key(&relative) || path.exists() => {
                     let stamp = scan::stamp(path);
                     match stamp.is_none() && std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
@@ -276,8 +278,8 @@ impl State {
                 }
             }
         }
-        if scan::open_to_all(&self.root) {
-            held.insert(String::new(), "it is writable by everyone, and what lies in it runs as root: refused; chmod o-w it".to_owned());
+        for (dir, _) in found.dirs.iter().filter(|(dir, _)| scan::open_to_all(&self.root.join(dir))) {
+            held.insert(dir.clone(), "it is writable by everyone, and what lies in it runs as root: refused; chmod o-w it".to_owned());
         }
         held
     }

@@ -110,6 +110,11 @@ fn prune(object: &Object, plan: &mut Plan) {
     }
 }
 
+/// The SOURCE of the Job that a tombstone's record remembers.
+pub fn tombstone_source(record: &str) -> Option<String> {
+    tombstone(record).map(|stone| stone.source)
+}
+
 /// The tombstone of a record's text.
 fn tombstone(text: &str) -> Option<job::Tombstone> {
     serde_json::from_str(text).ok()
