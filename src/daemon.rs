@@ -95,17 +95,27 @@ impl Daemon {
         let adopting =
             tokio::spawn(adopt(self.drivers.clone(), self.containerd.clone(), self.socket.clone(), version, workers.clone(), adopted));
         let mut api = api;
+        // Told to stop, all three end: that must be seen first. Nothing else is cancelled here.
         let outcome = tokio::select! {
+            biased;
             () = stopped(stop.clone()) => Ok(()),
             ended = &mut api => ended.context("the API ended unexpectedly")?.context("cannot serve the API"),
-            ended = &mut reconciling => ended.context("the reconcile loop failed"),
+            ended = &mut reconciling => match (ended, *stop.borrow()) {
+                (Ok(()), true) => Ok(()),
+                (Ok(()), false) => Err(anyhow::anyhow!("the reconcile loop ended unexpectedly")),
+                (Err(panic), _) => Err(anyhow::Error::from(panic).context("the reconcile loop failed")),
+            },
         };
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         for task in [adopting, housekeeping, telling] {
             task.abort();
         }
         let drain = async {
-            let _ = tokio::join!(reconciling, workers.shutdown());
+            if !reconciling.is_finished() {
+                // Its outcome no longer matters: what it had decided is committed or will be decided again.
+                let _ = (&mut reconciling).await;
+            }
+            workers.shutdown().await;
         };
         if outcome.is_ok() && tokio::time::timeout(DRAIN, drain).await.is_err() {
             tracing::warn!("not everything ended within {} s; the containers live on", DRAIN.as_secs());

@@ -11,7 +11,7 @@
 //! * A failed commit (disk full) changes nothing and is tried again after [`RETRY`]; what runs keeps running.
 //! * Work is proportional to what changed: a change of one object queues its owner, nothing else.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,7 +20,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::manifests::ManifestSet;
 use super::queue::Queue;
-use super::{Drivers, binding, commit, node};
+use super::{Drivers, binding, commit, node, wishes};
 use crate::api::names::Names;
 use crate::api::{Key, Kind, Object, well_known};
 use crate::controllers::{self, Context, Plan};
@@ -245,14 +245,8 @@ impl Reconciler {
             return Err(error);
         }
         let node = self.node();
-        let stored = stored_from_files(&self.drivers);
-        let desired = desired(&set, &stored);
-        let keep: BTreeSet<String> =
-            stored.iter().filter_map(|o| source(o)).filter(|s| set.keeps(s)).map(|s| path_of(s).to_owned()).collect();
-        let tombstones: BTreeMap<String, String> =
-            self.drivers.store.records(well_known::JOB_TOMBSTONE).into_iter().map(tombstone).collect();
         let mut cx = self.context(&node, "manifests");
-        let plan = controllers::sync::reconcile(&desired, &stored, &keep, &tombstones, &mut cx);
+        let plan = wishes::plan(&set, &*self.drivers.store, &mut cx);
         self.apply(plan, None).await
     }
 
@@ -397,33 +391,4 @@ fn bound_pods(drivers: &Drivers) -> Vec<Arc<Object>> {
         })
     };
     drivers.store.list(Kind::Pod).into_iter().filter(held).collect()
-}
-
-fn source(object: &Object) -> Option<&str> {
-    object.meta().annotations.as_ref().and_then(|a| a.get(well_known::SOURCE)).map(String::as_str)
-}
-
-fn path_of(source: &str) -> &str {
-    source.rsplit_once('#').map_or(source, |(path, _)| path)
-}
-
-fn stored_from_files(drivers: &Drivers) -> Vec<Arc<Object>> {
-    let kinds = [Kind::DaemonSet, Kind::Job, Kind::CronJob, Kind::StaticPod, Kind::ConfigMap, Kind::Secret, Kind::PersistentVolumeClaim];
-    kinds.into_iter().flat_map(|kind| drivers.store.list(kind)).filter(|o| source(o).is_some() && o.controller_uid().is_none()).collect()
-}
-
-/// What the directory asks for, without Nodes (they describe hosts), and without what would take over an object whose own file is only
-/// unreadable at the moment.
-fn desired<'a>(set: &'a ManifestSet, stored: &[Arc<Object>]) -> Vec<&'a Object> {
-    let owners: HashMap<Key, &str> = stored.iter().filter_map(|o| source(o).map(|s| (o.key(), s))).collect();
-    let taken = |o: &Object| {
-        let (mine, theirs) = (source(o).unwrap_or_default(), owners.get(&o.key()).copied().unwrap_or_default());
-        path_of(mine) != path_of(theirs) && set.keeps(theirs)
-    };
-    set.objects.iter().map(|o| &**o).filter(|o| o.kind() != Kind::Node && !taken(o)).collect()
-}
-
-fn tombstone((name, value): (String, Vec<u8>)) -> (String, String) {
-    let key = name.strip_prefix(well_known::JOB_TOMBSTONE).unwrap_or(&name).to_owned();
-    (key, String::from_utf8_lossy(&value).into_owned())
 }
