@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Inside the virtual machine: minik8s as a systemd service with both cgroup drivers on cgroup v2. run.sh runs it.
+# Inside the virtual machine: minik8s as a systemd service with both cgroup drivers on cgroup v2 (or the one named). run.sh runs it.
 set -u
 . /payload/tests/vm/checks.sh
 
@@ -195,16 +195,23 @@ nothing_left() {
     is "no namespace is left" 0 "$(grep -c nsfs /proc/self/mountinfo)"
 }
 
-is "the cgroup driver" systemd "$(journalctl -u minik8s -o cat | grep -q cgroupfs || echo systemd)"
-pods systemd
-restarts
-watchdog
-nothing_left systemd
+with_systemd() {
+    is "the cgroup driver" systemd "$(journalctl -u minik8s -o cat | grep -q cgroupfs || echo systemd)"
+    pods systemd
+    restarts
+    watchdog
+    nothing_left systemd
+}
 
-section "the other driver"
-printf '[Service]\nEnvironment=MINIK8S_CGROUP_DRIVER=cgroupfs\n' | SYSTEMD_EDITOR=tee systemctl edit --runtime --stdin minik8s &>/dev/null
-holds "systemctl restart minik8s with MINIK8S_CGROUP_DRIVER=cgroupfs" systemctl restart minik8s
-becomes "the agent answers" 60 minik8s get pods -A
-pods cgroupfs
-nothing_left cgroupfs
+with_cgroupfs() {
+    section "the other driver"
+    printf '[Service]\nEnvironment=MINIK8S_CGROUP_DRIVER=cgroupfs\n' | SYSTEMD_EDITOR=tee systemctl edit --runtime --stdin minik8s &>/dev/null
+    holds "systemctl restart minik8s with MINIK8S_CGROUP_DRIVER=cgroupfs" systemctl restart minik8s
+    becomes "the agent answers" 60 minik8s get pods -A
+    pods cgroupfs
+    nothing_left cgroupfs
+}
+
+[ $# -gt 0 ] || set -- systemd cgroupfs
+for driver in "$@"; do with_"$driver"; done
 summary
