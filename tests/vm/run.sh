@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a script of this directory in a virtual machine with systemd and cgroup v2: run.sh [SCRIPT] (default: smoke.sh)
+# Runs a script of this directory in a virtual machine with systemd and cgroup v2: run.sh [SCRIPT [ARGUMENT...]] (default: smoke.sh)
 #
 # The machine is build.sh's, emulated by qemu (no KVM needed: about a minute to boot, twenty times slower than native). It starts from the
 # cached disk without writing to it; minik8s as `make install` lays it out and the tests come on a second disk. Its network is qemu's
@@ -11,6 +11,7 @@
 . "$(dirname "$0")/../lab/lab.sh"
 
 SCRIPT=${1:-smoke.sh}
+shift $(($# > 0))
 CACHE=${VM_CACHE:-/var/tmp/minik8s-vm}
 OUT=$TARGET/vm
 BOOT_SECONDS=600
@@ -81,7 +82,7 @@ note "up after $((SECONDS - began)) s"
 
 say "running tests/vm/$SCRIPT in it"
 code=0
-vm "bash /payload/tests/vm/$SCRIPT" 2>&1 | tee "$OUT/summary.txt" || code=${PIPESTATUS[0]}
+vm "bash /payload/tests/vm/$SCRIPT $*" 2>&1 | tee "$OUT/summary.txt" || code=${PIPESTATUS[0]}
 vm "journalctl -b -o short-precise --no-pager" >"$OUT/journal.log" 2>/dev/null || true
 
 if [ -n "${VM_KEEP:-}" ]; then
@@ -92,5 +93,6 @@ if [ -n "${VM_KEEP:-}" ]; then
     exit "$code"
 fi
 vm "systemctl poweroff" 2>/dev/null || true
+wait_for 60 "the machine to go off" eval '[ -z "$(running qemu)" ]' || true
 if [ "$code" = 0 ]; then say "every check is ok; logs in $OUT"; else say "NOT every check is ok (exit $code); logs in $OUT"; fi
 exit "$code"

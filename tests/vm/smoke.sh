@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Inside the virtual machine: minik8s as a systemd service with both cgroup drivers on cgroup v2. run.sh runs it.
+# Inside the virtual machine: minik8s as a systemd service with both cgroup drivers on cgroup v2 (or the one named). run.sh runs it.
 set -u
 . /payload/tests/vm/checks.sh
 
@@ -24,7 +24,7 @@ service_pid() { systemctl show -P MainPID minik8s; }
 pods() {
     local driver=$1
     cp /payload/tests/vm/manifests/{burstable,pods}.yaml /etc/minik8s/
-    for name in burstable guaranteed besteffort pair; do becomes "pod $name runs" 180 pod_runs $name; done
+    for name in burstable guaranteed besteffort pair; do becomes "pod $name runs" 300 pod_runs $name; done
     limits_of_"$driver"
     network
     ends
@@ -125,13 +125,13 @@ network() {
 ends() {
     section "how containers end"
     cp /payload/tests/vm/manifests/jobs.yaml /etc/minik8s/
-    becomes "job completes is Complete" 180 job_is completes Complete
-    becomes "job memory is Failed" 300 job_is memory Failed
+    becomes "job completes is Complete" 420 job_is completes Complete
+    becomes "job memory is Failed" 420 job_is memory Failed
     # A slow machine may have started a sixth before the fifth failed.
     is "every container of job memory, five or more" 'OOMKilled 137' "$(pods_json memory- | jq -r 'if length < 5 then "\(length) pods" else (map(.status.containerStatuses[0].state.terminated | "\(.reason) \(.exitCode)") | unique | join(", ")) end')"
-    becomes "job child is Failed" 300 job_is child Failed
+    becomes "job child is Failed" 420 job_is child Failed
     is "a child out of memory takes its container with it" 'OOMKilled 137' "$(pod_json child- | jq -r '.status.containerStatuses[0].state.terminated | "\(.reason) \(.exitCode)"')"
-    becomes "job killed is Failed" 180 job_is killed Failed
+    becomes "job killed is Failed" 420 job_is killed Failed
     is "137 without the kernel's doing" 'Error 137' "$(pod_json killed- | jq -r '.status.containerStatuses[0].state.terminated | "\(.reason) \(.exitCode)"')"
     # The pair's first container is out of memory again and again; its second is killed by hand beside it.
     becomes "pair: one container was OOMKilled" 120 pair_died hungry
@@ -195,16 +195,23 @@ nothing_left() {
     is "no namespace is left" 0 "$(grep -c nsfs /proc/self/mountinfo)"
 }
 
-is "the cgroup driver" systemd "$(journalctl -u minik8s -o cat | grep -q cgroupfs || echo systemd)"
-pods systemd
-restarts
-watchdog
-nothing_left systemd
+with_systemd() {
+    is "the cgroup driver" systemd "$(journalctl -u minik8s -o cat | grep -q cgroupfs || echo systemd)"
+    pods systemd
+    restarts
+    watchdog
+    nothing_left systemd
+}
 
-section "the other driver"
-printf '[Service]\nEnvironment=MINIK8S_CGROUP_DRIVER=cgroupfs\n' | SYSTEMD_EDITOR=tee systemctl edit --runtime --stdin minik8s &>/dev/null
-holds "systemctl restart minik8s with MINIK8S_CGROUP_DRIVER=cgroupfs" systemctl restart minik8s
-becomes "the agent answers" 60 minik8s get pods -A
-pods cgroupfs
-nothing_left cgroupfs
+with_cgroupfs() {
+    section "the other driver"
+    printf '[Service]\nEnvironment=MINIK8S_CGROUP_DRIVER=cgroupfs\n' | SYSTEMD_EDITOR=tee systemctl edit --runtime --stdin minik8s &>/dev/null
+    holds "systemctl restart minik8s with MINIK8S_CGROUP_DRIVER=cgroupfs" systemctl restart minik8s
+    becomes "the agent answers" 60 minik8s get pods -A
+    pods cgroupfs
+    nothing_left cgroupfs
+}
+
+[ $# -gt 0 ] || set -- systemd cgroupfs
+for driver in "$@"; do with_"$driver"; done
 summary
