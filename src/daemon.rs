@@ -81,7 +81,7 @@ impl Daemon {
     async fn serve(self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let watcher = manifests::spawn(self.drivers.paths.manifests.clone()).context("cannot watch the manifests directory")?;
         let (version, containerd_version) = watch::channel(String::new());
-        let api = tokio::spawn(grpc::serve(self.api(&watcher, containerd_version.clone()), stopped(stop.clone())));
+        let mut api = tokio::spawn(grpc::serve(self.api(&watcher, containerd_version.clone()), stopped(stop.clone())));
         let workers = PodWorkers::new(self.drivers.clone());
         let adopted = Arc::new(AtomicBool::new(false));
         let inputs = self.inputs(&watcher, &workers, &adopted, containerd_version);
@@ -94,7 +94,6 @@ impl Daemon {
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
         let adopting =
             tokio::spawn(adopt(self.drivers.clone(), self.containerd.clone(), self.socket.clone(), version, workers.clone(), adopted));
-        let mut api = api;
         // Told to stop, all three end: that must be seen first. Nothing else is cancelled here.
         let outcome = tokio::select! {
             biased;

@@ -1,6 +1,7 @@
 //! Where cgroups are mounted: one hierarchy a controller (v1) or one for all (v2). Parsing is pure.
 //!
-//! A hybrid host (v1 controllers and a v2 mount without any) is v1: that is where the limits are, and what runc takes it for.
+//! A hybrid host (v1 controllers and a v2 mount without any) is v1: that is where the limits are. Its v2 mount is listed too, since runc
+//! makes cgroups there that must go with the pod.
 
 use std::path::{Path, PathBuf};
 
