@@ -26,16 +26,16 @@ corpus: ## check the real manifests in CORPUS
 vm-smoke: ## run it under a real systemd with cgroup v2, in an emulated virtual machine (minutes)
 	@tests/vm/run.sh smoke.sh
 
-bench: ## measure against containerd's own floor, in one run (BENCH_FULL=1: the Job of 200 pods)
-	cargo bench --bench agent
+bench: ## measure against containerd's own floor, in one run (BENCH_FULL=1: the Job of 200 pods; BENCH_ONLY=one,many,jobs,rest)
+	cargo bench --profile dist --bench agent
 
 lint: ## formatting and clippy, warnings as errors
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 
 install: ## install the binary and the systemd unit (DESTDIR, PREFIX; BINARY: this one, built already)
-	[ -n "$(BINARY)" ] || cargo build --release
-	install -D -m 0755 $(or $(BINARY),$${CARGO_TARGET_DIR:-target}/release/minik8s) $(DESTDIR)$(PREFIX)/bin/minik8s
+	[ -n "$(BINARY)" ] || cargo build --profile dist
+	install -D -m 0755 $(or $(BINARY),$${CARGO_TARGET_DIR:-target}/dist/minik8s) $(DESTDIR)$(PREFIX)/bin/minik8s
 	install -d -m 0755 $(DESTDIR)/etc/minik8s
 	install -d -m 0755 $(DESTDIR)/etc/systemd/system
 	sed 's|/usr/bin/minik8s|$(PREFIX)/bin/minik8s|' systemd/minik8s.service >$(DESTDIR)/etc/systemd/system/minik8s.service

@@ -2,7 +2,8 @@
 //!
 //! Guarantees: prints one table with the targets beside the figures; leaves nothing behind; ends within [`LIMIT`]; exits with 1 if something
 //! could not be measured, never because a target is missed. Leaves the judgement of a figure on a busy machine to the reader: what it is
-//! compared with ran in between, so that noise hits all alike. `BENCH_FULL=1` runs the Job of 200 pods instead of 60.
+//! compared with ran in between, so that noise hits all alike. `BENCH_FULL=1` runs the Job of 200 pods instead of 60;
+//! `BENCH_ONLY=one,jobs` runs these sections only (rest, one, many, jobs).
 //! Must run as root, with containerd, runc and busybox-static installed, on an otherwise quiet machine.
 
 #![allow(missing_docs, clippy::unwrap_used)]
@@ -63,15 +64,31 @@ async fn measure(table: &mut Table) -> anyhow::Result<()> {
 }
 
 async fn sections(stage: &mut Stage, table: &mut Table) -> anyhow::Result<()> {
-    println!("at rest without pods …");
-    rest::without_pods(stage, table).await?;
-    println!("one manifest …");
-    start::one_manifest(stage, table, true).await?;
-    start::one_manifest(stage, table, false).await?;
-    println!("many manifests at once …");
-    start::many_manifests(stage, table).await?;
-    println!("Jobs …");
-    jobs::throughput(stage, table).await?;
-    println!("at rest with pods …");
-    rest::with_pods(stage, table).await
+    if wanted("rest") {
+        println!("at rest without pods …");
+        rest::without_pods(stage, table).await?;
+    }
+    if wanted("one") {
+        println!("one manifest …");
+        start::one_manifest(stage, table, true).await?;
+        start::one_manifest(stage, table, false).await?;
+    }
+    if wanted("many") {
+        println!("many manifests at once …");
+        start::many_manifests(stage, table).await?;
+    }
+    if wanted("jobs") {
+        println!("Jobs …");
+        jobs::throughput(stage, table).await?;
+    }
+    if wanted("rest") {
+        println!("at rest with pods …");
+        rest::with_pods(stage, table).await?;
+    }
+    Ok(())
+}
+
+/// Whether `BENCH_ONLY`, a list like `one,jobs`, names this section; all are wanted where it is not set.
+fn wanted(section: &str) -> bool {
+    std::env::var("BENCH_ONLY").map_or(true, |only| only.split(',').any(|name| name == section))
 }

@@ -11,6 +11,8 @@
 //! * A failed commit (disk full) changes nothing and is tried again after [`RETRY`]; what runs keeps running.
 //! * Work is proportional to what changed: a change of one object queues its owner, nothing else.
 
+mod intake;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -28,6 +30,9 @@ use crate::store::{Change, ChangeKind, Op, StoreError};
 
 /// How long after a failed commit the same thing is tried again.
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
+
+/// How many workloads' plans are computed before they are committed.
+const MOST_AT_ONCE: usize = 64;
 
 /// A clock that goes back by more than this was set.
 const CLOCK_SET_BACK: SignedDuration = SignedDuration::from_secs(1);
@@ -129,106 +134,15 @@ impl Reconciler {
         self.latest = self.latest.max(now);
     }
 
-    fn received(&mut self, change: Result<Change, broadcast::error::RecvError>) {
-        match change {
-            Ok(change) => self.note(change.kind, &change.object),
-            Err(broadcast::error::RecvError::Lagged(_)) => self.relist(),
-            // The Store lives as long as the agent.
-            Err(broadcast::error::RecvError::Closed) => {}
-        }
-    }
-
-    fn drain_changes(&mut self) {
-        loop {
-            match self.changes.try_recv() {
-                Ok(change) => self.note(change.kind, &change.object),
-                Err(broadcast::error::TryRecvError::Lagged(_)) => self.relist(),
-                Err(_) => return,
-            }
-        }
-    }
-
-    /// Everything anew: at start, and when changes were missed.
-    fn relist(&mut self) {
-        let store = Arc::clone(&self.drivers.store);
-        self.owners.clear();
-        self.unbound.clear();
-        for kind in [Kind::DaemonSet, Kind::Job, Kind::CronJob, Kind::StaticPod, Kind::Pod] {
-            for object in store.list(kind) {
-                self.note(ChangeKind::Added, &object);
-            }
-        }
-        self.manifests_dirty = true;
-        self.taints_dirty = true;
-        self.unbound_dirty = true;
-    }
-
-    /// What one change of one object makes necessary.
-    fn note(&mut self, change: ChangeKind, object: &Arc<Object>) {
-        let key = object.key();
-        if let Some(owner) = object.controller_uid().and_then(|uid| self.owners.get(uid)) {
-            self.queue.add(owner.clone());
-        }
-        match key.kind {
-            Kind::DaemonSet | Kind::Job | Kind::CronJob | Kind::StaticPod => self.note_workload(change, key, object),
-            Kind::Pod => self.note_pod(change, key, object),
-            Kind::Node => {
-                self.taints_dirty = true;
-                self.unbound_dirty = true;
-                self.owners.values().cloned().for_each(|key| self.queue.add(key));
-            }
-            _ => {}
-        }
-    }
-
-    fn note_workload(&mut self, change: ChangeKind, key: Key, object: &Object) {
-        if change == ChangeKind::Deleted {
-            self.owners.remove(object.uid());
-            self.queue.set_wake(&key, None);
-            // A replacement may have waited for this one to go.
-            self.manifests_dirty = true;
-            return;
-        }
-        if self.owners.insert(object.uid().to_owned(), key.clone()).is_none() {
-            // Children that were noted before their owner was known.
-            self.queue.add(key.clone());
-        }
-        self.queue.add(key);
-    }
-
-    fn note_pod(&mut self, change: ChangeKind, key: Key, object: &Arc<Object>) {
-        let Some(pod) = object.as_pod() else { return };
-        let created = pod.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0);
-        let bound = pod.spec.as_ref().is_some_and(|s| s.node_name.is_some());
-        if change == ChangeKind::Deleted || bound {
-            self.unbound.remove(&(created, key.clone()));
-        } else {
-            self.unbound_dirty |= self.unbound.insert((created, key));
-        }
-        if bound {
-            let ended = matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"));
-            self.unbound_dirty |= ended || change == ChangeKind::Deleted;
-            self.taints_dirty |= change == ChangeKind::Added;
-            (self.inputs.pods)(change, Arc::clone(object));
-        }
-    }
-
     /// Does everything there is to do now. Nothing before the manifests were read once: this host's labels and taints may stand in them.
     async fn work(&mut self) {
         if self.inputs.sets.borrow().is_none() {
             return;
         }
-        if std::mem::take(&mut self.manifests_dirty) && self.sync().await.is_err() {
-            self.manifests_dirty = true;
+        if std::mem::take(&mut self.manifests_dirty) {
+            self.manifests_dirty |= !self.sync().await;
         }
-        while let Some(key) = self.queue.pop(self.drivers.clock.now()) {
-            match key.kind {
-                // The Node's alarm stands for what is asked of all pods: evictions, waiting pods, and what failed.
-                Kind::Node => (self.taints_dirty, self.unbound_dirty) = (true, true),
-                _ => self.reconcile(&key).await,
-            }
-            self.drain_changes();
-        }
+        while self.reconcile_some().await {}
         if std::mem::take(&mut self.unbound_dirty) && !self.unbound.is_empty() {
             self.bind().await;
         }
@@ -237,20 +151,20 @@ impl Reconciler {
         }
     }
 
-    /// Brings Node and workloads in line with the manifests.
-    async fn sync(&mut self) -> Result<(), StoreError> {
-        let Some(set) = self.inputs.sets.borrow_and_update().clone() else { return Ok(()) };
-        if let Err(error) = self.sync_node(&set).await {
-            self.failed(&error, &node_key(&self.drivers));
-            return Err(error);
+    /// Brings Node and workloads in line with the manifests. Whether all of it is committed.
+    async fn sync(&mut self) -> bool {
+        let Some(set) = self.inputs.sets.borrow_and_update().clone() else { return true };
+        if !self.sync_node(&set).await {
+            return false;
         }
         let node = self.node();
         let mut cx = self.context(&node, "manifests");
         let plan = wishes::plan(&set, &*self.drivers.store, &mut cx);
-        self.apply(plan, None).await
+        let ops = commit::operations(&*self.drivers.store, plan, self.drivers.clock.now());
+        self.commit_all(vec![(node_key(&self.drivers), ops)]).await
     }
 
-    async fn sync_node(&mut self, set: &ManifestSet) -> Result<(), StoreError> {
+    async fn sync_node(&mut self, set: &ManifestSet) -> bool {
         let key = node_key(&self.drivers);
         let manifest = set.objects.iter().filter_map(|o| o.as_node()).find(|n| n.metadata.name.as_deref() == Some(key.name.as_str()));
         let previous = self.drivers.store.get(&key);
@@ -269,29 +183,63 @@ impl Reconciler {
         if previous.as_deref().and_then(Object::as_node) != Some(&built) {
             ops.push(Op::Put(built.into()));
         }
-        if ops.is_empty() {
-            return Ok(());
-        }
-        self.drivers.store.commit(ops).await?;
-        self.drain_changes();
-        Ok(())
+        self.commit_all(vec![(key, ops)]).await
     }
 
-    /// One workload.
-    async fn reconcile(&mut self, key: &Key) {
-        let Some(object) = self.drivers.store.get(key) else { return };
+    /// The workloads that are due, up to [`MOST_AT_ONCE`]: their plans share one sync of the disk, each in its own transaction. A workload's plan
+    /// touches nothing of another's. False: none was due.
+    async fn reconcile_some(&mut self) -> bool {
+        let now = self.drivers.clock.now();
+        let mut due = Vec::new();
+        while due.len() < MOST_AT_ONCE
+            && let Some(key) = self.queue.pop(now)
+        {
+            due.push(key);
+        }
+        let (node, mut others) = (self.node(), None);
+        let mut transactions = Vec::new();
+        for key in &due {
+            match key.kind {
+                // The Node's alarm stands for what is asked of all pods: evictions, waiting pods, and what failed.
+                Kind::Node => (self.taints_dirty, self.unbound_dirty) = (true, true),
+                _ => {
+                    let Some(mut plan) = self.plan(key, &node) else { continue };
+                    self.queue.set_wake(key, plan.wake_at);
+                    // Who waits already comes first.
+                    if !plan.create.is_empty() && self.unbound.is_empty() {
+                        binding::place(&mut plan, others.get_or_insert_with(|| bound_pods(&self.drivers)), &node, now);
+                    }
+                    transactions.push((key.clone(), commit::operations(&*self.drivers.store, plan, now)));
+                }
+            }
+        }
+        self.commit_all(transactions).await;
+        !due.is_empty()
+    }
+
+    /// Commits each transaction, all in one sync if they can be. What fails is logged and its key queued again. Whether all are committed.
+    async fn commit_all(&mut self, transactions: Vec<(Key, Vec<Op>)>) -> bool {
+        let store = Arc::clone(&self.drivers.store);
+        let (keys, ops): (Vec<Key>, Vec<Vec<Op>>) = transactions.into_iter().filter(|(_, ops)| !ops.is_empty()).unzip();
+        let results = futures::future::join_all(ops.into_iter().map(|ops| store.commit(ops))).await;
+        let failures: Vec<_> = keys.iter().zip(results).filter_map(|(key, result)| Some((key, result.err()?))).collect();
+        failures.iter().for_each(|(key, error)| self.failed(error, key));
+        self.drain_changes();
+        failures.is_empty()
+    }
+
+    /// What one workload needs now.
+    fn plan(&self, key: &Key, node: &Node) -> Option<Plan> {
+        let object = self.drivers.store.get(key)?;
         let owned = self.drivers.store.owned(object.uid());
-        let node = self.node();
-        let mut cx = self.context(&node, object.uid());
-        let plan = match &*object {
+        let mut cx = self.context(node, object.uid());
+        Some(match &*object {
             Object::DaemonSet(o) => controllers::daemonset::reconcile(o, &owned, &mut cx),
             Object::Job(o) => controllers::job::reconcile(o, &owned, &mut cx),
             Object::CronJob(o) => controllers::cronjob::reconcile(o, &owned, &mut cx),
             Object::StaticPod(o) => controllers::static_pod::reconcile(o, &owned, &mut cx),
-            _ => return,
-        };
-        // A failure is logged and queued again by `apply`.
-        let _ = self.apply(plan, Some(key)).await;
+            _ => return None,
+        })
     }
 
     /// NoExecute taints.
@@ -299,49 +247,32 @@ impl Reconciler {
         let (node, pods) = (self.node(), bound_pods(&self.drivers));
         let mut cx = self.context(&node, "taints");
         let plan = controllers::taints::reconcile(&pods, &mut cx);
-        if self.apply(plan, Some(&node_key(&self.drivers))).await.is_err() {
-            self.taints_dirty = true;
-        }
+        self.queue.set_wake(&node_key(&self.drivers), plan.wake_at);
+        let ops = commit::operations(&*self.drivers.store, plan, self.drivers.clock.now());
+        self.taints_dirty |= !self.commit_all(vec![(node_key(&self.drivers), ops)]).await;
     }
 
-    /// Gives waiting pods to this node, oldest first.
+    /// Gives waiting pods to this node, oldest first. Each is judged as if those before it were bound: one whose commit fails is queued again, and
+    /// what waits for its place with it.
     async fn bind(&mut self) {
         let node = self.node();
         let mut others = bound_pods(&self.drivers);
-        for (_, key) in self.unbound.clone() {
-            let Some(object) = self.drivers.store.get(&key) else { continue };
+        let mut transactions = Vec::new();
+        for (_, key) in &self.unbound {
+            let Some(object) = self.drivers.store.get(key) else { continue };
             let Some(pod) = object.as_pod() else { continue };
             let now = self.drivers.clock.now();
             let outcome = binding::bind(pod, &others, &node, now);
             let Some(pod) = outcome.pod else { continue };
-            let event = outcome.event.map(|draft| super::events::record(&*self.drivers.store, &draft, now));
-            match self.drivers.store.commit([Op::Update(pod.into())].into_iter().chain(event).collect()).await {
-                Ok(put) if outcome.bound => {
-                    others.extend(put.first().cloned());
-                    self.taints_dirty = true;
-                }
-                Ok(_) => {}
-                Err(error) => self.failed(&error, &node_key(&self.drivers)),
+            let pod = Object::from(pod);
+            if outcome.bound {
+                others.push(Arc::new(pod.clone()));
+                self.taints_dirty = true;
             }
+            let event = outcome.event.map(|draft| super::events::record(&*self.drivers.store, &draft, now));
+            transactions.push((node_key(&self.drivers), [Op::Update(pod)].into_iter().chain(event).collect()));
         }
-        self.drain_changes();
-    }
-
-    async fn apply(&mut self, plan: Plan, key: Option<&Key>) -> Result<(), StoreError> {
-        let now = self.drivers.clock.now();
-        if let Some(key) = key {
-            self.queue.set_wake(key, plan.wake_at);
-        }
-        let ops = commit::operations(&*self.drivers.store, plan, now);
-        if ops.is_empty() {
-            return Ok(());
-        }
-        let result = self.drivers.store.commit(ops).await;
-        if let Err(error) = &result {
-            self.failed(error, key.unwrap_or(&node_key(&self.drivers)));
-        }
-        self.drain_changes();
-        result.map(|_| ())
+        self.commit_all(transactions).await;
     }
 
     /// A conflict is computed again at once, anything else after a while.

@@ -36,12 +36,18 @@ macro_rules! kinds {
             pub fn meta(&self) -> &ObjectMeta { match self { $(Object::$kind(o) => &o.metadata),* } }
             /// The object's metadata, to change.
             pub fn meta_mut(&mut self) -> &mut ObjectMeta { match self { $(Object::$kind(o) => &mut o.metadata),* } }
-            /// The object as Kubernetes JSON, with apiVersion and kind.
-            pub fn to_json(&self) -> serde_json::Value {
-                let value = match self { $(Object::$kind(o) => serde_json::to_value(o)),* };
-                value.unwrap_or(serde_json::Value::Null)
+            /// The object as the text of Kubernetes JSON, with apiVersion and kind.
+            pub fn to_json_text(&self) -> Vec<u8> {
+                let text = match self { $(Object::$kind(o) => serde_json::to_vec(o)),* };
+                // Into memory, and these types have string keys only: it cannot fail.
+                text.unwrap_or_default()
             }
-            /// Reads what [`Object::to_json`] wrote. Errors: the JSON is not an object of this kind.
+            /// The object as a value of Kubernetes JSON, with apiVersion and kind.
+            pub fn to_json(&self) -> serde_json::Value {
+                // By way of the text: a second serializer for all these types would be half a megabyte of program.
+                serde_json::from_slice(&self.to_json_text()).unwrap_or_default()
+            }
+            /// Reads what [`Object::to_json_text`] wrote. Errors: the JSON is not an object of this kind.
             pub fn from_json(kind: Kind, json: &[u8]) -> Result<Object, serde_json::Error> {
                 Ok(match kind { $(Kind::$kind => Object::$kind(Box::new(serde_json::from_slice(json)?))),* })
             }

@@ -38,7 +38,7 @@ impl Filter {
 
 /// An object as it is sent.
 pub fn item(object: &Object) -> Item {
-    Item { kind: object.kind().as_str().to_owned(), json: object.to_json().to_string().into_bytes() }
+    Item { kind: object.kind().as_str().to_owned(), json: object.to_json_text() }
 }
 
 /// An object's resourceVersion as a number, 0 if it has none.

@@ -73,10 +73,7 @@ fn write(db: &Database, batch: &Batch) -> Result<(), redb::Error> {
         for (key, object) in &batch.objects {
             let name = disk_key(key);
             match object {
-                Some(object) => {
-                    let json = serde_json::to_vec(&object.to_json()).map_err(io::Error::other)?;
-                    objects.insert(name.as_str(), json.as_slice())?
-                }
+                Some(object) => objects.insert(name.as_str(), object.to_json_text().as_slice())?,
                 None => objects.remove(name.as_str())?,
             };
         }

@@ -71,7 +71,7 @@ fn file_fault(relative: &str, severity: Severity, message: &str) -> Fault {
 }
 
 fn annotated(mut object: Object, relative: &str, index: usize) -> Object {
-    let hash: String = Sha256::digest(object.to_json().to_string()).iter().take(16).map(|b| format!("{b:02x}")).collect();
+    let hash: String = Sha256::digest(object.to_json_text()).iter().take(16).map(|b| format!("{b:02x}")).collect();
     let annotations = object.meta_mut().annotations.get_or_insert_default();
     annotations.insert(well_known::SOURCE.to_owned(), format!("{relative}#{index}"));
     annotations.insert(well_known::MANIFEST_HASH.to_owned(), hash);
