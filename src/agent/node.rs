@@ -105,7 +105,7 @@ fn status(inputs: &Inputs) -> NodeStatus {
 }
 
 fn cpu(millis: u64) -> Quantity {
-    Quantity(if millis % 1000 == 0 { (millis / 1000).to_string() } else { format!("{millis}m") })
+    Quantity(if millis.is_multiple_of(1000) { (millis / 1000).to_string() } else { format!("{millis}m") })
 }
 
 fn ready(previous: Option<&NodeStatus>, now: Timestamp) -> NodeCondition {
