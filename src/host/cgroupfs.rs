@@ -12,8 +12,9 @@ use std::sync::{Mutex, PoisonError};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::hierarchies::Hierarchy;
-use super::resources::{CPU_PERIOD_US, PodLimits, Qos, pod_limits, shares, weight};
+use super::resources::{PodLimits, Qos, pod_limits, shares, weight};
 use super::{CgroupVersion, Hierarchies, PodCgroups};
+use crate::oci::resources::CPU_PERIOD;
 
 /// The deepest tree below a pod that is removed: container, and what an init system in it made.
 const MAX_DEPTH: usize = 16;
@@ -119,9 +120,9 @@ impl CgroupfsPods {
         if let (Some(quota), Some(cpu)) = (limits.cpu_quota_us, self.hierarchies.with("cpu")) {
             let dir = cpu.mount.join(path);
             if v2 {
-                write(&dir.join("cpu.max"), &format!("{quota} {CPU_PERIOD_US}"))?;
+                write(&dir.join("cpu.max"), &format!("{quota} {CPU_PERIOD}"))?;
             } else {
-                write(&dir.join("cpu.cfs_period_us"), &CPU_PERIOD_US.to_string())?;
+                write(&dir.join("cpu.cfs_period_us"), &CPU_PERIOD.to_string())?;
                 write(&dir.join("cpu.cfs_quota_us"), &quota.to_string())?;
             }
         }
