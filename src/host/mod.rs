@@ -10,12 +10,15 @@ use k8s_openapi::api::core::v1::Pod;
 mod capabilities;
 mod cgroupfs;
 mod describe;
+pub mod devices;
 mod hierarchies;
 mod parse;
 mod probe;
 pub mod resources;
 mod slices;
 mod systemd;
+#[cfg(test)]
+mod testing;
 
 pub use cgroupfs::CgroupfsPods;
 pub use describe::describe;
@@ -41,7 +44,6 @@ pub fn remove_cgroup_root(facts: &HostFacts, root: &str) -> std::io::Result<()> 
         CgroupDriver::Systemd => SystemdPods::new(hierarchies, root, facts.cpu_millis)?.remove_root(),
     }
 }
-pub mod devices;
 
 /// Which cgroup interface rules the controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,4 +139,19 @@ pub struct Paths {
     pub container_logs: PathBuf,
     /// The agent's socket.
     pub socket: PathBuf,
+}
+
+impl Paths {
+    /// All of it in one directory, as an agent beside a real install has it.
+    pub fn below(dir: &std::path::Path) -> Paths {
+        let at = |name: &str| dir.join(name);
+        Paths {
+            manifests: at("manifests"),
+            state: at("state"),
+            run: at("run"),
+            pod_logs: at("pods"),
+            container_logs: at("containers"),
+            socket: at("run/minik8s.sock"),
+        }
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, SecurityContext};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use oci_spec::runtime::LinuxDevice;
 
 use super::world::{Host, World, container, phase, pod};
 use crate::agent::worker::files;
@@ -361,5 +362,25 @@ async fn a_cgroup_that_is_still_being_made_is_removed_too() {
     open.send(()).unwrap();
     world.until("gone", |h| stored(h).is_none()).await;
     assert!(world.host().holds_nothing());
+    agent.kill().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_privileged_container_waits_for_the_host_s_devices_and_gets_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    let mut privileged = container("c");
+    privileged.security_context = Some(SecurityContext { privileged: Some(true), ..SecurityContext::default() });
+    world.put(pod("Always", vec![privileged]));
+    let agent = world.agent().await;
+    world.until("refused", |h| waits_for(h, "c", "CreateContainerConfigError")).await;
+    let waiting = status_in(&world.host(), "c").and_then(|s| s.state?.waiting).unwrap();
+    assert_eq!(waiting.message.as_deref(), Some("failed to list the host's devices: no /dev"));
+    let mut kvm = LinuxDevice::default();
+    kvm.set_path("/dev/kvm".into());
+    world.host().devices = Some(vec![kvm.clone()]);
+    world.until("running", |h| running(h, "c")).await;
+    let spec = world.host().specs[&container_id("u-1", "c", 0)].clone();
+    assert_eq!(spec.linux().as_ref().unwrap().devices().as_deref(), Some(&[kvm][..]));
     agent.kill().await;
 }
