@@ -197,8 +197,8 @@ impl PodCgroups for CgroupfsPods {
         }
     }
 
-    fn oom_kills(&self, cgroups_path: &str) -> u64 {
-        oom_kills(&self.hierarchies, Path::new(cgroups_path.trim_start_matches('/'))).unwrap_or(0)
+    fn oom_kills(&self, cgroups_path: &str) -> Option<u64> {
+        oom_kills(&self.hierarchies, Path::new(cgroups_path.trim_start_matches('/')))
     }
 
     fn container_path(&self, pod: &Pod, container_id: &str) -> String {
@@ -328,7 +328,7 @@ mod tests {
         let pods = unified(dir.path());
         std::fs::create_dir_all(dir.path().join("p/c")).unwrap();
         std::fs::write(dir.path().join("p/c/memory.events"), "low 0\noom 4\noom_kill 3\noom_group_kill 0\n").unwrap();
-        assert_eq!((pods.oom_kills("/p/c"), pods.oom_kills("/p/gone")), (3, 0));
+        assert_eq!((pods.oom_kills("/p/c"), pods.oom_kills("/p/gone")), (Some(3), None));
     }
 
     #[test]

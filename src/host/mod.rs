@@ -118,8 +118,9 @@ pub trait PodCgroups: Send + Sync + 'static {
     fn adopt(&self, _pod: &Pod) {}
     /// How often the kernel killed a process of this container for memory (memory.events / memory.oom_control `oom_kill`).
     /// `cgroups_path` is the OCI spec's linux.cgroupsPath. To be asked once, at the container's end: systemd removes a scope with its last
-    /// process, and then what is new in the pod's own count is the answer. 0 where that is gone too.
-    fn oom_kills(&self, cgroups_path: &str) -> u64;
+    /// process, and then what is new in the pod's own count is the answer. `None` where that cannot be told any more: v1 counts for a pod
+    /// nothing that was killed in its containers.
+    fn oom_kills(&self, cgroups_path: &str) -> Option<u64>;
     /// The value for linux.cgroupsPath of a container.
     fn container_path(&self, pod: &Pod, container_id: &str) -> String;
 }

@@ -5,7 +5,6 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod, SecurityContext};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use oci_spec::runtime::LinuxDevice;
 
 use super::world::{Host, World, container, phase, pod};
 use crate::agent::worker::files;
@@ -24,15 +23,15 @@ fn stored(host: &Host) -> Option<&Pod> {
     host.objects.values().find_map(|o| o.as_pod())
 }
 
-fn status_in(host: &Host, name: &str) -> Option<ContainerStatus> {
+pub(super) fn status_in(host: &Host, name: &str) -> Option<ContainerStatus> {
     crate::pod::attempt::status_of(stored(host)?, name).cloned()
 }
 
-fn running(host: &Host, name: &str) -> bool {
+pub(super) fn running(host: &Host, name: &str) -> bool {
     status_in(host, name).is_some_and(|s| crate::pod::phase::running(&s))
 }
 
-fn waits_for(host: &Host, name: &str, reason: &str) -> bool {
+pub(super) fn waits_for(host: &Host, name: &str, reason: &str) -> bool {
     status_in(host, name).is_some_and(|s| crate::pod::status::waiting_reason(&s) == Some(reason))
 }
 
@@ -113,21 +112,6 @@ async fn deletion_stops_releases_and_removes_object_and_logs() {
     assert_eq!(std::fs::read_dir(dir.path().join("containers")).unwrap().count(), 0);
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(agent.workers.active(), 0);
-    agent.kill().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn oom_is_told_by_the_cgroup_and_the_message_is_the_containers_own() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(dir.path());
-    world.host().script.insert("c".into(), (1, 137));
-    world.host().oom = true;
-    world.host().message = "last words".into();
-    world.put(pod("Never", vec![container("c")]));
-    let agent = world.agent().await;
-    world.until("failed", |h| phase(h) == "Failed").await;
-    let end = status_in(&world.host(), "c").and_then(|s| s.state?.terminated).unwrap();
-    assert_eq!((end.reason.as_deref(), end.message.as_deref(), end.exit_code), (Some("OOMKilled"), Some("last words"), 137));
     agent.kill().await;
 }
 
@@ -362,25 +346,5 @@ async fn a_cgroup_that_is_still_being_made_is_removed_too() {
     open.send(()).unwrap();
     world.until("gone", |h| stored(h).is_none()).await;
     assert!(world.host().holds_nothing());
-    agent.kill().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_privileged_container_waits_for_the_host_s_devices_and_gets_them() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(dir.path());
-    let mut privileged = container("c");
-    privileged.security_context = Some(SecurityContext { privileged: Some(true), ..SecurityContext::default() });
-    world.put(pod("Always", vec![privileged]));
-    let agent = world.agent().await;
-    world.until("refused", |h| waits_for(h, "c", "CreateContainerConfigError")).await;
-    let waiting = status_in(&world.host(), "c").and_then(|s| s.state?.waiting).unwrap();
-    assert_eq!(waiting.message.as_deref(), Some("failed to list the host's devices: no /dev"));
-    let mut kvm = LinuxDevice::default();
-    kvm.set_path("/dev/kvm".into());
-    world.host().devices = Some(vec![kvm.clone()]);
-    world.until("running", |h| running(h, "c")).await;
-    let spec = world.host().specs[&container_id("u-1", "c", 0)].clone();
-    assert_eq!(spec.linux().as_ref().unwrap().devices().as_deref(), Some(&[kvm][..]));
     agent.kill().await;
 }

@@ -34,6 +34,8 @@ pub(in super::super) struct Host {
     /// Containers that ignore the stop signal.
     pub(in super::super) stubborn: BTreeSet<String>,
     pub(in super::super) oom: bool,
+    /// A container's cgroup is gone with its last process, and nothing else counts its OOM kills.
+    pub(in super::super) scopes_vanish: bool,
     pub(in super::super) message: String,
     pub(in super::super) pull_error: bool,
     /// What is in /dev; `None`: it cannot be read.

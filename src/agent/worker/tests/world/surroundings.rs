@@ -96,8 +96,9 @@ impl PodCgroups for Cgroups {
     fn list(&self) -> std::io::Result<Vec<String>> {
         Ok(self.0.host().cgroups.iter().cloned().collect())
     }
-    fn oom_kills(&self, _: &str) -> u64 {
-        u64::from(self.0.host().oom)
+    fn oom_kills(&self, _: &str) -> Option<u64> {
+        let host = self.0.host();
+        (!host.scopes_vanish).then_some(u64::from(host.oom))
     }
     fn container_path(&self, _: &Pod, id: &str) -> String {
         format!("/kubepods/{id}")
