@@ -70,17 +70,19 @@ pub fn sweep(parent: &Path, prefix: &str) {
         if let Some(pid) = pid
             && !Path::new(&format!("/proc/{pid}")).exists()
         {
-            for daemon in processes().into_iter().filter(|&p| is_daemon(p, &entry.path())) {
-                let _ = kill(Pid::from_raw(daemon), Signal::SIGKILL);
+            // containerd and agents; what else names the directory (shims) goes with `remove_all`.
+            for started in processes().into_iter().filter(|&p| is_of(p, &entry.path())) {
+                let _ = kill(Pid::from_raw(started), Signal::SIGKILL);
             }
             remove_all(&entry.path(), &name);
         }
     }
 }
 
-fn is_daemon(pid: i32, dir: &Path) -> bool {
-    let wanted = dir.join("config.toml");
-    command_line(pid).windows(2).any(|pair| pair[0] == "--config" && Path::new(&pair[1]) == wanted)
+/// Whether it was started with its configuration or its state in this lab's directory.
+fn is_of(pid: i32, dir: &Path) -> bool {
+    let own = |pair: &[String]| matches!(pair[0].as_str(), "--config" | "--state-dir") && Path::new(&pair[1]).starts_with(dir);
+    command_line(pid).windows(2).any(own)
 }
 
 /// containerd 1.x keeps shims' sockets under /run/containerd/s whatever its state directory; each bundle says which.
