@@ -17,6 +17,7 @@ use minik8s::api::fault::{Fault, Severity};
 use minik8s::cli::agent_args::AgentConfig;
 use minik8s::grpc::{self, ApiState};
 use minik8s::store::embedded::EmbeddedStore;
+use sd_notify::NotifyState;
 use tokio::sync::watch;
 
 mod adoption;
@@ -58,8 +59,7 @@ impl Daemon {
         let housekeeping = tokio::spawn(housekeeping::run(drivers.store.clone(), drivers.clock.clone()));
         let telling = tokio::spawn(tell_faults(watcher.sets.clone()));
         tracing::info!(node = drivers.settings.node_name, manifests = %drivers.paths.manifests.display(), "minik8s is running");
-        // Nobody listens where the agent was not started by systemd.
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        tell_systemd(NotifyState::Ready);
         let adopting = tokio::spawn(self.adoption(version, workers.clone(), adopted).run());
         // Told to stop, all three end: that must be seen first. Nothing else is cancelled here.
         let outcome = tokio::select! {
@@ -72,7 +72,7 @@ impl Daemon {
                 (Err(panic), _) => Err(anyhow::Error::from(panic).context("the reconcile loop failed")),
             },
         };
-        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        tell_systemd(NotifyState::Stopping);
         for task in [adopting, housekeeping, telling] {
             task.abort();
         }
@@ -122,11 +122,14 @@ impl Daemon {
                 workers.pod_changed(pod);
             }
         };
-        let beat = || {
-            let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
-        };
+        let beat = || tell_systemd(NotifyState::Watchdog);
         Inputs { sets: watcher.sets.clone(), pods: Arc::new(pods), runtime, beat: Arc::new(beat) }
     }
+}
+
+/// Nobody listens where the agent was not started by systemd.
+fn tell_systemd(state: NotifyState) {
+    let _ = sd_notify::notify(&[state]);
 }
 
 async fn stopped(mut stop: watch::Receiver<bool>) {

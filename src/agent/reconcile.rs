@@ -24,6 +24,7 @@ use super::{Drivers, binding, commit, node, wishes};
 use crate::api::names::Names;
 use crate::api::{Key, Kind, Object, well_known};
 use crate::controllers::{self, Context, Plan};
+use crate::pod::phase;
 use crate::store::{Change, ChangeKind, Op, StoreError};
 
 /// How long after a failed commit the same thing is tried again.
@@ -206,8 +207,7 @@ impl Reconciler {
             self.unbound_dirty |= self.unbound.insert((created, key));
         }
         if bound {
-            let ended = matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"));
-            self.unbound_dirty |= ended || change == ChangeKind::Deleted;
+            self.unbound_dirty |= phase::is_terminal(phase::of(pod)) || change == ChangeKind::Deleted;
             self.taints_dirty |= change == ChangeKind::Added;
             (self.inputs.pods)(change, Arc::clone(object));
         }
@@ -385,10 +385,7 @@ async fn seed(drivers: &Drivers) -> anyhow::Result<u64> {
 
 fn bound_pods(drivers: &Drivers) -> Vec<Arc<Object>> {
     let held = |o: &Arc<Object>| {
-        o.as_pod().is_some_and(|p| {
-            let ended = matches!(p.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"));
-            !ended && p.spec.as_ref().is_some_and(|s| s.node_name.is_some())
-        })
+        o.as_pod().is_some_and(|p| !phase::is_terminal(phase::of(p)) && p.spec.as_ref().is_some_and(|s| s.node_name.is_some()))
     };
     drivers.store.list(Kind::Pod).into_iter().filter(held).collect()
 }
