@@ -55,9 +55,7 @@ pub fn remove_all(dir: &Path, cgroup: &str) {
     for address in shim_sockets(dir) {
         let _ = fs::remove_file(address);
     }
-    for mount in mounts_under(dir) {
-        let _ = umount2(&mount, MntFlags::MNT_DETACH);
-    }
+    unmount_below(dir);
     remove_cgroups(cgroup);
     let _ = fs::remove_dir_all(dir);
 }
@@ -98,7 +96,15 @@ fn shim_sockets(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn remove_cgroups(name: &str) {
+/// Detaches everything mounted at or below a directory.
+pub fn unmount_below(dir: &Path) {
+    for mount in mounts_under(dir) {
+        let _ = umount2(&mount, MntFlags::MNT_DETACH);
+    }
+}
+
+/// Removes the cgroup of this name at the top of every hierarchy, with what is below it.
+pub fn remove_cgroups(name: &str) {
     let table = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let begun = Instant::now();
     for line in table.lines() {
