@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use minik8s::api::{Kind, Object};
 use minik8s::clock::SystemClock;
-use minik8s::grpc::{ApiState, FileLogs, serve};
+use minik8s::grpc::{ApiState, serve};
 use minik8s::host::Paths;
 use minik8s::store::embedded::EmbeddedStore;
 use minik8s::store::{Op, Store};
@@ -145,29 +145,12 @@ struct Agent {
 impl Agent {
     fn start() -> Agent {
         let dir = tempfile::tempdir().expect("a directory");
-        let at = |name: &str| dir.path().join(name);
-        std::fs::create_dir(at("manifests")).expect("a directory");
-        let paths = Paths {
-            manifests: at("manifests"),
-            state: at("state"),
-            run: at("run"),
-            pod_logs: at("pods"),
-            container_logs: at("containers"),
-            socket: at("run/minik8s.sock"),
-        };
+        let paths = Paths::below(dir.path());
+        std::fs::create_dir(&paths.manifests).expect("a directory");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        let store = EmbeddedStore::open(at("state/state.redb")).expect("a store");
-        let state = ApiState {
-            store: store.clone(),
-            clock: Arc::new(SystemClock),
-            paths: Arc::new(paths),
-            node_name: "n1".into(),
-            started_at: "2026-01-01T00:00:00Z".parse().expect("a time"),
-            containerd_version: watch::channel(String::new()).1,
-            faults: watch::channel(Vec::new()).1,
-            logs: Arc::new(FileLogs),
-            edits: Arc::default(),
-        };
+        let store = EmbeddedStore::open(paths.state.join("state.redb")).expect("a store");
+        let (version, faults) = (watch::channel(String::new()).1, watch::channel(Vec::new()).1);
+        let state = ApiState::new(store.clone(), Arc::new(SystemClock), Arc::new(paths), "n1".into(), version, faults);
         runtime.spawn(serve(state, std::future::pending()));
         let agent = Agent { dir, store, runtime };
         while !agent.socket().exists() {

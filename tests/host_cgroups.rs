@@ -131,13 +131,13 @@ fn processes_can_be_put_into_every_controller_and_oom_kills_are_counted() {
     let memory = lab.hierarchies.with("memory").unwrap().mount.join(path.trim_start_matches('/'));
     let limit = if lab.hierarchies.version == CgroupVersion::V1 { "memory.limit_in_bytes" } else { "memory.max" };
     std::fs::write(memory.join(limit), (8 << 20).to_string()).unwrap();
-    assert_eq!(lab.pods.oom_kills(&path), 0);
+    assert_eq!(lab.pods.oom_kills(&path), Some(0));
     let join: String = files.iter().map(|f| format!("echo $$ >{f} && ")).collect();
     let status = Command::new("sh").arg("-c").arg(format!("{join} exec busybox tail /dev/zero")).status().unwrap();
     assert!(!status.success());
-    assert_eq!(lab.pods.oom_kills(&path), 1);
+    assert_eq!(lab.pods.oom_kills(&path), Some(1));
     lab.pods.remove("u").unwrap();
-    assert_eq!(lab.pods.oom_kills(&path), 0);
+    assert_eq!(lab.pods.oom_kills(&path), None);
     lab.finish();
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 
-use super::resources::{Amounts, amount, pod_requests};
 use crate::api::Object;
+use crate::api::quantity::{Amounts, amounts, pod_requests};
 
 /// Whether `pod` fits on `node` beside `bound` (the pods bound here that are not terminal); otherwise the scheduler's words
 /// (`Too many pods`, `Insufficient cpu`, `node(s) didn't have free ports for the requested pod ports`).
@@ -27,29 +27,33 @@ pub fn fits(pod: &Pod, bound: &[Arc<Object>], node: &Node) -> Result<(), Vec<Str
 }
 
 fn allocatable(node: &Node) -> Option<Amounts> {
-    let map = node.status.as_ref()?.allocatable.as_ref()?;
-    Some(map.iter().filter_map(|(name, quantity)| Some((name.clone(), amount(quantity)?))).collect())
+    Some(amounts(node.status.as_ref()?.allocatable.as_ref()?))
 }
 
 fn lacking(pod: &Pod, others: &[&Pod], allocatable: &Amounts) -> Vec<String> {
     let mut reasons = Vec::new();
-    let pods = i128::try_from(others.len() + 1).unwrap_or(i128::MAX);
-    if allocatable.get("pods").is_some_and(|limit| pods.saturating_mul(1000) > *limit) {
+    let pods = i64::try_from(others.len()).unwrap_or(i64::MAX).saturating_add(1);
+    if allocatable.get("pods").is_some_and(|limit| pods > *limit) {
         reasons.push("Too many pods".to_owned());
     }
     let mut used = Amounts::new();
     for other in others {
-        for (name, value) in pod_requests(other) {
-            *used.entry(name).or_default() += value;
+        for (name, value) in requests(other) {
+            let sum = used.entry(name).or_default();
+            *sum = sum.saturating_add(value);
         }
     }
-    for (name, wanted) in pod_requests(pod).into_iter().filter(|(_, wanted)| *wanted > 0) {
-        let free = allocatable.get(&name).copied().unwrap_or(0) - used.get(&name).copied().unwrap_or(0);
+    for (name, wanted) in requests(pod).into_iter().filter(|(_, wanted)| *wanted > 0) {
+        let free = allocatable.get(&name).copied().unwrap_or(0).saturating_sub(used.get(&name).copied().unwrap_or(0));
         if wanted > free {
             reasons.push(format!("Insufficient {name}"));
         }
     }
     reasons
+}
+
+fn requests(pod: &Pod) -> Amounts {
+    pod.spec.as_ref().map(pod_requests).unwrap_or_default()
 }
 
 /// A port of the host, as a pod asks for it.

@@ -5,13 +5,11 @@
 
 mod affinity;
 mod fit;
-mod resources;
 mod taints;
 
 use k8s_openapi::api::core::v1::{Node, PodSpec};
 
 pub use fit::fits;
-pub use resources::{amount, pod_requests};
 pub use taints::{Eviction, daemon_tolerations, no_execute, tolerates};
 
 /// The taint `spec.unschedulable` stands for.

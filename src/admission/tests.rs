@@ -110,44 +110,6 @@ fn a_cordoned_node_takes_daemon_pods_only() {
 }
 
 #[test]
-fn quantities() {
-    let table = [
-        ("1", Some(1000)),
-        ("100m", Some(100)),
-        ("0.15", Some(150)),
-        ("1Gi", Some((1i128 << 30) * 1000)),
-        ("1e3", Some(1_000_000)),
-        ("1E", Some(10i128.pow(21))),
-        ("1n", Some(1)),
-        ("-2k", Some(-2_000_000)),
-        (".5", Some(500)),
-        ("5.", Some(5000)),
-        ("", None),
-        ("x", None),
-        ("1Zi", None),
-        ("1e999", None),
-        ("99999999999999999999999", None),
-        ("1.2.3", None),
-        ("é", None),
-    ];
-    for (text, wanted) in table {
-        assert_eq!(amount(&k8s_openapi::apimachinery::pkg::api::resource::Quantity(text.into())), wanted, "{text}");
-    }
-}
-
-#[test]
-fn requests_sum_containers_and_sidecars_or_the_largest_init_container() {
-    let cpu = |n: &str| json!({"requests": {"cpu": n}});
-    let p = pod(
-        "p",
-        json!({"containers": [{"name": "a", "resources": cpu("1")}, {"name": "b", "resources": {"limits": {"cpu": "1"}}}],
-        "initContainers": [{"name": "s", "restartPolicy": "Always", "resources": cpu("500m")}, {"name": "i", "resources": cpu("3")}],
-        "overhead": {"cpu": "250m"}}),
-    );
-    assert_eq!(pod_requests(&p).get("cpu"), Some(&3750));
-}
-
-#[test]
 fn fitting() {
     let n = node(json!({"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "2", "memory": "1Gi", "pods": "2"}}}));
     let ask = |uid: &str, cpu: &str, extra: Value| {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::host::devices::HostDevices;
 use crate::host::{HostFacts, Paths, PodCgroups};
 use crate::network::Network;
 use crate::runtime::Runtime;
@@ -15,17 +16,17 @@ pub mod binding;
 pub mod commit;
 pub mod events;
 pub mod housekeeping;
+pub mod manifest_edit;
 pub mod manifests;
 pub mod node;
 pub mod queue;
 pub mod reconcile;
-
-/// How often the reconcile loop turns at the least, so that the watchdog sees it live.
-pub const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(15);
-pub mod manifest_edit;
 pub mod recover;
 pub mod wishes;
 pub mod worker;
+
+/// How often the reconcile loop turns at the least, so that the watchdog sees it live.
+pub const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(15);
 
 /// The world outside, as the agent reaches it.
 #[derive(Clone)]
@@ -40,6 +41,8 @@ pub struct Drivers {
     pub volumes: Arc<dyn Volumes>,
     /// Pod-level cgroups.
     pub cgroups: Arc<dyn PodCgroups>,
+    /// The host's device nodes, for privileged containers.
+    pub devices: Arc<HostDevices>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What the host is and allows.

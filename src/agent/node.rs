@@ -105,7 +105,7 @@ fn status(inputs: &Inputs) -> NodeStatus {
 }
 
 fn cpu(millis: u64) -> Quantity {
-    Quantity(if millis % 1000 == 0 { (millis / 1000).to_string() } else { format!("{millis}m") })
+    Quantity(if millis.is_multiple_of(1000) { (millis / 1000).to_string() } else { format!("{millis}m") })
 }
 
 fn ready(previous: Option<&NodeStatus>, now: Timestamp) -> NodeCondition {
@@ -137,29 +137,9 @@ fn info(inputs: &Inputs) -> NodeSystemInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::{CgroupDriver, CgroupVersion};
 
     fn host() -> HostFacts {
-        HostFacts {
-            hostname: "edge-1".into(),
-            arch: "amd64".into(),
-            kernel: "6.1".into(),
-            os_image: "Debian".into(),
-            machine_id: "m".into(),
-            boot_id: "b".into(),
-            cpu_millis: 2000,
-            memory_bytes: 1 << 30,
-            ephemeral_storage_bytes: 1 << 33,
-            cgroup_version: CgroupVersion::V1,
-            cgroup_driver: CgroupDriver::Cgroupfs,
-            controllers: vec![],
-            min_oom_score_adj: 0,
-            sys_resource: false,
-            capabilities: vec![],
-            apparmor: false,
-            selinux: false,
-            seccomp: true,
-        }
+        HostFacts { hostname: "edge-1".into(), ..HostFacts::for_tests() }
     }
 
     fn settings() -> Settings {

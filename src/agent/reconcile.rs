@@ -26,6 +26,7 @@ use super::{Drivers, binding, commit, node, wishes};
 use crate::api::names::Names;
 use crate::api::{Key, Kind, Object, well_known};
 use crate::controllers::{self, Context, Plan};
+use crate::pod::phase;
 use crate::store::{Change, ChangeKind, Op, StoreError};
 
 /// How long after a failed commit the same thing is tried again.
@@ -316,10 +317,7 @@ async fn seed(drivers: &Drivers) -> anyhow::Result<u64> {
 
 fn bound_pods(drivers: &Drivers) -> Vec<Arc<Object>> {
     let held = |o: &Arc<Object>| {
-        o.as_pod().is_some_and(|p| {
-            let ended = matches!(p.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"));
-            !ended && p.spec.as_ref().is_some_and(|s| s.node_name.is_some())
-        })
+        o.as_pod().is_some_and(|p| !phase::is_terminal(phase::of(p)) && p.spec.as_ref().is_some_and(|s| s.node_name.is_some()))
     };
     drivers.store.list(Kind::Pod).into_iter().filter(held).collect()
 }

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference,
 use super::{Context, Deletion};
 use crate::api::well_known::{JOB_TRACKING_FINALIZER, NOT_ADMITTED};
 use crate::api::{Key, Kind, Object};
+use crate::pod::phase as pod_phase;
 
 /// `status.phase`, "Pending" before there is one.
 pub fn phase(pod: &Pod) -> &str {
@@ -19,7 +20,7 @@ pub fn phase(pod: &Pod) -> &str {
 
 /// Succeeded or Failed.
 pub fn terminal(pod: &Pod) -> bool {
-    matches!(phase(pod), "Succeeded" | "Failed")
+    pod_phase::is_terminal(pod_phase::of(pod))
 }
 
 /// Whether deletionTimestamp is set.

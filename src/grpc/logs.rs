@@ -19,7 +19,7 @@ use super::ApiState;
 use super::pb::{LogsChunk, LogsRequest};
 use super::status::not_found;
 use crate::api::{Key, Kind, Object};
-use crate::logs::LogOptions;
+use crate::logs::{LogOptions, container_log_path};
 use crate::store::Store;
 
 /// A log's lines (each with its end), in pieces of bounded size.
@@ -63,7 +63,7 @@ pub async fn logs(state: &ApiState, request: LogsRequest) -> Result<Pin<Box<dyn 
             Err(message) => return Err(Status::invalid_argument(message)),
         };
         let part = LogPart {
-            path: log_path(&state.paths.pod_logs, pod, &container, run),
+            path: container_log_path(&state.paths.pod_logs, pod, &container, u32::try_from(run).unwrap_or_default()),
             ended: (request.follow && !request.previous).then(|| ended(state.store.clone(), key.clone(), container.clone(), run)),
             tail: request.tail_lines,
             since,
@@ -148,13 +148,6 @@ fn attempt(pod: &Pod, container: &str, previous: bool) -> Result<i32, String> {
             Err(format!("container \"{container}\" in pod \"{name}\" is waiting to start: {why}"))
         }
     }
-}
-
-fn log_path(pod_logs: &Path, pod: &Pod, container: &str, attempt: i32) -> PathBuf {
-    let part = |text: &Option<String>| text.clone().unwrap_or_default();
-    let meta = &pod.metadata;
-    let directory = crate::logs::pod_log_directory(pod_logs, &part(&meta.namespace), &part(&meta.name), &part(&meta.uid));
-    crate::logs::container_log_path(&directory, container, u32::try_from(attempt).unwrap_or_default())
 }
 
 /// Tells when this run of the container has ended, from the Store's changes.

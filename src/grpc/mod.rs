@@ -61,3 +61,18 @@ pub struct ApiState {
     /// One edit of the manifests directory at a time.
     pub edits: Arc<tokio::sync::Mutex<()>>,
 }
+
+impl ApiState {
+    /// An agent that starts now and whose logs are files.
+    pub fn new(
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        paths: Arc<Paths>,
+        node_name: String,
+        containerd_version: watch::Receiver<String>,
+        faults: watch::Receiver<Vec<Fault>>,
+    ) -> ApiState {
+        let started_at = clock.now();
+        ApiState { store, clock, paths, node_name, started_at, containerd_version, faults, logs: Arc::new(FileLogs), edits: Arc::default() }
+    }
+}

@@ -15,7 +15,6 @@ use super::*;
 use crate::api::well_known::SOURCE;
 use crate::api::{Kind, Object};
 use crate::clock::Clock;
-use crate::grpc::FileLogs;
 use crate::grpc::pb::agent_client::AgentClient;
 use crate::grpc::pb::watch_event::Type;
 use crate::grpc::pb::{ManifestFile, WatchRequest};
@@ -44,26 +43,9 @@ struct Fixture {
 }
 
 fn state(dir: &std::path::Path, store: Arc<EmbeddedStore>) -> ApiState {
-    let at = |name: &str| dir.join(name);
-    let paths = Paths {
-        manifests: at("manifests"),
-        state: at("state"),
-        run: at("run"),
-        pod_logs: at("pods"),
-        container_logs: at("containers"),
-        socket: at("run/minik8s.sock"),
-    };
-    ApiState {
-        store,
-        clock: Arc::new(At("2026-01-01T00:00:00Z".parse().unwrap())),
-        paths: Arc::new(paths),
-        node_name: "n1".into(),
-        started_at: "2026-01-01T00:00:00Z".parse().unwrap(),
-        containerd_version: watch::channel("1.6.20".to_owned()).1,
-        faults: watch::channel(Vec::new()).1,
-        logs: Arc::new(FileLogs),
-        edits: Arc::default(),
-    }
+    let clock = Arc::new(At("2026-01-01T00:00:00Z".parse().unwrap()));
+    let containerd_version = watch::channel("1.6.20".to_owned()).1;
+    ApiState::new(store, clock, Arc::new(Paths::below(dir)), "n1".into(), containerd_version, watch::channel(Vec::new()).1)
 }
 
 impl Fixture {

@@ -66,6 +66,7 @@ impl Watcher {
                 Ok(change) => self.tell(&change).await,
                 Err(RecvError::Closed) => return,
                 Err(RecvError::Lagged(_)) => {
+                    // A reader whose queue is full sees the stream end instead.
                     let _ = self.sender.try_send(Err(Status::aborted("too old resource version: changes were missed, watch again")));
                     return;
                 }

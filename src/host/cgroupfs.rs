@@ -12,8 +12,9 @@ use std::sync::{Mutex, PoisonError};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::hierarchies::Hierarchy;
-use super::resources::{CPU_PERIOD_US, PodLimits, Qos, pod_limits, shares, weight};
+use super::resources::{PodLimits, Qos, pod_limits, shares, weight};
 use super::{CgroupVersion, Hierarchies, PodCgroups};
+use crate::oci::resources::CPU_PERIOD;
 
 /// The deepest tree below a pod that is removed: container, and what an init system in it made.
 const MAX_DEPTH: usize = 16;
@@ -119,9 +120,9 @@ impl CgroupfsPods {
         if let (Some(quota), Some(cpu)) = (limits.cpu_quota_us, self.hierarchies.with("cpu")) {
             let dir = cpu.mount.join(path);
             if v2 {
-                write(&dir.join("cpu.max"), &format!("{quota} {CPU_PERIOD_US}"))?;
+                write(&dir.join("cpu.max"), &format!("{quota} {CPU_PERIOD}"))?;
             } else {
-                write(&dir.join("cpu.cfs_period_us"), &CPU_PERIOD_US.to_string())?;
+                write(&dir.join("cpu.cfs_period_us"), &CPU_PERIOD.to_string())?;
                 write(&dir.join("cpu.cfs_quota_us"), &quota.to_string())?;
             }
         }
@@ -196,8 +197,8 @@ impl PodCgroups for CgroupfsPods {
         }
     }
 
-    fn oom_kills(&self, cgroups_path: &str) -> u64 {
-        oom_kills(&self.hierarchies, Path::new(cgroups_path.trim_start_matches('/'))).unwrap_or(0)
+    fn oom_kills(&self, cgroups_path: &str) -> Option<u64> {
+        oom_kills(&self.hierarchies, Path::new(cgroups_path.trim_start_matches('/')))
     }
 
     fn container_path(&self, pod: &Pod, container_id: &str) -> String {
@@ -327,7 +328,7 @@ mod tests {
         let pods = unified(dir.path());
         std::fs::create_dir_all(dir.path().join("p/c")).unwrap();
         std::fs::write(dir.path().join("p/c/memory.events"), "low 0\noom 4\noom_kill 3\noom_group_kill 0\n").unwrap();
-        assert_eq!((pods.oom_kills("/p/c"), pods.oom_kills("/p/gone")), (3, 0));
+        assert_eq!((pods.oom_kills("/p/c"), pods.oom_kills("/p/gone")), (Some(3), None));
     }
 
     #[test]

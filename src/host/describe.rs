@@ -45,28 +45,16 @@ pub fn describe(facts: &HostFacts, network: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::CgroupDriver;
 
     fn complete() -> HostFacts {
         HostFacts {
-            hostname: "n".into(),
-            arch: "amd64".into(),
-            kernel: "6.1".into(),
-            os_image: "x".into(),
-            machine_id: String::new(),
-            boot_id: String::new(),
-            cpu_millis: 2000,
-            memory_bytes: 1,
-            ephemeral_storage_bytes: 1,
             cgroup_version: CgroupVersion::V2,
-            cgroup_driver: CgroupDriver::Systemd,
             controllers: ["cpu", "cpuset", "hugetlb", "memory", "pids"].map(String::from).to_vec(),
             min_oom_score_adj: -1000,
             sys_resource: true,
             capabilities: capabilities::names(u64::MAX),
             apparmor: true,
-            selinux: false,
-            seccomp: true,
+            ..HostFacts::for_tests()
         }
     }
 

@@ -14,6 +14,9 @@ const SKIPPED: [&str; 7] = ["pts", "shm", "fd", "mqueue", ".lxc", ".lxd-mounts",
 const MAX_DEPTH: u32 = 8;
 const MAX_DEVICES: usize = 4096;
 
+/// How the agent asks for the host's device nodes: [`list`] of `/dev`.
+pub type HostDevices = dyn Fn() -> std::io::Result<Vec<LinuxDevice>> + Send + Sync;
+
 /// Every character and block device under `dev` (`/dev`), in order of path; /dev/console left out.
 ///
 /// # Errors

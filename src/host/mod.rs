@@ -10,12 +10,15 @@ use k8s_openapi::api::core::v1::Pod;
 mod capabilities;
 mod cgroupfs;
 mod describe;
+pub mod devices;
 mod hierarchies;
 mod parse;
 mod probe;
 pub mod resources;
 mod slices;
 mod systemd;
+#[cfg(test)]
+mod testing;
 
 pub use cgroupfs::CgroupfsPods;
 pub use describe::describe;
@@ -41,7 +44,6 @@ pub fn remove_cgroup_root(facts: &HostFacts, root: &str) -> std::io::Result<()> 
         CgroupDriver::Systemd => SystemdPods::new(hierarchies, root, facts.cpu_millis)?.remove_root(),
     }
 }
-pub mod devices;
 
 /// Which cgroup interface rules the controllers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,8 +118,9 @@ pub trait PodCgroups: Send + Sync + 'static {
     fn adopt(&self, _pod: &Pod) {}
     /// How often the kernel killed a process of this container for memory (memory.events / memory.oom_control `oom_kill`).
     /// `cgroups_path` is the OCI spec's linux.cgroupsPath. To be asked once, at the container's end: systemd removes a scope with its last
-    /// process, and then what is new in the pod's own count is the answer. 0 where that is gone too.
-    fn oom_kills(&self, cgroups_path: &str) -> u64;
+    /// process, and then what is new in the pod's own count is the answer. `None` where that cannot be told any more: v1 counts for a pod
+    /// nothing that was killed in its containers.
+    fn oom_kills(&self, cgroups_path: &str) -> Option<u64>;
     /// The value for linux.cgroupsPath of a container.
     fn container_path(&self, pod: &Pod, container_id: &str) -> String;
 }
@@ -137,4 +140,19 @@ pub struct Paths {
     pub container_logs: PathBuf,
     /// The agent's socket.
     pub socket: PathBuf,
+}
+
+impl Paths {
+    /// All of it in one directory, as an agent beside a real install has it.
+    pub fn below(dir: &std::path::Path) -> Paths {
+        let at = |name: &str| dir.join(name);
+        Paths {
+            manifests: at("manifests"),
+            state: at("state"),
+            run: at("run"),
+            pod_logs: at("pods"),
+            container_logs: at("containers"),
+            socket: at("run/minik8s.sock"),
+        }
+    }
 }

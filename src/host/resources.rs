@@ -1,20 +1,13 @@
 //! What a pod asks for as a whole: its QoS class and the limits of its cgroup. Pure.
 //!
-//! After pkg/kubelet/cm/helpers_linux.go (ResourceConfigForPod), staging/src/k8s.io/component-helpers/resource/helpers.go
-//! (PodRequests, PodLimits). The class itself is `oci::qos_class`'s. Hugepage limits are left out.
+//! After pkg/kubelet/cm/helpers_linux.go (ResourceConfigForPod). The class is `pod::qos`'s, the sums are `api::quantity`'s. Hugepage limits are left out.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, ResourceRequirements};
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::api::quantity;
-use crate::oci::qos_class;
-
-/// The least and the most cpu.shares the kernel takes.
-const SHARES: std::ops::RangeInclusive<u64> = 2..=262_144;
-/// The CFS period in microseconds.
-pub const CPU_PERIOD_US: u64 = 100_000;
-/// The least CFS quota in microseconds.
-const MIN_QUOTA_US: u64 = 1_000;
+use crate::api::quantity::{self, Amounts};
+use crate::oci::resources::{cpu_quota, cpu_shares};
+use crate::pod::qos;
 
 /// A pod's QoS class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +34,7 @@ pub struct PodLimits {
     pub cpu_request_millis: u64,
     /// cpu.shares.
     pub cpu_shares: u64,
-    /// CFS quota in microseconds per [`CPU_PERIOD_US`]; `None` unless every container has a cpu limit.
+    /// CFS quota in microseconds per `oci::resources::CPU_PERIOD`; `None` unless every container has a cpu limit.
     pub cpu_quota_us: Option<u64>,
     /// Memory limit in bytes; `None` unless every container has a memory limit.
     pub memory_bytes: Option<u64>,
@@ -52,92 +45,53 @@ pub fn pod_limits(pod: &Pod) -> PodLimits {
     let empty = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&empty);
     let qos = qos(pod);
-    let request_millis = total(spec, "cpu", Side::Requests, millis);
-    let limit = |resource, read: fn(&Quantity) -> u64| {
-        let declared = pod_level(spec, resource, Side::Limits).is_some()
-            || containers(spec).all(|c| of(c.resources.as_ref(), resource, Side::Limits).is_some_and(|q| read(q) > 0));
-        (declared && qos != Qos::BestEffort).then(|| total(spec, resource, Side::Limits, read)).filter(|total| *total > 0)
-    };
+    let (requests, limits) = (quantity::pod_requests(spec), quantity::pod_limits(spec));
+    let limit = |name| Some(positive(&limits, name)).filter(|limit| *limit > 0 && qos != Qos::BestEffort && is_limited(spec, name));
+    let request_millis = positive(&requests, "cpu");
     PodLimits {
         qos,
         cpu_request_millis: request_millis,
-        cpu_shares: if qos == Qos::BestEffort { *SHARES.start() } else { shares(request_millis) },
-        cpu_quota_us: limit("cpu", millis).map(quota_us),
-        memory_bytes: limit("memory", bytes),
+        cpu_shares: if qos == Qos::BestEffort { shares(0) } else { shares(request_millis) },
+        cpu_quota_us: limit("cpu").and_then(|millis| cpu_quota(signed(millis))).map(i64::unsigned_abs),
+        memory_bytes: limit("memory"),
     }
 }
 
+/// Whether the pod says so itself, or every container limits this.
+fn is_limited(spec: &PodSpec, name: &str) -> bool {
+    let of_pod = spec.resources.as_ref().and_then(|r| r.limits.as_ref()).is_some_and(|limits| limits.contains_key(name));
+    let mut containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    of_pod || containers.all(|c| positive(&quantity::limits_of(c), name) > 0)
+}
+
+/// 0 for what is absent or below zero (validation refused it).
+fn positive(amounts: &Amounts, name: &str) -> u64 {
+    amounts.get(name).map_or(0, |amount| u64::try_from(*amount).unwrap_or(0))
+}
+
 /// A quantity in whole units (bytes), rounded up; 0 for what is no quantity or below zero (validation refused it).
-pub fn bytes(quantity: &Quantity) -> u64 {
-    quantity::parse(&quantity.0).map_or(0, |q| u64::try_from(q.value()).unwrap_or(0))
+pub fn bytes(written: &Quantity) -> u64 {
+    quantity::whole(written).map_or(0, |bytes| u64::try_from(bytes).unwrap_or(0))
 }
 
-/// A quantity in thousandths (millicores), likewise.
-fn millis(quantity: &Quantity) -> u64 {
-    quantity::parse(&quantity.0).map_or(0, |q| u64::try_from(q.milli_value()).unwrap_or(0))
-}
-
-/// cpu.shares of a cpu request (MilliCPUToShares).
+/// cpu.shares of a cpu request.
 pub fn shares(millis: u64) -> u64 {
-    (millis.saturating_mul(1024) / 1000).clamp(*SHARES.start(), *SHARES.end())
+    cpu_shares(signed(millis))
+}
+
+fn signed(millis: u64) -> i64 {
+    i64::try_from(millis).unwrap_or(i64::MAX)
 }
 
 /// cgroup v2's cpu.weight of cpu.shares (cpuSharesToCPUWeight).
 pub fn weight(shares: u64) -> u64 {
-    1 + (shares.clamp(*SHARES.start(), *SHARES.end()) - 2) * 9999 / 262_142
-}
-
-fn quota_us(millis: u64) -> u64 {
-    (millis.saturating_mul(CPU_PERIOD_US) / 1000).max(MIN_QUOTA_US)
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
-    Requests,
-    Limits,
-}
-
-fn of<'a>(resources: Option<&'a ResourceRequirements>, resource: &str, side: Side) -> Option<&'a Quantity> {
-    let resources = resources?;
-    let limit = || resources.limits.as_ref()?.get(resource);
-    match side {
-        Side::Limits => limit(),
-        // Requests default to limits (SetDefaults_Pod).
-        Side::Requests => resources.requests.as_ref().and_then(|r| r.get(resource)).or_else(limit),
-    }
-}
-
-fn pod_level<'a>(spec: &'a PodSpec, resource: &str, side: Side) -> Option<&'a Quantity> {
-    of(spec.resources.as_ref(), resource, side)
-}
-
-fn containers(spec: &PodSpec) -> impl Iterator<Item = &Container> {
-    spec.init_containers.iter().flatten().chain(&spec.containers)
-}
-
-/// The sum over containers and sidecars, or what the greediest init container needs beside the sidecars started before it.
-fn total(spec: &PodSpec, resource: &str, side: Side, read: fn(&Quantity) -> u64) -> u64 {
-    let need = |c: &Container| of(c.resources.as_ref(), resource, side).map_or(0, read);
-    let mut sidecars = 0_u64;
-    let mut greediest = 0_u64;
-    for init in spec.init_containers.iter().flatten() {
-        if init.restart_policy.as_deref() == Some("Always") {
-            sidecars = sidecars.saturating_add(need(init));
-            greediest = greediest.max(sidecars);
-        } else {
-            greediest = greediest.max(sidecars.saturating_add(need(init)));
-        }
-    }
-    let running = spec.containers.iter().map(need).fold(sidecars, u64::saturating_add);
-    let containers = pod_level(spec, resource, side).map_or(running.max(greediest), read);
-    let overhead = spec.overhead.as_ref().and_then(|o| o.get(resource)).map_or(0, read);
-    containers.saturating_add(overhead)
+    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
 }
 
 fn qos(pod: &Pod) -> Qos {
-    match qos_class(pod) {
-        crate::oci::qos::GUARANTEED => Qos::Guaranteed,
-        crate::oci::qos::BURSTABLE => Qos::Burstable,
+    match qos::qos_class(pod) {
+        qos::GUARANTEED => Qos::Guaranteed,
+        qos::BURSTABLE => Qos::Burstable,
         _ => Qos::BestEffort,
     }
 }
@@ -193,9 +147,8 @@ mod tests {
     }
 
     #[test]
-    fn shares_weights_and_quotas_are_clamped() {
+    fn shares_and_weights_are_clamped() {
         assert_eq!((shares(0), shares(1000), shares(u64::MAX)), (2, 1024, 262_144));
         assert_eq!((weight(2), weight(1024), weight(262_144)), (1, 39, 10_000));
-        assert_eq!((quota_us(1), quota_us(500)), (1_000, 50_000));
     }
 }

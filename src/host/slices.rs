@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 
 use super::CgroupVersion;
-use super::resources::{CPU_PERIOD_US, PodLimits, Qos, weight};
+use super::resources::{PodLimits, Qos, weight};
+use crate::oci::resources::CPU_PERIOD;
 
 /// The slice's name of a class: `kubepods.slice`, `kubepods-burstable.slice`; with a root in front `<root>-kubepods.slice`.
 pub(super) fn parent(root: &str, qos: Qos) -> String {
@@ -61,7 +62,7 @@ pub(super) fn properties(version: CgroupVersion, limits: &PodLimits) -> Vec<Prop
     let mut properties = vec![cpu_shares(version, limits.cpu_shares)];
     if let Some(quota) = limits.cpu_quota_us {
         // systemd wants µs per second, and takes whole hundredths of a percent (libcontainer rounds up to 10 ms).
-        let per_second = (quota * (1_000_000 / CPU_PERIOD_US)).next_multiple_of(10_000);
+        let per_second = (quota * (1_000_000 / CPU_PERIOD)).next_multiple_of(10_000);
         properties.push(("CPUQuotaPerSecUSec", "t", per_second.to_string()));
     }
     if let Some(bytes) = limits.memory_bytes {

@@ -15,7 +15,7 @@ use k8s_openapi::api::core::v1::Pod;
 use super::cgroupfs::{check_name, oom_kills};
 use super::resources::{Qos, pod_limits, shares};
 use super::slices::{self, Property};
-use super::{Hierarchies, PodCgroups};
+use super::{CgroupVersion, Hierarchies, PodCgroups};
 
 /// The driver for hosts whose PID 1 is systemd.
 #[derive(Debug)]
@@ -102,11 +102,14 @@ impl SystemdPods {
         self.hierarchies.mounted.iter().any(|h| has_processes(&h.mount.join(&path), 8))
     }
 
-    /// OOM kills below a slice since this was last asked. v1 counts each cgroup by itself, so a slice knows of none.
-    fn new_oom_kills(&self, slice: PathBuf) -> u64 {
+    /// OOM kills below a slice since this was last asked; `None` where that is gone, or counts only itself (v1).
+    fn new_oom_kills(&self, slice: PathBuf) -> Option<u64> {
+        if self.hierarchies.version == CgroupVersion::V1 {
+            return None;
+        }
         let mut accounted = self.accounted.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(kills) = oom_kills(&self.hierarchies, &slice) else { return 0 };
-        kills.saturating_sub(accounted.insert(slice, kills).unwrap_or(0))
+        let kills = oom_kills(&self.hierarchies, &slice)?;
+        Some(kills.saturating_sub(accounted.insert(slice, kills).unwrap_or(0)))
     }
 
     /// Tells systemd the shares of the slices above the pods, as far as they changed. One at a time, so that the newest sum is told last.
@@ -177,11 +180,12 @@ impl PodCgroups for SystemdPods {
         }
     }
 
-    fn oom_kills(&self, cgroups_path: &str) -> u64 {
+    fn oom_kills(&self, cgroups_path: &str) -> Option<u64> {
         let container = slices::container_path(cgroups_path);
         let own = oom_kills(&self.hierarchies, &container);
-        let new_in_pod = container.parent().map_or(0, |slice| self.new_oom_kills(slice.to_owned()));
-        own.unwrap_or(new_in_pod)
+        // Asked in any case: what is laid to this container is not new any more.
+        let new_in_pod = container.parent().and_then(|slice| self.new_oom_kills(slice.to_owned()));
+        own.or(new_in_pod)
     }
 
     fn container_path(&self, pod: &Pod, container_id: &str) -> String {
@@ -251,19 +255,36 @@ mod tests {
             |cgroup: &str, kills: u64| std::fs::write(slice.join(cgroup).join("memory.events"), format!("oom_kill {kills}\n")).unwrap();
         let killed = |pods: &SystemdPods, id: &str| pods.oom_kills(&pods.container_path(&pod, id));
 
-        assert_eq!(killed(&pods, "gone"), 0);
+        assert_eq!(killed(&pods, "gone"), None, "nothing is counted there yet");
+        count("", 0);
+        assert_eq!(killed(&pods, "gone"), Some(0));
         count("", 1);
-        assert_eq!(killed(&pods, "gone"), 1);
-        assert_eq!(killed(&pods, "another"), 0, "each kill is laid to one container");
+        assert_eq!(killed(&pods, "gone"), Some(1));
+        assert_eq!(killed(&pods, "another"), Some(0), "each kill is laid to one container");
         count("", 2);
         count("cri-containerd-there.scope", 1);
-        assert_eq!((killed(&pods, "there"), killed(&pods, "gone")), (1, 0));
+        assert_eq!((killed(&pods, "there"), killed(&pods, "gone")), (Some(1), Some(0)));
 
         let next_agent = SystemdPods::new(hierarchies, "", 1000).unwrap();
         next_agent.adopt(&pod);
-        assert_eq!(killed(&next_agent, "gone"), 0, "what was before is not laid to what was adopted");
+        assert_eq!(killed(&next_agent, "gone"), Some(0), "what was before is not laid to what was adopted");
         count("", 3);
-        assert_eq!(killed(&next_agent, "gone"), 1);
+        assert_eq!(killed(&next_agent, "gone"), Some(1));
+    }
+
+    /// v1's counters are each cgroup's own: a slice's 0 says nothing of a scope that is gone.
+    #[test]
+    fn v1_cannot_tell_of_a_scope_that_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let hierarchy = crate::host::hierarchies::Hierarchy { mount: dir.path().to_owned(), controllers: vec!["memory".into()] };
+        let pods = SystemdPods::new(Hierarchies { version: CgroupVersion::V1, mounted: vec![hierarchy] }, "", 1000).unwrap();
+        let slice = dir.path().join("kubepods.slice/kubepods-poda.slice");
+        for (cgroup, kills) in [("", 0), ("cri-containerd-there.scope", 1)] {
+            std::fs::create_dir_all(slice.join(cgroup)).unwrap();
+            std::fs::write(slice.join(cgroup).join("memory.oom_control"), format!("under_oom 0\noom_kill {kills}\n")).unwrap();
+        }
+        let killed = |id: &str| pods.oom_kills(&format!("kubepods-poda.slice:cri-containerd:{id}"));
+        assert_eq!((killed("there"), killed("gone")), (Some(1), None));
     }
 
     #[test]

@@ -135,6 +135,7 @@ impl LogFile {
         let mut note = Vec::new();
         if self.lost > 0 {
             self.stamp.append(SystemClock.now(), &mut note);
+            // Writing into memory cannot fail.
             let _ = writeln!(note, " stderr F minik8s: {} log lines were lost here: {}", self.lost, self.cause);
         }
         note
@@ -203,6 +204,7 @@ fn write(file: &mut File, bytes: &[u8]) -> (usize, Option<String>) {
 /// Takes back the beginning of a line that did not fit.
 fn cut(file: &File, size: u64, extra: usize) {
     if extra > 0 {
+        // If this fails too, the half line stays and the next one is torn: the gap is counted all the same.
         let _ = file.set_len(size);
     }
 }
@@ -222,6 +224,7 @@ fn rotate(config: &LoggerConfig, now: Timestamp) -> std::io::Result<()> {
     old.push(PathBuf::from(name));
     let keep = usize::try_from(config.max_files.saturating_sub(1)).unwrap_or(usize::MAX);
     for path in &old[..old.len().saturating_sub(keep)] {
+        // Tried again at the next rotation.
         let _ = std::fs::remove_file(path);
     }
     Ok(())

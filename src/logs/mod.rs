@@ -6,6 +6,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use k8s_openapi::api::core::v1::Pod;
+
 mod cri;
 mod file;
 mod follow;
@@ -20,6 +22,9 @@ pub use writer::logger_main;
 
 /// The argument (and the one key in the shim's `binary://` address) that makes this program a logger.
 pub const LOGGER_ARGUMENT: &str = "minik8s-logger";
+
+/// A file name is at most 255 bytes on every file system that matters, `.log` among them.
+const MAX_LINK_NAME: usize = 251;
 
 /// What a logger is told by its one argument: `<max bytes>,<max files>,<path>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,21 +58,25 @@ impl LoggerConfig {
 }
 
 /// `<root>/<namespace>_<pod>_<uid>`, the directory of a pod's logs (kubelet `BuildPodLogsDirectory`).
-pub fn pod_log_directory(root: &Path, namespace: &str, pod: &str, uid: &str) -> PathBuf {
-    root.join(format!("{namespace}_{pod}_{uid}"))
+pub fn pod_log_directory(root: &Path, pod: &Pod) -> PathBuf {
+    let meta = &pod.metadata;
+    root.join(format!("{}_{}_{}", part(&meta.namespace), part(&meta.name), part(&meta.uid)))
 }
 
-/// `<container>/<attempt>.log` under a pod's directory (kubelet `BuildContainerLogsDirectory`).
-pub fn container_log_path(pod_directory: &Path, container: &str, attempt: u32) -> PathBuf {
-    pod_directory.join(container).join(format!("{attempt}.log"))
+/// `<container>/<attempt>.log` in the pod's directory (kubelet `BuildContainerLogsDirectory`).
+pub fn container_log_path(root: &Path, pod: &Pod, container: &str, attempt: u32) -> PathBuf {
+    pod_log_directory(root, pod).join(container).join(format!("{attempt}.log"))
 }
 
 /// `<root>/<pod>_<namespace>_<container>-<id>.log`, the link in `/var/log/containers` (kubelet `legacyLogSymlink`); cut to what a
 /// file name may be.
-pub fn container_log_link(root: &Path, pod: &str, namespace: &str, container: &str, id: &str) -> PathBuf {
-    let mut name = format!("{pod}_{namespace}_{container}-{id}");
-    name.truncate(251);
-    root.join(name + ".log")
+pub fn container_log_link(root: &Path, pod: &Pod, container: &str, id: &str) -> PathBuf {
+    let name = format!("{}_{}_{container}-{id}", part(&pod.metadata.name), part(&pod.metadata.namespace));
+    root.join(name.chars().take(MAX_LINK_NAME).chain(".log".chars()).collect::<String>())
+}
+
+fn part(name: &Option<String>) -> &str {
+    name.as_deref().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -86,11 +95,14 @@ mod tests {
 
     #[test]
     fn paths_are_the_kubelets() {
-        let pod = pod_log_directory(Path::new("/var/log/pods"), "default", "web", "u-1");
-        assert_eq!(container_log_path(&pod, "main", 3), Path::new("/var/log/pods/default_web_u-1/main/3.log"));
-        assert_eq!(
-            container_log_link(Path::new("/var/log/containers"), "web", "default", "main", "abc"),
-            Path::new("/var/log/containers/web_default_main-abc.log")
-        );
+        let mut pod = Pod::default();
+        (pod.metadata.namespace, pod.metadata.name, pod.metadata.uid) = (Some("default".into()), Some("web".into()), Some("u-1".into()));
+        let log = container_log_path(Path::new("/var/log/pods"), &pod, "main", 3);
+        assert_eq!(log, Path::new("/var/log/pods/default_web_u-1/main/3.log"));
+        let link = |pod: &Pod| container_log_link(Path::new("/var/log/containers"), pod, "main", "abc");
+        assert_eq!(link(&pod), Path::new("/var/log/containers/web_default_main-abc.log"));
+        pod.metadata.name = Some("x".repeat(253));
+        let name = link(&pod).file_name().unwrap().to_owned();
+        assert_eq!((name.len(), name.to_str().unwrap().ends_with("x.log")), (255, true));
     }
 }

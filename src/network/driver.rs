@@ -20,7 +20,7 @@ use super::cache::{Cache, Record};
 use super::cni::{self, Plugins};
 use super::conflist::{self, ConfList};
 use super::namespaces::{Kind, Pins, check_uid};
-use super::{Namespace, Network, NetworkError, Sandbox, SandboxSpec, addresses, masquerade, netlink, plugin};
+use super::{Namespace, Network, NetworkError, Sandbox, SandboxSpec, addresses, masquerade, netlink, plugin, result};
 use crate::host::Paths;
 
 /// The bridge used where no CNI configuration exists.
@@ -197,7 +197,7 @@ impl CniNetwork {
         let added = self.plugins.add(&list, &record, &netns).await.and_then(|result| {
             let plugin = list.plugins.last().map(|p| conflist::plugin_type(p).to_owned()).unwrap_or_default();
             let failed = |message| NetworkError::Plugin { plugin, command: "ADD", message };
-            Ok((addresses_of(&result).map_err(failed)?, result))
+            Ok((result::addresses(&result).map_err(failed)?, result))
         });
         match added {
             Ok((ips, result)) => {
@@ -249,10 +249,6 @@ struct Parts {
     cache: Cache,
 }
 
-fn addresses_of(result: &serde_json::Map<String, serde_json::Value>) -> Result<Vec<IpAddr>, String> {
-    super::result::addresses(result)
-}
-
 fn find_builtin(bridge: &BridgeConfig) -> Builtin {
     let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
     let machine = std::fs::read("/etc/machine-id").unwrap_or_default();
@@ -301,7 +297,7 @@ impl Network for CniNetwork {
         // A result counts only while the namespace it tells of is there; `create` sees to it that a new one has no old result.
         if let Some(result) = recorded.as_ref().and_then(|r| r.result.as_ref())
             && self.pins.is_pinned(&spec.uid, Kind::Net)
-            && let Ok(ips) = addresses_of(result)
+            && let Ok(ips) = result::addresses(result)
         {
             return Ok(ips);
         }

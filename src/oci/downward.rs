@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::{Container, ResourceFieldSelector};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::{Inputs, OciError, amount, resources};
+use super::{Inputs, OciError, resources};
+use crate::api::quantity;
 
 /// Whether the environment names the pod's address, so that the container cannot be made before the network is attached.
 pub fn needs_pod_ip(container: &Container) -> bool {
@@ -78,8 +79,8 @@ pub(super) fn resource(inputs: &Inputs, selector: &ResourceFieldSelector) -> Res
         _ => return Err(bad()),
     };
     let Some(quantity) = quantity else { return Ok("0".to_owned()) };
-    let divisor = selector.divisor.clone().filter(|d| amount::milli(d) != Some(0)).unwrap_or_else(|| Quantity("1".to_owned()));
-    let unit = if name == "cpu" { amount::milli } else { amount::whole };
+    let divisor = selector.divisor.clone().filter(|d| quantity::milli(d) != Some(0)).unwrap_or_else(|| Quantity("1".to_owned()));
+    let unit = if name == "cpu" { quantity::milli } else { quantity::whole };
     let parsed = |q: &Quantity| {
         unit(q)
             .ok_or_else(|| OciError::invalid(format!("resources.{resource}"), q.0.clone(), "quantities must match the regular expression"))
@@ -96,7 +97,7 @@ fn named<'a>(inputs: &Inputs<'a>, name: &str) -> Option<&'a Container> {
 /// The limit, or what the node can allocate where none is set (pkg/api/v1/resource MergeContainerResourceLimits). Hugepages have no fallback.
 fn limit_or_allocatable(inputs: &Inputs, container: &Container, name: &str) -> Option<Quantity> {
     let get = |map: Option<&BTreeMap<String, Quantity>>| map.and_then(|m| m.get(name)).cloned();
-    let limit = get(container.resources.as_ref().and_then(|r| r.limits.as_ref())).filter(|q| amount::milli(q) != Some(0));
+    let limit = get(container.resources.as_ref().and_then(|r| r.limits.as_ref())).filter(|q| quantity::milli(q) != Some(0));
     if limit.is_some() || name.starts_with("hugepages-") {
         return limit;
     }

@@ -10,8 +10,9 @@ use k8s_openapi::api::core::v1::EnvVar;
 
 use super::downward;
 use super::expansion::expand;
-use super::{Inputs, OciError, pod_hostname};
+use super::{Inputs, OciError};
 use crate::network::Namespace;
+use crate::pod::attempt;
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -50,7 +51,7 @@ pub(super) fn all(inputs: &Inputs, own: &[(String, String)]) -> Vec<String> {
     let mut out = vec![DEFAULT_PATH.to_owned()];
     let hostname = match inputs.sandbox.uts {
         Namespace::Host => inputs.host.hostname.clone(),
-        Namespace::Pinned(_) => pod_hostname(inputs.pod),
+        Namespace::Pinned(_) => attempt::hostname(inputs.pod),
     };
     put(&mut out, format!("HOSTNAME={hostname}"));
     for entry in inputs.image_config().and_then(|c| c.env().as_ref()).into_iter().flatten() {

@@ -20,7 +20,6 @@ use crate::network::Sandbox;
 use crate::runtime::ImageUsers;
 use crate::volumes::PodFiles;
 
-mod amount;
 mod annotations;
 mod capabilities;
 mod devices;
@@ -33,7 +32,6 @@ mod labels;
 mod mounts;
 mod namespaces;
 mod process;
-pub mod qos;
 pub mod resources;
 mod seccomp;
 mod seccomp_table;
@@ -46,7 +44,6 @@ mod user;
 
 pub use devices::{grant_host_devices, wants_host_devices};
 pub use downward::needs_pod_ip;
-pub use qos::qos_class;
 pub use signal::stop_signal;
 
 /// Everything a container's spec is made from.
@@ -212,22 +209,6 @@ impl<'a> Inputs<'a> {
     fn image_config(&self) -> Option<&'a Config> {
         self.image.config().as_ref()
     }
-
-    /// The pod as the kubelet's messages name it: `name_namespace(uid)` (pkg/kubelet/util/format/pod.go).
-    fn pod_shown(&self) -> String {
-        let meta = &self.pod.metadata;
-        let part = |o: &'a Option<String>| o.as_deref().unwrap_or_default();
-        format!("{}_{}({})", part(&meta.name), part(&meta.namespace), part(&meta.uid))
-    }
-}
-
-/// The hostname of a pod with its own UTS namespace: spec.hostname, else the name cut to 63 (pkg/kubelet/util/util.go GetNodenameForKernel,
-/// kubelet_pods.go truncatePodHostnameIfNeeded).
-pub fn pod_hostname(pod: &Pod) -> String {
-    let wanted = pod.spec.as_ref().and_then(|s| s.hostname.clone()).filter(|h| !h.is_empty());
-    let name = wanted.or_else(|| pod.metadata.name.clone()).unwrap_or_default();
-    let cut = name.char_indices().nth(63).map_or(name.len(), |(i, _)| i);
-    name[..cut].trim_end_matches(['-', '.']).to_owned()
 }
 
 /// Gives a spec made by [`build`] extra device nodes; the same call for tests and for [`grant_host_devices`].

@@ -4,9 +4,10 @@
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType as Type};
 
-use super::{Inputs, pod_hostname};
+use super::Inputs;
 use crate::host::CgroupVersion;
 use crate::network::Namespace;
+use crate::pod::attempt;
 
 /// linux.namespaces: what is not listed is the host's.
 pub(super) fn namespaces(inputs: &Inputs) -> Vec<LinuxNamespace> {
@@ -38,7 +39,7 @@ fn own(kind: Type) -> LinuxNamespace {
 pub(super) fn own_hostname(inputs: &Inputs) -> Option<String> {
     match inputs.sandbox.uts {
         Namespace::Host => None,
-        Namespace::Pinned(_) => Some(pod_hostname(inputs.pod)),
+        Namespace::Pinned(_) => Some(attempt::hostname(inputs.pod)),
     }
 }
 

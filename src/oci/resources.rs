@@ -12,9 +12,10 @@ use oci_spec::runtime::{
     LinuxResourcesBuilder,
 };
 
-use super::qos::{BEST_EFFORT, GUARANTEED, qos_class};
-use super::{Inputs, OciError, amount, devices};
+use super::{Inputs, OciError, devices};
+use crate::api::quantity;
 use crate::host::CgroupVersion;
+use crate::pod::qos::{BEST_EFFORT, GUARANTEED, qos_class};
 
 /// CFS period in µs.
 pub const CPU_PERIOD: u64 = 100_000;
@@ -22,15 +23,10 @@ pub const CPU_PERIOD: u64 = 100_000;
 const MIN_QUOTA: i64 = 1_000;
 const SHARES: std::ops::RangeInclusive<i64> = 2..=262_144;
 
-/// CPU shares (cgroup v1) for millicores, in [2, 262144].
+/// CPU shares for millicores, in [2, 262144] (MilliCPUToShares). On cgroup v2 too they stand in an OCI spec: the runtime converts.
 pub fn cpu_shares(millis: i64) -> u64 {
     let shares = millis.max(0).saturating_mul(1024) / 1000;
     shares.clamp(*SHARES.start(), *SHARES.end()).unsigned_abs()
-}
-
-/// cpu.weight (cgroup v2) for shares, as runc converts them. In an OCI spec shares stay shares: the runtime converts.
-pub fn cpu_weight(shares: u64) -> u64 {
-    1 + shares.clamp(2, 262_144).saturating_sub(2) * 9999 / 262_142
 }
 
 /// CFS quota in µs per [`CPU_PERIOD`] for millicores; `None` = unlimited.
@@ -56,8 +52,8 @@ pub(super) fn resources(inputs: &Inputs) -> Result<LinuxResources, OciError> {
 }
 
 fn cpu(container: &Container) -> Result<LinuxCpu, OciError> {
-    let limit = amount(container, "limits", limit(container, "cpu"), "cpu", amount::milli)?;
-    let request = amount(container, "requests", request(container, "cpu"), "cpu", amount::milli)?;
+    let limit = amount(container, "limits", limit(container, "cpu"), "cpu", quantity::milli)?;
+    let request = amount(container, "requests", request(container, "cpu"), "cpu", quantity::milli)?;
     let mut cpu =
         LinuxCpuBuilder::default().shares(cpu_shares(request)).period(CPU_PERIOD).build().expect("every field of cpu has a default");
     cpu.set_quota(cpu_quota(limit));
@@ -65,7 +61,7 @@ fn cpu(container: &Container) -> Result<LinuxCpu, OciError> {
 }
 
 fn memory(inputs: &Inputs) -> Result<LinuxMemory, OciError> {
-    let limit = amount(inputs.container, "limits", limit(inputs.container, "memory"), "memory", amount::whole)?;
+    let limit = amount(inputs.container, "limits", limit(inputs.container, "memory"), "memory", quantity::whole)?;
     let mut memory = LinuxMemoryBuilder::default().build().expect("every field of memory has a default");
     if limit > 0 {
         memory.set_limit(Some(limit));
@@ -81,7 +77,7 @@ fn hugepages(container: &Container) -> Result<Vec<LinuxHugepageLimit>, OciError>
     let pages = limits.into_iter().flatten().filter_map(|(name, q)| Some((name, name.strip_prefix("hugepages-")?, q)));
     pages
         .map(|(name, size, quantity)| {
-            let limit = amount(container, "limits", Some(quantity.clone()), name, amount::whole)?;
+            let limit = amount(container, "limits", Some(quantity.clone()), name, quantity::whole)?;
             let size = page_size(size).ok_or_else(|| OciError::invalid(format!("resources.limits[{name}]"), size, "no huge page size"))?;
             Ok(LinuxHugepageLimitBuilder::default().page_size(size).limit(limit).build().expect("size and limit are set"))
         })
@@ -90,7 +86,7 @@ fn hugepages(container: &Container) -> Result<Vec<LinuxHugepageLimit>, OciError>
 
 /// `2Mi` as the kernel names it: `2MB`.
 fn page_size(text: &str) -> Option<String> {
-    let bytes = amount::whole(&Quantity(text.to_owned())).filter(|b| *b > 0)?;
+    let bytes = quantity::whole(&Quantity(text.to_owned())).filter(|b| *b > 0)?;
     let (mut value, mut unit) = (bytes, "B");
     for next in ["KB", "MB", "GB"] {
         if value < 1024 || value % 1024 != 0 {
@@ -125,7 +121,7 @@ fn amount(
 ) -> Result<i64, OciError> {
     let Some(quantity) = quantity else { return Ok(0) };
     let field = || format!("containers[{}].resources.{kind}[{name}]", container.name);
-    let amount = unit(&quantity).ok_or_else(|| OciError::invalid(field(), quantity.0.clone(), "no quantity, or too large"))?;
+    let amount = unit(&quantity).ok_or_else(|| OciError::invalid(field(), quantity.0.clone(), "no quantity"))?;
     if amount < 0 { Err(OciError::invalid(field(), quantity.0, "must be greater than or equal to 0")) } else { Ok(amount) }
 }
 
@@ -144,7 +140,7 @@ pub(super) fn oom_score_adj(inputs: &Inputs) -> i32 {
 /// `1000 − 1000·request/capacity` in [3, 999]; a sidecar is no likelier to be killed than the least requesting main container.
 fn burstable_score(inputs: &Inputs) -> i32 {
     let capacity = i128::from(inputs.host.memory_bytes.max(1));
-    let requested = |c: &Container| request(c, "memory").as_ref().and_then(amount::whole).unwrap_or(0).max(0);
+    let requested = |c: &Container| request(c, "memory").as_ref().and_then(quantity::whole).unwrap_or(0).max(0);
     let score = |bytes: i64| 1000 - 1000 * i128::from(bytes) / capacity;
     let mut adjust = score(requested(inputs.container));
     if inputs.is_init && inputs.container.restart_policy.as_deref() == Some("Always") {
@@ -163,18 +159,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_weight_and_quota() {
-        for (millis, shares, weight, quota) in [
-            (0, 2, 1, None),
-            (1, 2, 1, Some(1000)),
-            (5, 5, 1, Some(1000)),
-            (10, 10, 1, Some(1000)),
-            (100, 102, 4, Some(10_000)),
-            (1000, 1024, 39, Some(100_000)),
-            (2500, 2560, 98, Some(250_000)),
-            (1_000_000, 262_144, 10_000, Some(100_000_000)),
+    fn shares_and_quota() {
+        for (millis, shares, quota) in [
+            (0, 2, None),
+            (1, 2, Some(1000)),
+            (5, 5, Some(1000)),
+            (10, 10, Some(1000)),
+            (100, 102, Some(10_000)),
+            (1000, 1024, Some(100_000)),
+            (2500, 2560, Some(250_000)),
+            (1_000_000, 262_144, Some(100_000_000)),
         ] {
-            assert_eq!((cpu_shares(millis), cpu_weight(shares), cpu_quota(millis)), (shares, weight, quota), "{millis}");
+            assert_eq!((cpu_shares(millis), cpu_quota(millis)), (shares, quota), "{millis}");
         }
         assert_eq!(cpu_shares(i64::MAX), 262_144);
         assert_eq!(cpu_quota(i64::MAX), Some(i64::MAX));

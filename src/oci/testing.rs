@@ -9,7 +9,7 @@ use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
 use super::{Inputs, build};
-use crate::host::{CgroupDriver, CgroupVersion, HostFacts};
+use crate::host::HostFacts;
 use crate::network::{Namespace, Sandbox};
 use crate::runtime::ImageUsers;
 use crate::volumes::PodFiles;
@@ -170,23 +170,11 @@ fn pinned() -> Sandbox {
 fn host() -> HostFacts {
     HostFacts {
         hostname: "node1".to_owned(),
-        arch: "amd64".to_owned(),
-        kernel: "6.18.5".to_owned(),
-        os_image: "Debian".to_owned(),
-        machine_id: String::new(),
-        boot_id: String::new(),
-        cpu_millis: 2000,
         memory_bytes: 4 << 30,
-        ephemeral_storage_bytes: 20 << 30,
-        cgroup_version: CgroupVersion::V1,
-        cgroup_driver: CgroupDriver::Cgroupfs,
         controllers: ["cpu", "memory", "pids"].map(str::to_owned).to_vec(),
         min_oom_score_adj: -1000,
-        sys_resource: false,
         capabilities: CAPABILITIES.split_ascii_whitespace().map(|c| format!("CAP_{c}")).collect(),
-        apparmor: false,
-        selinux: false,
-        seccomp: true,
+        ..HostFacts::for_tests()
     }
 }
 

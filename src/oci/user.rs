@@ -6,6 +6,7 @@
 use oci_spec::runtime::{User, UserBuilder};
 
 use super::{Inputs, OciError};
+use crate::pod::attempt;
 use crate::runtime::ImageUsers;
 
 /// The process' user with its groups.
@@ -140,7 +141,7 @@ fn verify_non_root(inputs: &Inputs, image_user: &str) -> Result<(), OciError> {
     if effective(inputs, |c| c.run_as_non_root, |p| p.run_as_non_root) != Some(true) {
         return Ok(());
     }
-    let (pod, container) = (inputs.pod_shown(), inputs.container.name.clone());
+    let (pod, container) = (attempt::format_pod(inputs.pod), inputs.container.name.clone());
     match effective(inputs, |c| c.run_as_user, |p| p.run_as_user) {
         Some(0) => return Err(OciError::RunAsUserIsRoot { pod, container }),
         Some(_) => return Ok(()),

@@ -93,7 +93,7 @@ pub fn format_pod(pod: &Pod) -> String {
 /// The hostname inside the Pod: spec.hostname or the Pod's name, cut to 63 (kubelet_pods.go, truncatePodHostnameIfNeeded).
 pub fn hostname(pod: &Pod) -> String {
     let spec = pod.spec.as_ref();
-    let wanted = spec.and_then(|s| s.hostname_override.clone().or_else(|| s.hostname.clone())).filter(|h| !h.is_empty());
+    let wanted = spec.and_then(|s| s.hostname.clone()).filter(|h| !h.is_empty());
     let name = wanted.unwrap_or_else(|| pod.metadata.name.clone().unwrap_or_default());
     let cut: String = name.chars().take(63).collect();
     cut.trim_end_matches(['-', '.']).to_owned()

@@ -1,122 +1,94 @@
-//! A Pod's quality of service class (pkg/apis/core/v1/helper/qos/qos.go).
-
-use std::collections::BTreeMap;
+//! A Pod's quality of service class: Guaranteed, Burstable or BestEffort (pkg/apis/core/v1/helper/qos/qos.go ComputePodQOS).
 
 use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::attempt::containers;
+use crate::api::quantity::{self, Quantity, ResourceList};
 
-/// `Guaranteed`, `Burstable` or `BestEffort`: from cpu and memory of containers and init containers. Requests default to limits.
+/// Every container has cpu and memory limits equal to its requests.
+pub const GUARANTEED: &str = "Guaranteed";
+/// Something is requested or limited.
+pub const BURSTABLE: &str = "Burstable";
+/// Nothing is.
+pub const BEST_EFFORT: &str = "BestEffort";
+
+/// The class, from cpu and memory of containers and init containers, or of the pod where `spec.resources` says so. Requests default to limits.
 pub fn qos_class(pod: &Pod) -> &'static str {
-    let whole_pod = pod.spec.as_ref().and_then(|s| s.resources.as_ref()).filter(|r| r.requests.is_some() || r.limits.is_some());
-    let all: Vec<Option<&ResourceRequirements>> = match whole_pod {
-        Some(resources) => vec![Some(resources)],
-        None => containers(pod).map(|(_, c)| c.resources.as_ref()).collect(),
+    let of_pod = pod.spec.as_ref().and_then(|s| s.resources.as_ref()).filter(|r| r.limits.is_some() || r.requests.is_some());
+    let all: Vec<Compute> = match of_pod {
+        Some(resources) => vec![Compute::of(Some(resources))],
+        None => containers(pod).map(|(_, c)| Compute::of(c.resources.as_ref())).collect(),
     };
-    if all.iter().all(|r| !asks_anything(*r)) {
-        "BestEffort"
-    } else if all.iter().all(|r| guaranteed(*r)) {
-        "Guaranteed"
+    if all.iter().all(Compute::is_empty) {
+        BEST_EFFORT
+    } else if all.iter().all(Compute::is_guaranteed) {
+        GUARANTEED
     } else {
-        "Burstable"
+        BURSTABLE
     }
 }
 
-fn asks_anything(resources: Option<&ResourceRequirements>) -> bool {
-    let Some(r) = resources else { return false };
-    [&r.requests, &r.limits].into_iter().any(|side| ["cpu", "memory"].iter().any(|name| amount(side.as_ref(), name).is_some()))
+/// cpu and memory; zero counts as unset.
+struct Compute {
+    limits: [Option<Quantity>; 2],
+    requests: [Option<Quantity>; 2],
 }
 
-/// Limits for both, and no request that differs from its limit.
-fn guaranteed(resources: Option<&ResourceRequirements>) -> bool {
-    let Some(r) = resources else { return false };
-    ["cpu", "memory"].iter().all(|name| {
-        let limit = amount(r.limits.as_ref(), name);
-        limit.is_some() && amount(r.requests.as_ref(), name).is_none_or(|request| Some(request) == limit)
-    })
-}
+impl Compute {
+    fn of(resources: Option<&ResourceRequirements>) -> Compute {
+        let pair = |side: Option<&ResourceList>| {
+            let get = |name| side.and_then(|s| quantity::parse(&s.get(name)?.0).ok()).filter(|q| *q > Quantity::ZERO);
+            ["cpu", "memory"].map(get)
+        };
+        let limits = pair(resources.and_then(|r| r.limits.as_ref()));
+        let requests = pair(resources.and_then(|r| r.requests.as_ref()));
+        Compute { limits, requests: [requests[0].or(limits[0]), requests[1].or(limits[1])] }
+    }
 
-/// The quantity in thousandths; `None` where absent, zero or unreadable.
-fn amount(side: Option<&BTreeMap<String, Quantity>>, name: &str) -> Option<i128> {
-    milli(&side?.get(name)?.0).filter(|n| *n != 0)
-}
+    fn is_empty(&self) -> bool {
+        self.limits.iter().chain(&self.requests).all(Option::is_none)
+    }
 
-/// Reads a quantity in thousandths, rounded up as Kubernetes does. Enough to compare two.
-fn milli(text: &str) -> Option<i128> {
-    let end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
-    let (number, suffix) = text.split_at(end);
-    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
-    let digits = i128::from(format!("{whole}{fraction}").parse::<i64>().ok()?);
-    let (multiplier, divisor): (i128, i128) = match suffix {
-        "" => (1000, 1),
-        "m" => (1, 1),
-        "u" => (1, 1000),
-        "n" => (1, 1_000_000),
-        "k" => (1_000_000, 1),
-        "M" => (1_000_000_000, 1),
-        "G" => (1_000_000_000_000, 1),
-        "T" => (1_000_000_000_000_000, 1),
-        "P" => (1_000_000_000_000_000_000, 1),
-        "E" => (1_000_000_000_000_000_000_000, 1),
-        "Ki" => (1000 << 10, 1),
-        "Mi" => (1000 << 20, 1),
-        "Gi" => (1000 << 30, 1),
-        "Ti" => (1000 << 40, 1),
-        "Pi" => (1000 << 50, 1),
-        "Ei" => (1000 << 60, 1),
-        exponent => (1000 * 10i128.checked_pow(exponent.strip_prefix(['e', 'E'])?.parse::<u32>().ok().filter(|e| *e <= 18)?)?, 1),
-    };
-    let divisor = divisor.checked_mul(10i128.checked_pow(u32::try_from(fraction.len()).ok()?)?)?;
-    let scaled = digits.checked_mul(multiplier)?;
-    Some(scaled.div_euclid(divisor) + i128::from(scaled.rem_euclid(divisor) != 0))
+    /// Per container; Kubernetes compares sums, which is the same since no request may exceed its limit.
+    fn is_guaranteed(&self) -> bool {
+        self.limits.iter().all(Option::is_some) && self.limits == self.requests
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::core::v1::{Container, PodSpec};
+    use serde_json::{Value, json};
 
     use super::*;
 
-    type Side<'a> = &'a [(&'a str, &'a str)];
-
-    fn container(requests: Side, limits: Side) -> Container {
-        let side = |s: Side| Some(s.iter().map(|(k, v)| ((*k).to_owned(), Quantity((*v).to_owned()))).collect());
-        let resources = ResourceRequirements { requests: side(requests), limits: side(limits), ..ResourceRequirements::default() };
-        Container { resources: Some(resources), ..Container::default() }
-    }
-
-    fn class(inits: Vec<Container>, containers: Vec<Container>) -> &'static str {
-        qos_class(&Pod { spec: Some(PodSpec { containers, init_containers: Some(inits), ..PodSpec::default() }), ..Pod::default() })
+    fn class(containers: &[Value], inits: &[Value], whole_pod: Option<Value>) -> &'static str {
+        let all = |resources: &[Value]| resources.iter().map(|r| json!({"name": "c", "resources": r})).collect::<Vec<_>>();
+        let mut spec = json!({"containers": all(containers), "initContainers": all(inits)});
+        spec["resources"] = whole_pod.unwrap_or_default();
+        qos_class(&serde_json::from_value(json!({"spec": spec})).unwrap())
     }
 
     #[test]
-    fn the_three_classes() {
-        let both: Side = &[("cpu", "100m"), ("memory", "64Mi")];
-        let full = || container(&[], both);
-        assert_eq!(class(vec![], vec![Container::default()]), "BestEffort");
-        assert_eq!(class(vec![], vec![container(&[("nvidia.com/gpu", "1")], &[])]), "BestEffort");
-        assert_eq!(class(vec![], vec![full()]), "Guaranteed");
-        assert_eq!(class(vec![], vec![container(both, both)]), "Guaranteed");
-        assert_eq!(class(vec![Container::default()], vec![full()]), "Burstable", "init containers count");
-        assert_eq!(class(vec![], vec![container(&[("cpu", "50m")], both)]), "Burstable");
-        assert_eq!(
-            class(vec![], vec![container(&[("cpu", "0.1"), ("memory", "67108864")], both)]),
-            "Guaranteed",
-            "equal amounts, other spelling"
-        );
-        assert_eq!(class(vec![], vec![container(&[], &[("cpu", "1")])]), "Burstable");
-    }
-
-    #[test]
-    fn quantities_in_thousandths() {
-        for (text, want) in
-            [("1", 1000), ("1.5", 1500), ("100m", 100), ("1Ki", 1_024_000), ("1e3", 1_000_000), ("0.0001", 1), ("2k", 2_000_000)]
-        {
-            assert_eq!(milli(text), Some(want), "{text}");
-        }
-        for text in ["", "x", "1..2", "1e99", "9999999999999999999999"] {
-            assert_eq!(milli(text), None, "{text}");
+    fn classes() {
+        let full = json!({"limits": {"cpu": "1", "memory": "1Gi"}});
+        let none = json!({});
+        let limits_and = |requests: Value| json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": requests});
+        for (containers, inits, whole_pod, expected) in [
+            (vec![none.clone()], vec![], None, BEST_EFFORT),
+            (vec![json!({"limits": {"cpu": "0"}})], vec![], None, BEST_EFFORT),
+            (vec![json!({"limits": {"nvidia.com/gpu": "1"}})], vec![], None, BEST_EFFORT),
+            (vec![full.clone()], vec![], None, GUARANTEED),
+            (vec![limits_and(json!({"cpu": "1000m", "memory": "1024Mi"}))], vec![], None, GUARANTEED),
+            (vec![limits_and(json!({"cpu": "500m"}))], vec![], None, BURSTABLE),
+            (vec![json!({"limits": {"memory": "1Gi"}})], vec![], None, BURSTABLE),
+            (vec![json!({"requests": {"cpu": "1m"}})], vec![], None, BURSTABLE),
+            (vec![full.clone(), none.clone()], vec![], None, BURSTABLE),
+            (vec![full.clone()], vec![none.clone()], None, BURSTABLE),
+            (vec![full.clone()], vec![full.clone()], None, GUARANTEED),
+            (vec![none], vec![], Some(full.clone()), GUARANTEED),
+            (vec![full], vec![], Some(json!({"requests": {"cpu": "1"}})), BURSTABLE),
+        ] {
+            assert_eq!(class(&containers, &inits, whole_pod.clone()), expected, "{containers:?} {inits:?} {whole_pod:?}");
         }
     }
 }

@@ -93,6 +93,7 @@ fn serve(disk: &mut Disk, shared: &Shared, waiting: Vec<Request>) {
         shared.publish(|mirror| mirror.apply(&batch), batch.changes.clone());
     }
     for (reply, put) in accepted {
+        // A caller that has gone does not want to know.
         let _ = reply.send(Ok(put));
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, cleanup};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -363,8 +363,8 @@ impl Rig {
     /// What no agent can take away while it may start again: its bridge, its cgroups' roots, the pins' mount.
     fn clean_up(&self) {
         let _ = Command::new("ip").args(["link", "del", &format!("mk{}", self.number)]).stderr(Stdio::null()).status();
-        remove_cgroups(&format!("minik8s-rig-{}", self.number));
-        unmount_below(&self.root);
+        cleanup::remove_cgroups(&format!("minik8s-rig-{}", self.number));
+        cleanup::unmount_below(&self.root);
     }
 }
 
@@ -386,26 +386,4 @@ impl Drop for Rig {
 fn run(program: &str, args: &[&str]) {
     let output = Command::new(program).args(args).output().unwrap();
     assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn unmount_below(dir: &Path) {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    for point in mounts.lines().rev().filter_map(|l| l.split(' ').nth(4)).filter(|p| Path::new(p).starts_with(dir)) {
-        let _ = nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH);
-    }
-}
-
-fn remove_cgroups(root: &str) {
-    for hierarchy in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
-        for base in [hierarchy.path().join(root), PathBuf::from("/sys/fs/cgroup").join(root)] {
-            remove_tree(&base);
-        }
-    }
-}
-
-fn remove_tree(dir: &Path) {
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten().filter(|e| e.path().is_dir()) {
-        remove_tree(&entry.path());
-    }
-    let _ = std::fs::remove_dir(dir);
 }

@@ -55,9 +55,7 @@ pub fn remove_all(dir: &Path, cgroup: &str) {
     for address in shim_sockets(dir) {
         let _ = fs::remove_file(address);
     }
-    for mount in mounts_under(dir) {
-        let _ = umount2(&mount, MntFlags::MNT_DETACH);
-    }
+    unmount_below(dir);
     remove_cgroups(cgroup);
     let _ = fs::remove_dir_all(dir);
 }
@@ -70,17 +68,19 @@ pub fn sweep(parent: &Path, prefix: &str) {
         if let Some(pid) = pid
             && !Path::new(&format!("/proc/{pid}")).exists()
         {
-            for daemon in processes().into_iter().filter(|&p| is_daemon(p, &entry.path())) {
-                let _ = kill(Pid::from_raw(daemon), Signal::SIGKILL);
+            // containerd and agents; what else names the directory (shims) goes with `remove_all`.
+            for started in processes().into_iter().filter(|&p| is_of(p, &entry.path())) {
+                let _ = kill(Pid::from_raw(started), Signal::SIGKILL);
             }
             remove_all(&entry.path(), &name);
         }
     }
 }
 
-fn is_daemon(pid: i32, dir: &Path) -> bool {
-    let wanted = dir.join("config.toml");
-    command_line(pid).windows(2).any(|pair| pair[0] == "--config" && Path::new(&pair[1]) == wanted)
+/// Whether it was started with its configuration or its state in this lab's directory.
+fn is_of(pid: i32, dir: &Path) -> bool {
+    let own = |pair: &[String]| matches!(pair[0].as_str(), "--config" | "--state-dir") && Path::new(&pair[1]).starts_with(dir);
+    command_line(pid).windows(2).any(own)
 }
 
 /// containerd 1.x keeps shims' sockets under /run/containerd/s whatever its state directory; each bundle says which.
@@ -96,7 +96,15 @@ fn shim_sockets(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn remove_cgroups(name: &str) {
+/// Detaches everything mounted at or below a directory.
+pub fn unmount_below(dir: &Path) {
+    for mount in mounts_under(dir) {
+        let _ = umount2(&mount, MntFlags::MNT_DETACH);
+    }
+}
+
+/// Removes the cgroup of this name at the top of every hierarchy, with what is below it.
+pub fn remove_cgroups(name: &str) {
     let table = fs::read_to_string("/proc/mounts").unwrap_or_default();
     let begun = Instant::now();
     for line in table.lines() {

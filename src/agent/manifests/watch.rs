@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
@@ -17,14 +19,16 @@ use super::set::{FileEntry, ManifestSet, assemble, entry, refused};
 const RESCAN: Duration = Duration::from_secs(20);
 /// How often a walk is repeated because it found new directories.
 const MAX_WALKS: usize = 20;
+/// Events that wait while manifests are read; of more it is only known that some were missed, and everything is walked.
+const QUEUE: usize = 4096;
 /// Events that come within this time are handled together.
 const GATHER: Duration = Duration::from_millis(2);
 
 /// A handle on the watching thread: ends it when dropped.
 pub struct Watcher {
     /// The latest set; `None` until the first walk is done.
-    pub sets: watch::Receiver<Option<std::sync::Arc<ManifestSet>>>,
-    stop: std::sync::mpsc::Sender<Message>,
+    pub sets: watch::Receiver<Option<Arc<ManifestSet>>>,
+    stop: SyncSender<Message>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -45,16 +49,20 @@ enum Message {
 
 /// Starts watching `root`. Errors: the thread or inotify cannot be had (raise fs.inotify.max_user_instances).
 pub fn spawn(root: PathBuf) -> anyhow::Result<Watcher> {
-    let (messages, inbox) = channel();
-    let events = messages.clone();
+    let (messages, inbox) = sync_channel(QUEUE);
+    let (events, missed) = (messages.clone(), Arc::new(AtomicBool::new(false)));
+    let overflow = missed.clone();
     let inotify = notify::recommended_watcher(move |event| {
-        // The thread has ended: nothing to tell.
-        let _ = events.send(Message::Event(event));
+        // Also where the thread has ended: then nobody asks.
+        if events.try_send(Message::Event(event)).is_err() {
+            overflow.store(true, Ordering::Release);
+        }
     })?;
     let (publish, sets) = watch::channel(None);
     let state = State {
         root,
         inotify,
+        missed,
         watched: BTreeMap::new(),
         held: BTreeMap::new(),
         stamps: BTreeMap::new(),
@@ -69,6 +77,8 @@ pub fn spawn(root: PathBuf) -> anyhow::Result<Watcher> {
 struct State {
     root: PathBuf,
     inotify: RecommendedWatcher,
+    /// Whether an event found the queue full.
+    missed: Arc<AtomicBool>,
     /// Directories watched, with the identity they had: a directory made anew under the same name needs a new watch.
     watched: BTreeMap<PathBuf, Option<(u64, u64)>>,
     /// Directories held now, with the reason.
@@ -77,7 +87,7 @@ struct State {
     files: BTreeMap<String, FileEntry>,
     /// What each directory was when it was last accepted, and where it really was.
     dirs: BTreeMap<String, (Seen, PathBuf)>,
-    publish: watch::Sender<Option<std::sync::Arc<ManifestSet>>>,
+    publish: watch::Sender<Option<Arc<ManifestSet>>>,
 }
 
 fn run(mut state: State, inbox: &Receiver<Message>) {
@@ -87,7 +97,8 @@ fn run(mut state: State, inbox: &Receiver<Message>) {
         match inbox.recv_timeout(next_rescan.saturating_duration_since(Instant::now())) {
             Ok(Message::Event(event)) => {
                 let gathered = gather(event, inbox);
-                match gathered.walk {
+                // The queue was full a moment ago, so that there is an event after the one that was missed.
+                match gathered.walk || state.missed.swap(false, Ordering::AcqRel) {
                     true => state.rescan(),
                     false => state.touch(&gathered.touched),
                 }
@@ -289,7 +300,7 @@ impl State {
         self.publish.send_if_modified(|current| {
             let differs = current.as_deref().is_none_or(|current| !current.same(&set));
             if differs {
-                *current = Some(std::sync::Arc::new(set));
+                *current = Some(Arc::new(set));
             }
             differs
         });
@@ -313,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_stop_among_events_is_not_lost() {
-        let (messages, inbox) = channel();
+        let (messages, inbox) = sync_channel(QUEUE);
         messages.send(Message::Event(Ok(Event::new(EventKind::Any)))).unwrap();
         messages.send(Message::Stop).unwrap();
         assert!(gather(Ok(Event::new(EventKind::Any)), &inbox).stop);

@@ -7,6 +7,7 @@ use tokio::sync::broadcast;
 
 use super::Reconciler;
 use crate::api::{Key, Kind, Object};
+use crate::pod::phase;
 use crate::store::{Change, ChangeKind};
 
 impl Reconciler {
@@ -87,8 +88,7 @@ impl Reconciler {
             self.unbound_dirty |= self.unbound.insert((created, key));
         }
         if bound {
-            let ended = matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"));
-            self.unbound_dirty |= ended || change == ChangeKind::Deleted;
+            self.unbound_dirty |= phase::is_terminal(phase::of(pod)) || change == ChangeKind::Deleted;
             self.taints_dirty |= change == ChangeKind::Added;
             (self.inputs.pods)(change, Arc::clone(object));
         }

@@ -126,9 +126,9 @@ impl Worker {
 
     /// Learns of a running container's end when it comes.
     pub(super) fn watch_exit(&mut self, of: AttemptRef) {
-        let (drivers, key) = (self.shared.drivers.clone(), self.key.clone());
+        let (shared, key) = (self.shared.clone(), self.key.clone());
         self.jobs.spawn(async move {
-            let end = exit::wait(drivers, &key, &of).await;
+            let end = exit::wait(shared, &key, &of).await;
             Done::Exit(of, end)
         });
     }

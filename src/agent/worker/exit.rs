@@ -1,18 +1,23 @@
 //! Waiting for a container's end and gathering what is known of it while its task is still there.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::files;
-use crate::agent::Drivers;
+use super::{Shared, files};
 use crate::api::{Key, Object};
 use crate::logs;
 use crate::pod::attempt;
 use crate::pod::status::Ended;
 use crate::runtime::{Exit, RuntimeError};
 
+/// How long an OOM event may lag behind the end it explains: containerd tells the two by different ways.
+const OOM_EVENT_LAG: Duration = Duration::from_millis(200);
+/// What a process killed by SIGKILL, as the kernel's OOM killer does, ends with.
+const KILLED: u32 = 137;
 /// FallbackToLogsOnError: so much of the log's end (kubecontainer, MaxContainerTerminationMessageLogLength/Lines).
 const MESSAGE_LOG_LINES: u64 = 80;
 const MESSAGE_LOG_BYTES: usize = 2048;
@@ -26,19 +31,22 @@ pub(super) struct AttemptRef {
 }
 
 /// Waits for the attempt's end. The task is left in place: it is deleted only after the end is recorded.
-pub(super) async fn wait(drivers: Drivers, key: &Key, of: &AttemptRef) -> Result<Ended, RuntimeError> {
-    let exit = drivers.runtime.wait(&of.id).await?;
+pub(super) async fn wait(shared: Arc<Shared>, key: &Key, of: &AttemptRef) -> Result<Ended, RuntimeError> {
+    let exit = shared.drivers.runtime.wait(&of.id).await?;
     // Read only now: a copy kept by each waiting task would be a large part of what a running pod takes. A Pod that is gone from the Store
     // is not asked for its end any more.
-    let pod = drivers.store.get(key).as_deref().and_then(Object::as_pod).cloned().unwrap_or_default();
-    Ok(Box::pin(gather(&drivers, &pod, of, &exit, None)).await)
+    let pod = shared.drivers.store.get(key).as_deref().and_then(Object::as_pod).cloned().unwrap_or_default();
+    Ok(Box::pin(gather(&shared, &pod, of, &exit, None)).await)
 }
 
-/// What an exit means: the reason (the cgroup is asked about memory, never guessed from 137) and the termination message.
-pub(super) async fn gather(drivers: &Drivers, pod: &Pod, of: &AttemptRef, exit: &Exit, started: Option<Timestamp>) -> Ended {
+/// What an exit means: the reason (the cgroup or the runtime is asked about memory, never guessed from 137) and the termination message.
+pub(super) async fn gather(shared: &Shared, pod: &Pod, of: &AttemptRef, exit: &Exit, started: Option<Timestamp>) -> Ended {
+    let drivers = &shared.drivers;
     let code = i32::try_from(exit.code).unwrap_or(255);
-    let cgroup = drivers.cgroups.container_path(pod, &of.id);
-    let oom_killed = drivers.cgroups.oom_kills(&cgroup) > 0;
+    let oom_killed = match drivers.cgroups.oom_kills(&drivers.cgroups.container_path(pod, &of.id)) {
+        Some(kills) => kills > 0,
+        None => shared.ooms.told_of(&of.id, if exit.code == KILLED { OOM_EVENT_LAG } else { Duration::ZERO }).await,
+    };
     let mut message = drivers.volumes.termination_message(attempt::uid(pod), &of.name, of.number).await;
     if message.is_empty() && code != 0 && falls_back_to_logs(pod, &of.name) {
         message = log_tail(files::log_path(&drivers.paths, pod, &of.name, of.number)).await;

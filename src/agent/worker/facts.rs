@@ -165,7 +165,7 @@ impl Worker {
             Verdict::Adopt => self.adopt(of, found.as_ref()).await,
             Verdict::Record { code, at } => {
                 let exit = crate::runtime::Exit { code, at };
-                let end = exit::gather(self.drivers(), &self.pod, of, &exit, began).await;
+                let end = exit::gather(&self.shared, &self.pod, of, &exit, began).await;
                 self.ended(of.clone(), end);
             }
             Verdict::Lost => {

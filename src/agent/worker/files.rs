@@ -8,37 +8,24 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::host::Paths;
-use crate::pod::attempt;
-
-/// `/var/log/pods/<ns>_<pod>_<uid>`.
-pub(crate) fn log_dir(paths: &Paths, pod: &Pod) -> PathBuf {
-    let meta = &pod.metadata;
-    let (namespace, name) = (meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default());
-    paths.pod_logs.join(format!("{namespace}_{name}_{}", attempt::uid(pod)))
-}
+use crate::logs;
 
 /// The log of one attempt.
 pub(crate) fn log_path(paths: &Paths, pod: &Pod, container: &str, number: u32) -> PathBuf {
-    log_dir(paths, pod).join(container).join(format!("{number}.log"))
+    logs::container_log_path(&paths.pod_logs, pod, container, number)
 }
 
 /// Makes the log's directory and the link in `/var/log/containers`; drops what is older than the attempt before this one.
 pub(super) fn prepare_log(paths: &Paths, pod: &Pod, container: &str, number: u32, id: &str) -> io::Result<PathBuf> {
     let log = log_path(paths, pod, container, number);
-    let dir = log_dir(paths, pod).join(container);
+    let dir = logs::pod_log_directory(&paths.pod_logs, pod).join(container);
     std::fs::create_dir_all(&dir)?;
     std::fs::create_dir_all(&paths.container_logs)?;
-    let link = paths.container_logs.join(link_name(pod, container, id));
+    let link = logs::container_log_link(&paths.container_logs, pod, container, id);
     absent_is_fine(std::fs::remove_file(&link))?;
     std::os::unix::fs::symlink(&log, &link)?;
     drop_older_logs(paths, &dir, number);
     Ok(log)
-}
-
-/// `<pod>_<ns>_<container>-<id>.log` (kuberuntime/legacy.go).
-fn link_name(pod: &Pod, container: &str, id: &str) -> String {
-    let meta = &pod.metadata;
-    format!("{}_{}_{container}-{id}.log", meta.name.as_deref().unwrap_or_default(), meta.namespace.as_deref().unwrap_or_default())
 }
 
 /// One dead instance is kept for `logs --previous`. Best effort: a log that stays is removed with the Pod.
@@ -63,7 +50,7 @@ fn drop_links_to(paths: &Paths, target: &Path) {
 
 /// Removes a Pod's logs and the links to them.
 pub(super) fn remove_logs(paths: &Paths, pod: &Pod) -> io::Result<()> {
-    let dir = log_dir(paths, pod);
+    let dir = logs::pod_log_directory(&paths.pod_logs, pod);
     drop_links_to(paths, &dir);
     absent_is_fine(std::fs::remove_dir_all(dir))
 }

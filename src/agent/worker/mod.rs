@@ -29,6 +29,7 @@ mod effects;
 mod exit;
 mod facts;
 pub(super) mod files;
+mod ooms;
 mod parts;
 mod release;
 mod start;
@@ -51,6 +52,8 @@ struct Shared {
     creates: Semaphore,
     /// How often the runtime's event stream has come (back) up.
     connected: watch::Sender<u64>,
+    /// Who ran out of memory, as the runtime told it.
+    ooms: ooms::Ooms,
 }
 
 #[derive(Default)]
@@ -83,7 +86,7 @@ impl PodWorkers {
     /// No workers yet; [`Self::pod_changed`] makes them. Call inside a tokio runtime.
     pub fn new(drivers: Drivers) -> Arc<PodWorkers> {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let shared = Shared { drivers, creates: Semaphore::new(2 * cores), connected: watch::Sender::new(0) };
+        let shared = Shared { drivers, creates: Semaphore::new(2 * cores), connected: watch::Sender::new(0), ooms: ooms::Ooms::default() };
         let workers = Arc::new(PodWorkers { shared: Arc::new(shared), state: Mutex::default() });
         let listener = tokio::spawn(listen(workers.shared.clone()));
         workers.lock().listener = Some(listener);
@@ -182,13 +185,15 @@ impl Drop for Departure {
     }
 }
 
-/// Counts the runtime's reconnects for all workers. Exits are learnt from Wait, so other events carry nothing new.
+/// Counts the runtime's reconnects for all workers, and keeps who ran out of memory. Exits are learnt from Wait, so other events carry
+/// nothing new.
 async fn listen(shared: Arc<Shared>) {
     let mut events = shared.drivers.runtime.events();
     loop {
         match events.recv().await {
             Ok(RuntimeEvent::Connected) | Err(broadcast::error::RecvError::Lagged(_)) => shared.connected.send_modify(|n| *n += 1),
-            Ok(_) => {}
+            Ok(RuntimeEvent::Oom { id }) => shared.ooms.tell(id),
+            Ok(RuntimeEvent::Changed { .. } | RuntimeEvent::Disconnected) => {}
             Err(broadcast::error::RecvError::Closed) => return,
         }
     }

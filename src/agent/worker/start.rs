@@ -218,8 +218,8 @@ impl Making<'_> {
         };
         let mut spec = oci::build(&inputs).map_err(|e| Failure::Config(e.to_string()))?;
         if oci::wants_host_devices(container) {
-            let devices = crate::host::devices::list(std::path::Path::new("/dev"));
-            oci::grant_host_devices(&mut spec, devices.map_err(|e| Failure::Config(format!("failed to list the host's devices: {e}")))?);
+            let devices = (drivers.devices)().map_err(|e| Failure::Config(format!("failed to list the host's devices: {e}")))?;
+            oci::grant_host_devices(&mut spec, devices);
         }
         Ok(spec)
     }

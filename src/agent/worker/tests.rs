@@ -3,4 +3,5 @@
 mod crash;
 mod life;
 mod size;
+mod told;
 mod world;

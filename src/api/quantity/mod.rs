@@ -9,7 +9,7 @@ mod resources;
 
 use std::fmt;
 
-pub use resources::{ResourceList, canonical, limits_of, milli_cpu, pod_limits, pod_requests, pod_spec_requests, requests_of, whole};
+pub use resources::{Amounts, ResourceList, amounts, limits_of, milli, pod_limits, pod_requests, whole};
 
 /// One unit in the scale quantities are kept in.
 const NANOS: i128 = 1_000_000_000;

@@ -108,11 +108,11 @@ fn pods_ask_for_the_larger_of_their_sum_and_their_init_containers() {
         ],
         "overhead": {"cpu": "10m"},
     })).expect("a pod spec");
-    let requests = pod_spec_requests(&spec);
+    let requests = pod_requests(&spec);
     assert_eq!(requests.get("cpu"), Some(&(2000 + 50 + 10)), "the init container beside the sidecar already started");
     assert_eq!(requests.get("memory"), Some(&(64 << 20)), "a limit without a request is the request");
     let limits = pod_limits(&spec);
-    assert!(limits.is_empty(), "a sidecar without limits leaves the pod unlimited: {limits:?}");
+    assert_eq!((limits.get("cpu"), limits.get("memory")), (Some(&(1200 + 10)), Some(&(64 << 20))), "overhead is added to what is limited");
 }
 
 /// `digits` as a big decimal × 2^power, in nanos rounded up, by schoolbook arithmetic on digits: nothing shared with the code under test.

@@ -86,6 +86,7 @@ pub fn check(object: &Object) -> Vec<FieldFault> {
 }
 
 fn walk(value: &Value, owner: &str, path: &str, faults: &mut Vec<FieldFault>) {
+    let holder = value;
     for (field, value) in value.as_object().into_iter().flatten() {
         let path = format!("{path}.{field}");
         let Some(row) = row(owner, field) else {
@@ -93,7 +94,7 @@ fn walk(value: &Value, owner: &str, path: &str, faults: &mut Vec<FieldFault>) {
             faults.push(FieldFault::error(path, "this version of minik8s does not know what to do with this field; remove it"));
             continue;
         };
-        if is_set(value) && !excepted(value, row) {
+        if is_set(value) && !excepted(value, row) && !honoured_beside(row, holder) {
             report(row, &path, faults);
         }
         match value {
@@ -117,6 +118,11 @@ fn is_set(value: &Value) -> bool {
 fn excepted(value: &Value, row: &Row) -> bool {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     row.except.contains(&text.as_str())
+}
+
+/// What is honoured for what stands beside it: the size of an emptyDir in memory.
+fn honoured_beside(row: &Row, holder: &Value) -> bool {
+    (row.owner, row.field) == ("EmptyDirVolumeSource", "sizeLimit") && holder.get("medium").and_then(Value::as_str) == Some("Memory")
 }
 
 fn report(row: &Row, path: &str, faults: &mut Vec<FieldFault>) {

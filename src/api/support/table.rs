@@ -127,7 +127,7 @@ static ROWS: &[Row] = rows! {
         "nodeName": Honoured;
         "nodeSelector": Honoured;
         "os": Honoured => PodOS;
-        "overhead": Warned("counted when the pod is admitted, but not added to its cgroup's limits");
+        "overhead": Honoured;
         "preemptionPolicy": NotApplicable(ALONE);
         "priority": NotApplicable(ALONE);
         "priorityClassName": NotApplicable("there are no PriorityClasses on a node alone; ignored");
@@ -292,7 +292,7 @@ static ROWS: &[Row] = rows! {
     }
     EmptyDirVolumeSource {
         "medium": Refused("not yet: only the node's disk (\"\") and Memory") unless ["Memory"];
-        "sizeLimit": Honoured;
+        "sizeLimit": Warned("not enforced yet for a volume on disk: it may fill the disk; with medium: Memory it is held");
     }
 };
 

@@ -223,9 +223,12 @@ fn what_is_honoured_is_not_mentioned() {
         "hostNetwork": true, "tolerations": [{"operator": "Exists"}], "os": {"name": "linux"}, "nodeSelector": {"a": "b"},
         "securityContext": {"runAsNonRoot": true, "supplementalGroups": [1]},
         "containers": [{"name": "c", "image": "i", "tty": true, "stdin": false, "securityContext": {"privileged": true, "procMount": "Default", "seccompProfile": {"type": "RuntimeDefault"}}, "resources": {"limits": {"cpu": "1"}}}],
-        "volumes": [{"name": "h", "hostPath": {"path": "/", "type": "Directory"}}, {"name": "e", "emptyDir": {"sizeLimit": "1Gi"}}],
+        "volumes": [{"name": "h", "hostPath": {"path": "/", "type": "Directory"}}, {"name": "e", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}],
+        "overhead": {"cpu": "10m"},
     }});
     assert_eq!(checked(Kind::StaticPod, pod), []);
+    let on_disk = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [], "volumes": [{"name": "e", "emptyDir": {"sizeLimit": "1Gi"}}]}});
+    assert_eq!(checked(Kind::StaticPod, on_disk), [(Severity::Warning, "spec.volumes[0].emptyDir.sizeLimit".to_owned())]);
     assert_eq!(
         checked(
             Kind::Node,

@@ -6,6 +6,7 @@ use super::doc::Doc;
 use super::{About, annotations, column, names, pairs};
 use crate::cli::duration::since;
 use crate::cli::tables;
+use crate::pod::phase;
 
 pub(super) fn describe(doc: &mut Doc, node: &Node, about: &About) {
     let spec = node.spec.clone().unwrap_or_default();
@@ -71,8 +72,7 @@ fn info(doc: &mut Doc, node: &Node) {
 
 /// Without kubectl's sums of requests: `top` will have them.
 fn pods(doc: &mut Doc, about: &About) {
-    let ended = |phase: Option<&str>| matches!(phase, Some("Succeeded" | "Failed"));
-    let pods: Vec<_> = about.pods.iter().filter(|p| !ended(p.status.as_ref().and_then(|s| s.phase.as_deref()))).collect();
+    let pods: Vec<_> = about.pods.iter().filter(|p| !phase::is_terminal(phase::of(p))).collect();
     doc.line(0, format!("Non-terminated Pods:\t({} in total)", pods.len()));
     doc.line(1, "Namespace\tName\t\tAge");
     doc.line(1, "---------\t----\t\t---");

@@ -1,10 +1,10 @@
 //! Counting, back-off, rules, indexes, suspend and ttl on a virtual clock.
 
-use std::collections::BTreeSet;
+mod properties;
+mod scaling;
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::JobStatus;
-use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -252,49 +252,6 @@ fn the_deadline_ends_it_once_all_pods_have() {
 }
 
 #[test]
-fn suspending_deletes_without_counting_and_resuming_starts_the_clock_anew() {
-    let (mut world, key) = world(json!({"activeDeadlineSeconds": 60, "completions": 2, "parallelism": 2}), "Never");
-    world.settle(&key);
-    world.now += seconds(50);
-    edit(&mut world, &key, |s| s.suspend = Some(true));
-    world.settle(&key);
-    assert_eq!(conditions(&world, &key), ["Suspended=True JobSuspended"]);
-    world.finish_deleted();
-    world.now += seconds(1000);
-    world.settle(&key);
-    assert_eq!((names(&world).len(), failures(&world, &key), world.pods().len()), (0, (0, 0), 0));
-    edit(&mut world, &key, |s| s.suspend = Some(false));
-    world.settle(&key);
-    assert_eq!((names(&world).len(), conditions(&world, &key)), (2, vec!["Suspended=False JobResumed".to_owned()]));
-    assert_eq!(status(&world, &key).start_time.unwrap().0, world.now);
-    assert_eq!((world.event_count("Suspended"), world.event_count("Resumed")), (1, 1));
-}
-
-#[test]
-fn a_job_created_suspended_has_no_start() {
-    let (mut world, key) = world(json!({"suspend": true}), "Never");
-    world.settle(&key);
-    assert_eq!((status(&world, &key).start_time, world.pods_made), (None, 0));
-}
-
-#[test]
-fn less_parallelism_gives_up_the_pods_that_matter_least() {
-    let (mut world, key) = world(json!({"completions": 9, "parallelism": 3}), "Never");
-    world.settle(&key);
-    let all = names(&world);
-    world.run(&all[1]);
-    edit(&mut world, &key, |s| s.parallelism = Some(1));
-    world.settle(&key);
-    assert_eq!(names(&world), [all[1].clone()]);
-    world.finish_deleted();
-    world.settle(&key);
-    assert_eq!((failures(&world, &key), world.event_count("SuccessfulDelete")), ((0, 0), 2));
-    edit(&mut world, &key, |s| s.parallelism = Some(0));
-    world.settle(&key);
-    assert_eq!(names(&world).len(), 0);
-}
-
-#[test]
 fn pods_the_host_took_down_are_replaced_and_not_counted() {
     let (mut world, key) = world(json!({"backoffLimit": 0}), "Never");
     world.settle(&key);
@@ -413,102 +370,4 @@ fn what_can_change_and_what_cannot() {
     prepare(&mut prepared);
     assert_eq!(immutable_hash(&prepared), original, "what is generated does not count");
     assert_eq!(prepared.spec.unwrap().template.metadata.unwrap().labels.unwrap().len(), 4);
-}
-
-#[derive(Clone, Debug)]
-enum Move {
-    Exit(usize, i32),
-    Interrupt(usize),
-    Run(usize),
-    Delete(usize),
-    FinishDeleted,
-    Wait(i64),
-    Parallelism(i32),
-    Suspend(bool),
-    Admit(bool),
-}
-
-fn moves() -> impl Strategy<Value = Vec<Move>> {
-    let one = prop_oneof![
-        4 => (0usize..4, 0i32..2).prop_map(|(n, code)| Move::Exit(n, code)),
-        1 => (0usize..4).prop_map(Move::Interrupt),
-        2 => (0usize..4).prop_map(Move::Run),
-        1 => (0usize..4).prop_map(Move::Delete),
-        2 => Just(Move::FinishDeleted),
-        4 => (-100i64..700).prop_map(Move::Wait),
-        1 => (0i32..5).prop_map(Move::Parallelism),
-        1 => any::<bool>().prop_map(Move::Suspend),
-        1 => any::<bool>().prop_map(Move::Admit),
-    ];
-    prop::collection::vec(one, 1..40)
-}
-
-fn act(world: &mut World, key: &Key, step: &Move) {
-    let live: Vec<String> = world.pods().iter().filter(|p| !pod_facts::terminal(p)).map(|p| p.metadata.name.clone().unwrap()).collect();
-    let pick = |n: usize| live.get(n % live.len().max(1)).cloned();
-    match step {
-        Move::Exit(n, code) => pick(*n).iter().for_each(|name| world.exit(name, *code)),
-        Move::Interrupt(n) => pick(*n).iter().for_each(|name| world.interrupt(name)),
-        Move::Run(n) => pick(*n).iter().for_each(|name| world.run(name)),
-        Move::Delete(n) => {
-            let pod = pick(*n).and_then(|name| world.pods().into_iter().find(|p| p.metadata.name.as_deref() == Some(&*name)));
-            let delete = pod.iter().map(pod_facts::deletion).collect();
-            world.apply(Plan { delete, ..Plan::default() });
-        }
-        Move::FinishDeleted => world.finish_deleted(),
-        Move::Wait(n) => world.now += seconds(*n),
-        Move::Parallelism(n) => edit(world, key, |s| s.parallelism = Some(*n)),
-        Move::Suspend(on) => edit(world, key, |s| s.suspend = Some(*on)),
-        Move::Admit(on) => world.node.spec = (!on).then(|| serde_json::from_value(json!({"unschedulable": true})).unwrap()),
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn never_too_many_never_counted_twice_always_idempotent(
-        steps in moves(), completions in prop::option::of(1i32..6), parallelism in 1i32..4, limit in 0i32..4,
-        indexed in any::<bool>(), on_failure in any::<bool>(), only_failed in any::<bool>(),
-    ) {
-        let mut spec = json!({"parallelism": parallelism, "backoffLimit": limit});
-        if let Some(n) = completions {
-            spec["completions"] = json!(n);
-            spec["completionMode"] = json!(if indexed { "Indexed" } else { "NonIndexed" });
-        }
-        if only_failed {
-            spec["podReplacementPolicy"] = json!("Failed");
-        }
-        let (mut world, key) = world(spec, if on_failure { "OnFailure" } else { "Never" });
-        let mut over = None;
-        let mut succeeded_pods: BTreeSet<String> = BTreeSet::new();
-        for step in &steps {
-            world.settle(&key);
-            let job = world.job(&key);
-            let want = job.spec.as_ref().and_then(|s| s.parallelism).unwrap() as usize;
-            let active = world.active();
-            let work_queue_draining = completions.is_none() && job.status.as_ref().and_then(|s| s.succeeded).is_some();
-            prop_assert!(active.len() <= want || work_queue_draining);
-            prop_assert_eq!(job.status.as_ref().and_then(|s| s.active).unwrap_or(0) as usize, active.len());
-            let (succeeded, failed) = failures(&world, &key);
-            prop_assert!(failed as usize + succeeded as usize <= world.pods_made, "a pod was counted twice");
-            if over.is_some() {
-                prop_assert_eq!(&over, &Some((succeeded, failed, world.pods_made)), "a finished Job went on");
-                prop_assert!(active.is_empty());
-            } else if finished(&job).is_some() {
-                over = Some((succeeded, failed, world.pods_made));
-                prop_assert!(!world.pods().iter().any(pod_facts::tracked));
-            }
-            let mut indexes: Vec<_> = active.iter().filter_map(facts::completion_index).collect();
-            indexes.sort_unstable();
-            prop_assert!(indexes.windows(2).all(|w| w[0] != w[1]), "two active pods with one index");
-            act(&mut world, &key, step);
-            succeeded_pods.extend(world.pods().iter().filter(|p| pod_facts::phase(p) == "Succeeded" && pod_facts::tracked(p))
-                .map(|p| p.metadata.uid.clone().unwrap()));
-        }
-        world.settle(&key);
-        if !(indexed && completions.is_some()) {
-            prop_assert_eq!(failures(&world, &key).0 as usize, succeeded_pods.len(), "every success counts once");
-        }
-    }
 }

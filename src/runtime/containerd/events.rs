@@ -36,7 +36,7 @@ const PROBE_AGAIN: Duration = Duration::from_millis(50);
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_CAP: Duration = Duration::from_secs(1);
 
-/// Never returns. Nobody listening is fine.
+/// Never returns. That a `send` fails because nobody listens is fine.
 pub(super) async fn listen_for_ever(connection: Arc<Connection>, events: broadcast::Sender<RuntimeEvent>) {
     let mut backoff = BACKOFF_FIRST;
     let mut told = false;

@@ -52,6 +52,7 @@ pub async fn probe_runtime_binary(binary: &Path, scratch: &Path) -> Result<Runti
     let line = version.stdout.lines().next().unwrap_or_default().to_owned();
     let bundle = scratch.join(format!("probe-{}", std::process::id()));
     let result = probe_in(binary, &bundle).await;
+    // On tmpfs, and named after this process: what stays is small and gone with the boot.
     let _ = std::fs::remove_dir_all(&bundle);
     result.map(|()| RuntimeFeatures { binary: binary.to_path_buf(), version: line })
 }

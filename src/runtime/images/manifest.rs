@@ -121,6 +121,7 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(71);
     text.push_str("sha256:");
     for byte in Sha256::digest(bytes) {
+        // Writing into memory cannot fail.
         let _ = write!(text, "{byte:02x}");
     }
     text

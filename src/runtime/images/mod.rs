@@ -302,6 +302,7 @@ impl Images {
         let at = self.mounts.join(&key);
         let read = tokio::task::spawn_blocking(move || users::read_users(&mounts, &at)).await;
         let remove = RemoveSnapshotRequest { snapshotter: self.snapshotter.clone(), key };
+        // If it stays, it goes with the lease.
         let _ = answer(QUICK, self.connection.snapshots().remove(self.connection.request(remove))).await;
         lease.end().await;
         read.map_err(|e| StoreError::Content(e.to_string()))?.map_err(StoreError::Content)

@@ -121,6 +121,7 @@ impl Pull<'_> {
             Err(error) => {
                 // What the network cut off is resumed by the next try; what is wrong must not be.
                 if !error.unreachable {
+                    // If it stays, containerd forgets it when the lease ends; the error that led here is the one to tell.
                     let _ = answer(QUICK, self.connection.content().abort(self.lease.request(AbortRequest { r#ref: ingest }))).await;
                 }
                 Err(error)
@@ -200,6 +201,7 @@ impl Pull<'_> {
         }
         let mut commit = self.message(blob, ingest, WriteAction::Commit, offset, Vec::new());
         commit.labels = blob.labels.clone();
+        // An error means that the stream has ended: its answer says why.
         let _ = sender.send(commit).await;
         Ok(())
     }

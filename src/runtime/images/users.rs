@@ -70,6 +70,7 @@ impl Drop for Mounted {
                 break;
             }
         }
+        // Empty, or something is still mounted and must not be touched.
         let _ = std::fs::remove_dir(&self.0);
     }
 }

@@ -23,15 +23,15 @@ fn stored(host: &Host) -> Option<&Pod> {
     host.objects.values().find_map(|o| o.as_pod())
 }
 
-fn status_in(host: &Host, name: &str) -> Option<ContainerStatus> {
+pub(super) fn status_in(host: &Host, name: &str) -> Option<ContainerStatus> {
     crate::pod::attempt::status_of(stored(host)?, name).cloned()
 }
 
-fn running(host: &Host, name: &str) -> bool {
+pub(super) fn running(host: &Host, name: &str) -> bool {
     status_in(host, name).is_some_and(|s| crate::pod::phase::running(&s))
 }
 
-fn waits_for(host: &Host, name: &str, reason: &str) -> bool {
+pub(super) fn waits_for(host: &Host, name: &str, reason: &str) -> bool {
     status_in(host, name).is_some_and(|s| crate::pod::status::waiting_reason(&s) == Some(reason))
 }
 
@@ -112,21 +112,6 @@ async fn deletion_stops_releases_and_removes_object_and_logs() {
     assert_eq!(std::fs::read_dir(dir.path().join("containers")).unwrap().count(), 0);
     tokio::time::sleep(Duration::from_millis(1)).await;
     assert_eq!(agent.workers.active(), 0);
-    agent.kill().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn oom_is_told_by_the_cgroup_and_the_message_is_the_containers_own() {
-    let dir = tempfile::tempdir().unwrap();
-    let world = World::new(dir.path());
-    world.host().script.insert("c".into(), (1, 137));
-    world.host().oom = true;
-    world.host().message = "last words".into();
-    world.put(pod("Never", vec![container("c")]));
-    let agent = world.agent().await;
-    world.until("failed", |h| phase(h) == "Failed").await;
-    let end = status_in(&world.host(), "c").and_then(|s| s.state?.terminated).unwrap();
-    assert_eq!((end.reason.as_deref(), end.message.as_deref(), end.exit_code), (Some("OOMKilled"), Some("last words"), 137));
     agent.kill().await;
 }
 

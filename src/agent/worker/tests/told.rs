@@ -1,0 +1,67 @@
+//! What only the host or the runtime can tell a worker: OOM kills, device nodes.
+
+use k8s_openapi::api::core::v1::SecurityContext;
+use oci_spec::runtime::LinuxDevice;
+
+use super::life::{running, status_in, waits_for};
+use super::world::{World, container, phase, pod};
+use crate::pod::container_id;
+use crate::runtime::RuntimeEvent;
+
+#[tokio::test(start_paused = true)]
+async fn oom_is_told_by_the_cgroup_and_the_message_is_the_containers_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    world.host().script.insert("c".into(), (1, 137));
+    world.host().oom = true;
+    world.host().message = "last words".into();
+    world.put(pod("Never", vec![container("c")]));
+    let agent = world.agent().await;
+    world.until("failed", |h| phase(h) == "Failed").await;
+    let end = status_in(&world.host(), "c").and_then(|s| s.state?.terminated).unwrap();
+    assert_eq!((end.reason.as_deref(), end.message.as_deref(), end.exit_code), (Some("OOMKilled"), Some("last words"), 137));
+    agent.kill().await;
+}
+
+/// Under systemd on cgroup v1: the scope is gone, and the event comes a moment after the end.
+#[tokio::test(start_paused = true)]
+async fn oom_is_told_by_the_runtime_where_the_cgroup_is_gone() {
+    for (event, reason) in [(true, "OOMKilled"), (false, "Error")] {
+        let dir = tempfile::tempdir().unwrap();
+        let world = World::new(dir.path());
+        world.host().scopes_vanish = true;
+        world.put(pod("Never", vec![container("c")]));
+        let agent = world.agent().await;
+        world.until("running", |h| running(h, "c")).await;
+        let id = container_id("u-1", "c", 0);
+        world.exit(&id, 137);
+        if event {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            world.tell(RuntimeEvent::Oom { id });
+        }
+        world.until("failed", |h| phase(h) == "Failed").await;
+        let end = status_in(&world.host(), "c").and_then(|s| s.state?.terminated).unwrap();
+        assert_eq!((end.reason.as_deref(), end.exit_code), (Some(reason), 137));
+        agent.kill().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_privileged_container_waits_for_the_host_s_devices_and_gets_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    let mut privileged = container("c");
+    privileged.security_context = Some(SecurityContext { privileged: Some(true), ..SecurityContext::default() });
+    world.put(pod("Always", vec![privileged]));
+    let agent = world.agent().await;
+    world.until("refused", |h| waits_for(h, "c", "CreateContainerConfigError")).await;
+    let waiting = status_in(&world.host(), "c").and_then(|s| s.state?.waiting).unwrap();
+    assert_eq!(waiting.message.as_deref(), Some("failed to list the host's devices: no /dev"));
+    let mut kvm = LinuxDevice::default();
+    kvm.set_path("/dev/kvm".into());
+    world.host().devices = Some(vec![kvm.clone()]);
+    world.until("running", |h| running(h, "c")).await;
+    let spec = world.host().specs[&container_id("u-1", "c", 0)].clone();
+    assert_eq!(spec.linux().as_ref().unwrap().devices().as_deref(), Some(&[kvm][..]));
+    agent.kill().await;
+}

@@ -1,0 +1,106 @@
+//! Namespaces, volumes and cgroups: which Pods hold some.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use k8s_openapi::api::core::v1::Pod;
+
+use super::{Double, World};
+use crate::host::PodCgroups;
+use crate::network::{Namespace, Network, NetworkError, Sandbox, SandboxSpec};
+use crate::volumes::{PodFiles, VolumeError, Volumes};
+
+#[async_trait]
+impl Network for Double {
+    async fn create(&self, spec: &SandboxSpec) -> Result<Sandbox, NetworkError> {
+        self.0.call("netns", |host| host.namespaces.insert(spec.uid.clone())).await;
+        let pinned = |shared: bool, name: &str| match shared {
+            true => Namespace::Host,
+            false => Namespace::Pinned(format!("/run/ns/{}/{name}", spec.uid).into()),
+        };
+        Ok(Sandbox { network: pinned(spec.host_network, "net"), uts: pinned(spec.host_network, "uts"), ipc: pinned(spec.host_ipc, "ipc") })
+    }
+    async fn attach(&self, _: &SandboxSpec) -> Result<Vec<IpAddr>, NetworkError> {
+        self.0.call("attach", |_| ()).await;
+        let took = self.0.host().attach_takes;
+        tokio::time::sleep(took).await;
+        Ok(vec![IpAddr::from([10, 0, 0, 7])])
+    }
+    async fn remove(&self, uid: &str) -> Result<(), NetworkError> {
+        self.0.call("detach", |host| host.namespaces.remove(uid)).await;
+        Ok(())
+    }
+    async fn list(&self) -> Result<Vec<String>, NetworkError> {
+        Ok(self.0.host().namespaces.iter().cloned().collect())
+    }
+    fn host_ips(&self) -> Vec<IpAddr> {
+        vec![IpAddr::from([192, 168, 0, 1])]
+    }
+}
+
+#[async_trait]
+impl Volumes for Double {
+    async fn setup(&self, pod: &Pod, _: &str) -> Result<PodFiles, VolumeError> {
+        let uid = pod.metadata.uid.clone().unwrap_or_default();
+        self.0.call("volumes", |host| host.volumes.insert(uid)).await;
+        Ok(PodFiles::default())
+    }
+    async fn write_hosts(&self, _: &Pod, _: &str, _: &[IpAddr]) -> Result<(), VolumeError> {
+        Ok(())
+    }
+    async fn termination_log(&self, _: &str, _: &str, _: u32) -> Result<PathBuf, VolumeError> {
+        Ok(PathBuf::new())
+    }
+    async fn termination_message(&self, _: &str, _: &str, _: u32) -> String {
+        self.0.host().message.clone()
+    }
+    async fn remove(&self, uid: &str) -> Result<(), VolumeError> {
+        self.0.call("unmount", |host| host.volumes.remove(uid)).await;
+        let _ = std::fs::remove_dir_all(self.0.dir.join("run/pods").join(uid));
+        Ok(())
+    }
+    async fn list(&self) -> Result<Vec<String>, VolumeError> {
+        Ok(self.0.host().volumes.iter().cloned().collect())
+    }
+}
+
+/// The cgroups as one agent sees them.
+pub(super) struct Cgroups(pub(super) Arc<World>, pub(super) usize);
+
+impl PodCgroups for Cgroups {
+    fn create(&self, pod: &Pod) -> std::io::Result<()> {
+        let gate = self.0.host().cgroup_gate.take();
+        if let Some(gate) = gate {
+            self.0.host().trace.push("cgroup".to_owned());
+            self.0.changed.notify_waiters();
+            // Sent or dropped: either opens it.
+            let _ = gate.recv();
+        }
+        let mut host = self.0.host();
+        if host.lives == self.1 {
+            host.cgroups.insert(pod.metadata.uid.clone().unwrap_or_default());
+        }
+        Ok(())
+    }
+    fn remove(&self, uid: &str) -> std::io::Result<()> {
+        let mut host = self.0.host();
+        if host.lives == self.1 {
+            host.cgroups.remove(uid);
+        }
+        drop(host);
+        self.0.changed.notify_waiters();
+        Ok(())
+    }
+    fn list(&self) -> std::io::Result<Vec<String>> {
+        Ok(self.0.host().cgroups.iter().cloned().collect())
+    }
+    fn oom_kills(&self, _: &str) -> Option<u64> {
+        let host = self.0.host();
+        (!host.scopes_vanish).then_some(u64::from(host.oom))
+    }
+    fn container_path(&self, _: &Pod, id: &str) -> String {
+        format!("/kubepods/{id}")
+    }
+}

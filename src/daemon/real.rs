@@ -1,0 +1,100 @@
+//! The real drivers, as the flags and this host have them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use minik8s::agent::Drivers;
+use minik8s::cli::agent_args::{AgentConfig, CgroupDriverChoice};
+use minik8s::clock::SystemClock;
+use minik8s::host::{self, CgroupDriver, HostFacts};
+use minik8s::network::{CniNetwork, NetworkConfig};
+use minik8s::runtime::containerd::{Containerd, ContainerdConfig, probe_runtime_binary};
+use minik8s::store::Store;
+use minik8s::volumes::{HostVolumes, VolumesConfig};
+
+/// The agent's drivers, and what of them only the start and the end of the process know.
+pub(super) struct RealDrivers {
+    pub(super) agents: Drivers,
+    pub(super) containerd: Arc<Containerd>,
+    pub(super) network: Arc<CniNetwork>,
+    /// containerd's socket, to name it.
+    pub(super) socket: PathBuf,
+    pub(super) cgroup_root: String,
+}
+
+impl RealDrivers {
+    /// Makes them, and says what pods go without on this host. containerd need not answer yet.
+    pub(super) async fn new(config: AgentConfig, store: Arc<dyn Store>) -> anyhow::Result<RealDrivers> {
+        let facts = facts(&config);
+        let network = CniNetwork::new(network(&config)).context("cannot prepare the pods' namespaces; the agent must run as root")?;
+        let network = Arc::new(network);
+        for sentence in host::describe(&facts, &network.describe().await) {
+            tracing::warn!("on this host: {sentence}");
+        }
+        let mut runtime = ContainerdConfig::new(&config.containerd, &config.containerd_namespace, &config.paths.run);
+        runtime.systemd_cgroup = facts.cgroup_driver == CgroupDriver::Systemd;
+        runtime.snapshotter = config.snapshotter;
+        runtime.runtime_binary = usable(config.runtime, &config.paths.run).await;
+        let containerd = Arc::new(Containerd::connect(runtime).await?);
+        let agents = Drivers {
+            store,
+            runtime: containerd.clone(),
+            network: network.clone(),
+            volumes: Arc::new(HostVolumes::new(VolumesConfig::new(&config.paths, &facts))),
+            cgroups: host::pod_cgroups(&facts, &config.cgroup_root).context("cannot use this host's cgroups")?,
+            devices: Arc::new(|| host::devices::list(Path::new("/dev"))),
+            clock: Arc::new(SystemClock),
+            host: Arc::new(facts),
+            paths: Arc::new(config.paths),
+            settings: Arc::new(config.settings),
+        };
+        Ok(RealDrivers { agents, containerd, network, socket: config.containerd, cgroup_root: config.cgroup_root })
+    }
+
+    /// Without any pod, the bridge, its rules and the QoS cgroups serve nobody until the next start makes them again.
+    pub(super) async fn leave_nothing_unused(&self) {
+        // What cannot be listed may be in use.
+        let (Ok(networks), Ok(cgroups)) = (self.agents.network.list().await, self.agents.cgroups.list()) else { return };
+        if !networks.is_empty() || !cgroups.is_empty() {
+            return;
+        }
+        if let Err(error) = self.network.remove_root().await {
+            tracing::warn!("the pods' network stays: {error}");
+        }
+        if let Err(error) = host::remove_cgroup_root(&self.agents.host, &self.cgroup_root) {
+            tracing::warn!("the pods' cgroups stay: {error}");
+        }
+    }
+}
+
+fn facts(config: &AgentConfig) -> HostFacts {
+    let mut facts = host::probe(&config.paths);
+    facts.cgroup_driver = match config.cgroup_driver {
+        CgroupDriverChoice::Auto => facts.cgroup_driver,
+        CgroupDriverChoice::Systemd => CgroupDriver::Systemd,
+        CgroupDriverChoice::Cgroupfs => CgroupDriver::Cgroupfs,
+    };
+    facts
+}
+
+fn network(config: &AgentConfig) -> NetworkConfig {
+    let mut network = NetworkConfig::new(&config.paths);
+    network.conf_dirs.clone_from(&config.cni_conf_dirs);
+    network.plugin_dirs.clone_from(&config.cni_bin_dirs);
+    network.bridge.name.clone_from(&config.bridge_name);
+    network.bridge.subnet.clone_from(&config.pod_cidr);
+    network
+}
+
+/// The OCI runtime asked for, if it works on this host; the shim's default otherwise, which is said.
+async fn usable(runtime: Option<PathBuf>, run: &Path) -> Option<PathBuf> {
+    let runtime = runtime?;
+    match probe_runtime_binary(&runtime, run).await {
+        Ok(_) => Some(runtime),
+        Err(why) => {
+            tracing::warn!("on this host: {} cannot be used, so containers run with runc: {why}", runtime.display());
+            None
+        }
+    }
+}
