@@ -24,6 +24,7 @@ pub mod reconcile;
 pub const HEARTBEAT: std::time::Duration = std::time::Duration::from_secs(15);
 pub mod manifest_edit;
 pub mod recover;
+pub mod template_edit;
 pub mod wishes;
 pub mod worker;
 
