@@ -46,6 +46,7 @@ Commands:
   events    Show what happened, oldest first
   apply     Write manifests into the manifests directory
   delete    Delete objects
+  rollout   Show, follow, restart and undo rollouts of DaemonSets
   validate  Check manifests, without an agent
   version   Show versions
   help      Print this message or the help of the given subcommand(s)
@@ -274,4 +275,80 @@ fn a_watch_prints_rows_as_they_change() {
     assert_eq!(lines.next().as_deref(), Some("bb     1/1     Running   0          <unknown>"));
     child.kill().expect("ours");
     child.wait().expect("ours");
+}
+
+const DAEMON: &str = "\
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: web}
+spec:
+  selector: {matchLabels: {a: b}}
+  template: # the pods
+    metadata:
+      labels: {a: b}
+    spec:
+      containers:
+      - {name: c, image: 'busybox:2'} # the newest
+";
+
+/// The DaemonSet of a manifest as the agent would have stored it.
+fn daemon_set(text: &str) -> Value {
+    let decoded = minik8s::api::manifest::decode("web.yaml", text.as_bytes());
+    let mut value = decoded.documents[0].object.as_ref().expect("an object").to_json();
+    value["metadata"]["uid"] = json!("uid-web");
+    value["metadata"]["generation"] = json!(2);
+    value["metadata"]["annotations"] = json!({"minik8s.io/source": "web.yaml#0"});
+    value["status"] = json!({"observedGeneration": 2, "desiredNumberScheduled": 1, "updatedNumberScheduled": 1, "numberAvailable": 1,
+        "currentNumberScheduled": 1, "numberMisscheduled": 0, "numberReady": 1});
+    value
+}
+
+impl Agent {
+    /// Runs a command that changes the manifest of [`DAEMON`], following the change as the agent's reconcile loop would. Returns the file too.
+    fn run_and_follow(&self, args: &[&str]) -> ((i32, String, String), String) {
+        let path = self.dir.path().join("manifests/web.yaml");
+        let read = || std::fs::read_to_string(&path).expect("the manifest");
+        let before = read();
+        let mut command = minik8s(args);
+        command.env("MINIK8S_SOCKET", self.socket()).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = command.spawn().expect("it runs");
+        while read() == before && child.try_wait().expect("ours").is_none() {
+            std::thread::yield_now();
+        }
+        self.put(Kind::DaemonSet, daemon_set(&read()));
+        (said(&child.wait_with_output().expect("it ends")), read())
+    }
+}
+
+#[test]
+fn rollout_speaks_as_kubectl_and_changes_the_manifest() {
+    let agent = Agent::start();
+    agent.write("manifests/web.yaml", DAEMON);
+    agent.put(Kind::DaemonSet, daemon_set(DAEMON));
+    for (number, image, cause) in [(1, "busybox:1", json!({})), (2, "busybox:2", json!({"kubernetes.io/change-cause": "newer"}))] {
+        let mut template = daemon_set(DAEMON)["spec"]["template"].clone();
+        template["spec"]["containers"][0]["image"] = json!(image);
+        template["$patch"] = json!("replace");
+        let owner = json!([{"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "web", "uid": "uid-web", "controller": true}]);
+        let meta = json!({"name": format!("web-{number}"), "namespace": "default", "uid": format!("r{number}"), "ownerReferences": owner, "annotations": cause});
+        agent.put(Kind::ControllerRevision, json!({"metadata": meta, "revision": number, "data": {"spec": {"template": template}}}));
+    }
+    let history = "daemonset.apps/web \nREVISION  CHANGE-CAUSE\n1         <none>\n2         newer\n\n";
+    assert_eq!(agent.run(&["rollout", "history", "ds/web"]), (0, history.into(), String::new()));
+    let details = agent.run(&["rollout", "history", "ds", "web", "--revision=1"]).1;
+    assert!(details.starts_with("daemonset.apps/web with revision #1\nPod Template:\n") && details.contains("busybox:1"), "{details}");
+    assert_eq!(agent.run(&["rollout", "history", "ds/web", "--revision=9"]).2, "error: unable to find the specified revision\n");
+    assert_eq!(agent.run(&["rollout", "status", "ds/web"]).1, "daemon set \"web\" successfully rolled out\n");
+    assert_eq!(agent.run(&["rollout", "status", "ds/x"]).2, "Error from server (NotFound): daemonsets.apps \"x\" not found\n");
+    assert_eq!(agent.run(&["rollout", "undo", "job/x"]).2, "error: no rollbacker has been implemented for \"Job.batch\"\n");
+    assert_eq!(agent.run(&["rollout", "undo", "ds/web", "--to-revision=9"]).2, "error: unable to find specified revision 9 in history\n");
+    let skipped = "daemonset.apps/web skipped rollback (current template already matches revision 2)\n";
+    assert_eq!(agent.run(&["rollout", "undo", "ds/web", "--to-revision=2"]).1, skipped);
+    let ((code, out, err), text) = agent.run_and_follow(&["rollout", "restart", "ds/web"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "daemonset.apps/web restarted\n", ""));
+    let added = text.lines().filter(|line| !DAEMON.contains(*line)).count();
+    assert!(added == 2 && text.contains("kubectl.kubernetes.io/restartedAt: \"2") && text.contains("# the newest"), "{text}");
+    let (said, text) = agent.run_and_follow(&["rollout", "undo", "daemonset", "web", "--to-revision=1"]);
+    assert_eq!(said, (0, "daemonset.apps/web rolled back\n".into(), String::new()));
+    assert!(text.contains("busybox:1") && text.contains("template: # the pods") && !text.contains("restartedAt"), "{text}");
 }

@@ -137,6 +137,17 @@ pub fn write(root: &Path, place: Option<&Place>, document: &str, object: &Object
     Ok((Outcome::Configured, file))
 }
 
+/// The document of `key`: its own text, without separators, and what it says now.
+pub fn read(root: &Path, place: &Place, key: &Key) -> Result<(String, Object), EditError> {
+    let file = &place.file;
+    let path = guarded(root, file)?;
+    let text = std::fs::read_to_string(&path).map_err(|source| EditError::Io { file: file.clone(), action: "read", source })?;
+    let decoded = decode(file, text.as_bytes());
+    let found = find(&decoded, Some(place), key).and_then(|d| Some((inner(&text, d.span.clone())?, d.object.clone()?)));
+    let (span, object) = found.ok_or_else(|| EditError::Moved { file: file.clone(), key: key.clone() })?;
+    Ok((text.get(span).unwrap_or_default().to_owned(), object))
+}
+
 /// Takes the document of `key` out of the file it is in; a file without another document is removed.
 pub fn remove(root: &Path, place: &Place, key: &Key) -> Result<(), EditError> {
     let file = &place.file;

@@ -22,6 +22,7 @@ pub mod node;
 pub mod queue;
 pub mod reconcile;
 pub mod recover;
+pub mod template_edit;
 pub mod wishes;
 pub mod worker;
 

@@ -20,6 +20,7 @@ mod get;
 mod kinds;
 mod logs;
 mod output;
+mod rollout;
 pub mod tables;
 mod tabwriter;
 mod targets;
@@ -60,6 +61,8 @@ pub enum Command {
     Apply(apply::ApplyArgs),
     /// Delete objects.
     Delete(apply::DeleteArgs),
+    /// Show, follow, restart and undo rollouts of DaemonSets.
+    Rollout(rollout::RolloutArgs),
     /// Check manifests, without an agent.
     Validate(validate::ValidateArgs),
     /// Show versions.
@@ -94,6 +97,7 @@ async fn ask(command: Command) -> Result<u8, CliError> {
         Command::Events(args) => events::run(&args).await,
         Command::Apply(args) => apply::apply(&args).await,
         Command::Delete(args) => apply::delete(&args).await,
+        Command::Rollout(args) => rollout::run(&args).await,
         Command::Version(args) => version::run(&args).await,
         Command::Validate(_) | Command::Agent(_) => Err(CliError::local("this command needs no agent to ask")),
     }

@@ -164,12 +164,17 @@ impl World {
         self.change(name, |p| p.status = serde_json::from_value(status).unwrap());
     }
 
-    /// All its containers ended now with this exit code.
+    /// All its containers ended now with this exit code. Why it was stopped stays written on it.
     pub fn exit(&mut self, name: &str, code: i32) {
         let phase = if code == 0 { "Succeeded" } else { "Failed" };
         let status = json!({"phase": phase, "containerStatuses": [{"name": "c", "ready": false, "restartCount": 0, "image": "i", "imageID": "",
             "state": {"terminated": {"exitCode": code, "finishedAt": self.now.to_string()}}}]});
-        self.change(name, |p| p.status = serde_json::from_value(status).unwrap());
+        self.change(name, |p| {
+            let told = p.status.take().and_then(|s| s.conditions).unwrap_or_default();
+            let kept: Vec<_> = told.into_iter().filter(|c| c.type_ == "DisruptionTarget").collect();
+            p.status = serde_json::from_value(status).unwrap();
+            p.status.as_mut().unwrap().conditions = Some(kept).filter(|c| !c.is_empty());
+        });
     }
 
     /// The host's shutdown ended it.

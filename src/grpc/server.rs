@@ -13,10 +13,10 @@ use super::filter::{Filter, item};
 use super::pb::agent_server::{Agent, AgentServer};
 use super::pb::{
     ApplyRequest, ApplyResponse, DESCRIPTORS, DeleteRequest, DeleteResponse, GetRequest, InfoRequest, InfoResponse, Item, ListRequest,
-    ListResponse, LogsChunk, LogsRequest, WatchEvent, WatchRequest,
+    ListResponse, LogsChunk, LogsRequest, RolloutRequest, RolloutResponse, WatchEvent, WatchRequest,
 };
 use super::status::{not_found, parse_kind};
-use super::{ApiState, MAX_MESSAGE, SocketError, applying, deleting, listing, logs, socket, watching};
+use super::{ApiState, MAX_MESSAGE, SocketError, applying, deleting, listing, logs, rollout, socket, watching};
 use crate::api::Key;
 
 /// Calls one client may have open at once.
@@ -91,6 +91,10 @@ impl Agent for Service {
 
     async fn delete(&self, request: Request<DeleteRequest>) -> Result<Response<DeleteResponse>, Status> {
         deleting::delete(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn rollout(&self, request: Request<RolloutRequest>) -> Result<Response<RolloutResponse>, Status> {
+        rollout::rollout(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {

@@ -13,7 +13,6 @@ const NO_SECCOMP: &str = "not yet: seccomp profiles of one's own cannot be appli
 const NO_APPARMOR: &str =
     "not yet: AppArmor profiles cannot be applied, and the container must not run without; remove the profile or set type Unconfined";
 const NO_SELINUX: &str = "not yet: SELinux labels cannot be applied, and the container must not run without; remove them";
-const NO_POLICY: &str = "not yet: the Job must not run under other rules than it states; remove the field, or run the Job on a cluster";
 const NO_WINDOWS: &str = "this agent runs Linux containers only";
 const NO_DEVICES: &str = "dynamic resource allocation needs a driver that this agent does not have; remove it";
 
@@ -64,17 +63,17 @@ static ROWS: &[Row] = rows! {
     JobSpec {
         "activeDeadlineSeconds": Honoured;
         "backoffLimit": Honoured;
-        "backoffLimitPerIndex": Refused(NO_POLICY);
+        "backoffLimitPerIndex": Honoured;
         "completionMode": Honoured;
         "completions": Honoured;
         "managedBy": Refused("another controller would have to run this Job, and there is none; remove the field") unless ["kubernetes.io/job-controller"];
         "manualSelector": Refused("selectors of Jobs are generated here; remove the field and the selector") unless ["false"];
-        "maxFailedIndexes": Refused(NO_POLICY);
+        "maxFailedIndexes": Honoured;
         "parallelism": Honoured;
-        "podFailurePolicy": Refused(NO_POLICY);
-        "podReplacementPolicy": Refused(NO_POLICY) unless ["TerminatingOrFailed"];
+        "podFailurePolicy": Honoured;
+        "podReplacementPolicy": Honoured;
         "selector": Honoured;
-        "successPolicy": Refused(NO_POLICY);
+        "successPolicy": Honoured;
         "suspend": Honoured;
         "template": Honoured => PodTemplateSpec;
         "ttlSecondsAfterFinished": Honoured;

@@ -197,11 +197,11 @@ fn each_field_is_reported_by_name_with_its_severity() {
         "initContainers": [{"name": "s", "restartPolicy": "Always"}],
         "volumes": [{"name": "v", "configMap": {"name": "c", "optional": true}}, {"name": "w", "emptyDir": {"medium": "Memory"}}, {"name": "h", "emptyDir": {"medium": "HugePages"}}],
     });
-    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"podFailurePolicy": {"rules": []}, "podReplacementPolicy": "TerminatingOrFailed", "template": {"spec": spec}}});
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"managedBy": "example.com/queue", "podFailurePolicy": {"rules": []}, "podReplacementPolicy": "Failed", "template": {"spec": spec}}});
     let mut found = checked(Kind::Job, job);
     found.sort_by(|a, b| a.1.cmp(&b.1));
     let expected = [
-        (Severity::Error, "spec.podFailurePolicy"),
+        (Severity::Error, "spec.managedBy"),
         (Severity::Info, "spec.template.spec.affinity.podAntiAffinity"),
         (Severity::Error, "spec.template.spec.containers[0].env[1].valueFrom.secretKeyRef"),
         (Severity::Warning, "spec.template.spec.containers[1].livenessProbe"),

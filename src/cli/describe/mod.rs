@@ -72,6 +72,13 @@ pub fn describe(object: &Object, about: &About) -> String {
     doc.finish()
 }
 
+/// A pod template alone, as `rollout history --revision` shows it.
+pub(in crate::cli) fn template(template: &k8s_openapi::api::core::v1::PodTemplateSpec, about: &About) -> String {
+    let mut doc = Doc::default();
+    pod::template(&mut doc, template, about);
+    doc.finish()
+}
+
 /// Name, namespace, labels and annotations.
 fn head(doc: &mut Doc, meta: &ObjectMeta) {
     names(doc, meta);

@@ -46,8 +46,10 @@ pub fn reconcile(cron_job: &CronJob, jobs: &[Arc<Object>], cx: &mut Context) -> 
     let template = spec.job_template.spec.as_ref().and_then(|s| s.template.spec.as_ref());
     let admission = template.map_or_else(Verdict::default, |spec| eligible(spec, cx.node));
     pods::note_admission(&mut step.next.metadata, &admission.reasons);
-    if admission.should_run && spec.suspend != Some(true) {
-        run_owed(&mut step, cx);
+    // A wrong time zone is said also while suspended.
+    let zone = time_zone(&mut step, cx);
+    if let Some(zone) = zone.filter(|_| admission.should_run && spec.suspend != Some(true)) {
+        run_owed(&mut step, &zone, cx);
     }
     if step.next != *cron_job {
         step.plan.update.push(step.next.into());
@@ -79,13 +81,13 @@ impl Step<'_> {
 }
 
 /// Starts the Job of the newest slot that is owed, if its time and the concurrency policy let it.
-fn run_owed(step: &mut Step, cx: &mut Context) {
-    let Some((schedule, zone)) = readable(step, cx) else { return };
-    owed::mend_clock(&mut step.next, &schedule, &zone, cx.now);
+fn run_owed(step: &mut Step, zone: &TimeZone, cx: &mut Context) {
+    let Some(schedule) = schedule(step) else { return };
+    owed::mend_clock(&mut step.next, &schedule, zone, cx.now);
     let anchor = owed::anchor(&step.next);
-    match schedule.latest(anchor, cx.now, &zone) {
-        Some(slot) => due(step, &schedule, &zone, anchor, slot, cx),
-        None if schedule.next(cx.now, &zone).is_none() => {
+    match schedule.latest(anchor, cx.now, zone) {
+        Some(slot) => due(step, &schedule, zone, anchor, slot, cx),
+        None if schedule.next(cx.now, zone).is_none() => {
             let subject = notices::of_spec(&step.next.metadata);
             step.event_once(
                 &subject,
@@ -96,31 +98,30 @@ fn run_owed(step: &mut Step, cx: &mut Context) {
         None => {}
     }
     let anchor = owed::anchor(&step.next);
-    if let Some(next) = owed::next(&schedule, anchor, cx.now, &zone) {
+    if let Some(next) = owed::next(&schedule, anchor, cx.now, zone) {
         step.plan.wake(next);
     }
 }
 
-/// The schedule and its zone, or an event that says what is wrong with them.
-fn readable(step: &mut Step, cx: &Context) -> Option<(Schedule, TimeZone)> {
-    let subject = notices::of_spec(&step.next.metadata);
-    let zone = match &step.spec.time_zone {
-        None => cx.zone.clone(),
-        Some(name) => match zone(name) {
-            Ok(zone) => zone,
-            Err(error) => {
-                step.event_once(&subject, "UnknownTimeZone", format!("invalid timeZone: {name:?}: {error}"));
-                return None;
-            }
-        },
-    };
-    match Schedule::parse(&step.spec.schedule) {
-        Ok(schedule) => Some((schedule, zone)),
-        Err(error) => {
-            step.event_once(&subject, "UnparseableSchedule", format!("unparseable schedule: {:?} : {error}", step.spec.schedule));
-            None
-        }
+/// The zone the schedule is read in, or an event that says what is wrong with it.
+fn time_zone(step: &mut Step, cx: &Context) -> Option<TimeZone> {
+    let Some(name) = &step.spec.time_zone else { return Some(cx.zone.clone()) };
+    let found = zone(name);
+    if let Err(error) = &found {
+        let subject = notices::of_spec(&step.next.metadata);
+        step.event_once(&subject, "UnknownTimeZone", format!("invalid timeZone: {name:?}: {error}"));
     }
+    found.ok()
+}
+
+/// The schedule, or an event that says what is wrong with it.
+fn schedule(step: &mut Step) -> Option<Schedule> {
+    let read = Schedule::parse(&step.spec.schedule);
+    if let Err(error) = &read {
+        let subject = notices::of_spec(&step.next.metadata);
+        step.event_once(&subject, "UnparseableSchedule", format!("unparseable schedule: {:?} : {error}", step.spec.schedule));
+    }
+    read.ok()
 }
 
 /// `slot` is owed.
@@ -197,3 +198,7 @@ fn rfc3339(at: Timestamp, zone: &TimeZone) -> String {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_rows;
+#[cfg(test)]
+mod tests_safety;

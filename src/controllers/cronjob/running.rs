@@ -7,26 +7,31 @@ use super::Step;
 use crate::api::Kind;
 use crate::controllers::{cascade, job};
 
-/// Brings `status.active` and `status.lastSuccessfulTime` up to what the Jobs say. A Job that is being deleted is not listed, but still runs (see Forbid).
+/// Brings `status.active` and `status.lastSuccessfulTime` up to what the Jobs say. A Job stays listed until it has ended or is gone; one that Replace
+/// has deleted is not listed any more.
 pub(super) fn observe(step: &mut Step) {
     let listed = step.next.status.as_ref().and_then(|s| s.active.clone()).unwrap_or_default();
+    let mut active = Vec::with_capacity(listed.len());
     for reference in &listed {
         let name = reference.name.as_deref().unwrap_or_default().to_owned();
         let job = step.jobs.iter().copied().find(|j| j.metadata.uid == reference.uid);
         match job.map(job::finished) {
             None => step.event(false, "MissingJob", format!("Active job went missing: {name}")),
-            Some(None) => {}
+            Some(None) => active.push(reference.clone()),
             Some(Some(end)) => {
                 let condition = if end.complete { "Complete" } else { "Failed" };
                 step.event(false, "SawCompletedJob", format!("Saw completed job: {name}, condition: {condition}"));
             }
         }
     }
-    let running = |j: &&Job| job::finished(j).is_none() && j.metadata.deletion_timestamp.is_none();
-    let still = |r: &ObjectReference| step.jobs.iter().copied().filter(running).any(|j| j.metadata.uid == r.uid);
-    let mut active: Vec<ObjectReference> = listed.iter().filter(|r| still(r)).cloned().collect();
-    let new = step.jobs.iter().copied().filter(running).filter(|j| !listed.iter().any(|r| r.uid == j.metadata.uid));
-    active.extend(new.map(reference));
+    // Ours: listed from then on, since overlap is judged from what really runs.
+    for job in step.jobs.clone().into_iter().filter(|j| job::finished(j).is_none() && j.metadata.deletion_timestamp.is_none()) {
+        if !listed.iter().any(|r| r.uid == job.metadata.uid) {
+            let name = job.metadata.name.as_deref().unwrap_or_default();
+            step.event(true, "UnexpectedJob", format!("Saw a job that the controller did not create or forgot: {name}"));
+            active.push(reference(job));
+        }
+    }
     set_active(step, active);
     let successes = step.jobs.iter().filter(|j| job::finished(j).is_some_and(|end| end.complete));
     let newest = successes.filter_map(|j| j.status.as_ref()?.completion_time.clone()).max();

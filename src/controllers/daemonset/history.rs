@@ -51,7 +51,7 @@ fn hash_of(revision: &ControllerRevision) -> String {
 }
 
 /// The patch that restores this template (getPatch).
-fn snapshot(spec: &DaemonSetSpec) -> Value {
+pub(super) fn snapshot(spec: &DaemonSetSpec) -> Value {
     let mut template = serde_json::to_value(&spec.template).unwrap_or_default();
     if let Some(map) = template.as_object_mut() {
         map.insert("$patch".to_owned(), json!("replace"));

@@ -14,6 +14,7 @@
 
 mod backoff;
 mod history;
+pub mod rollback;
 mod rollout;
 mod status;
 
@@ -137,3 +138,5 @@ fn pin(spec: &mut PodSpec, node: &str) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_rows;

@@ -13,7 +13,8 @@ use crate::controllers::pods;
 /// Annotation on a Job: its [`Backoff`] as JSON.
 const ANNOTATION: &str = "minik8s.io/job-backoff";
 const BASE_SECONDS: i64 = 10;
-const CAP_SECONDS: i64 = 600;
+/// The longest wait.
+pub(super) const CAP_SECONDS: i64 = 600;
 
 /// Failures since the last success, and when the last of them was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,10 +51,14 @@ impl Backoff {
     /// When pods may be made again; `None` = now.
     pub(super) fn until(&self, now: Timestamp) -> Option<Timestamp> {
         let last = self.last.filter(|_| self.failures > 0)?;
-        let doublings = (self.failures - 1).min(6);
-        let wait = (BASE_SECONDS << doublings).min(CAP_SECONDS);
-        last.checked_add(SignedDuration::from_secs(wait)).ok().filter(|end| *end > now)
+        end(self.failures, last).filter(|end| *end > now)
     }
+}
+
+/// When the wait after so many failures is over, the last of them at `last`.
+pub(super) fn end(failures: u32, last: Timestamp) -> Option<Timestamp> {
+    let doublings = failures.saturating_sub(1).min(6);
+    last.checked_add(SignedDuration::from_secs((BASE_SECONDS << doublings).min(CAP_SECONDS))).ok()
 }
 
 #[cfg(test)]

@@ -48,8 +48,8 @@ fn set_defaults(spec: &mut JobSpec) {
     spec.pod_replacement_policy.get_or_insert_with(|| replacement.to_owned());
 }
 
-/// sha256 over what can't change in a Job once it is there: its spec without parallelism, suspend, activeDeadlineSeconds, backoffLimit and
-/// ttlSecondsAfterFinished, and without what [`prepare`] generates. The same for a manifest and for the Job made from it.
+/// sha256 over what can't change in a Job once it is there: its spec without parallelism, suspend, activeDeadlineSeconds, backoffLimit,
+/// ttlSecondsAfterFinished, maxFailedIndexes and podReplacementPolicy (ValidateJobSpecUpdate), and without what [`prepare`] generates. The same for a manifest and for the Job made from it.
 pub fn immutable_hash(job: &Job) -> String {
     let mut spec = job.spec.clone().unwrap_or_default();
     set_defaults(&mut spec);
@@ -62,6 +62,8 @@ pub fn immutable_hash(job: &Job) -> String {
     spec.active_deadline_seconds = None;
     spec.backoff_limit = None;
     spec.ttl_seconds_after_finished = None;
+    spec.max_failed_indexes = None;
+    spec.pod_replacement_policy = None;
     let bytes = serde_json::to_vec(&spec).unwrap_or_default();
     Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -11,23 +11,50 @@ pub(super) struct Intervals(Vec<(i32, i32)>);
 impl Intervals {
     /// Reads `0,2-5,7`; what is not of that form is passed over.
     pub(super) fn parse(text: &str) -> Intervals {
-        let mut read: Vec<(i32, i32)> = text
-            .split(',')
-            .filter_map(|part| {
-                let (first, last) = part.split_once('-').unwrap_or((part, part));
-                let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-                (0 <= first && first <= last).then_some((first, last))
-            })
-            .collect();
-        read.sort_unstable();
-        let mut merged: Vec<(i32, i32)> = Vec::with_capacity(read.len());
-        for (first, last) in read {
+        let read = text.split(',').filter_map(|part| {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+            (0 <= first && first <= last).then_some((first, last))
+        });
+        Intervals::merged(read.collect())
+    }
+
+    fn merged(mut all: Vec<(i32, i32)>) -> Intervals {
+        all.sort_unstable();
+        let mut merged: Vec<(i32, i32)> = Vec::with_capacity(all.len());
+        for (first, last) in all {
             match merged.last_mut() {
                 Some(earlier) if first <= earlier.1.saturating_add(1) => earlier.1 = earlier.1.max(last),
                 _ => merged.push((first, last)),
             }
         }
         Intervals(merged)
+    }
+
+    /// What is in one or the other.
+    pub(super) fn union(&self, other: &Intervals) -> Intervals {
+        Intervals::merged(self.0.iter().chain(&other.0).copied().collect())
+    }
+
+    /// Whether the index is in it.
+    pub(super) fn has(&self, index: i32) -> bool {
+        let at = self.0.partition_point(|(_, last)| *last < index);
+        self.0.get(at).is_some_and(|(first, _)| *first <= index)
+    }
+
+    /// How many indexes are in both.
+    pub(super) fn overlap(&self, other: &Intervals) -> i32 {
+        let (mut mine, mut theirs) = (self.0.iter().peekable(), other.0.iter().peekable());
+        let mut both = 0i32;
+        while let (Some((a, b)), Some((c, d))) = (mine.peek(), theirs.peek()) {
+            both = both.saturating_add((b.min(d) - a.max(c)).saturating_add(1).max(0));
+            if b <= d {
+                mine.next()
+            } else {
+                theirs.next()
+            };
+        }
+        both
     }
 
     /// Adds an index.
@@ -117,6 +144,11 @@ mod tests {
             prop_assert_eq!(Intervals::parse(&intervals.to_string()), intervals.clone());
             let missing: Vec<i32> = (0..40).filter(|n| !set.contains(n) && !busy.contains(n)).take(5).collect();
             prop_assert_eq!(intervals.lowest_missing(&busy, 40, 5), missing);
+            let mut other = Intervals::default();
+            busy.iter().for_each(|n| other.insert(*n));
+            prop_assert_eq!(intervals.overlap(&other) as usize, set.intersection(&busy).count());
+            prop_assert_eq!(intervals.union(&other).total() as usize, set.union(&busy).count());
+            prop_assert!((0..41).all(|n| intervals.has(n) == set.contains(&n)));
         }
     }
 }

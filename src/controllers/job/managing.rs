@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::facts::completion_index;
 use super::step::Step;
-use super::{replicas, verdict};
+use super::{per_index, replicas, verdict};
 use crate::controllers::pods;
 
 /// MaxPodCreateDeletePerSync.
@@ -80,16 +80,28 @@ fn create(step: &mut Step) {
     if let Some(until) = facts.backoff.until(facts.now) {
         return step.plan.wake(until);
     }
-    let indexes: Vec<Option<i32>> = if facts.limits.indexed {
-        let replaced = if facts.limits.replaces_only_failed { facts.terminating.as_slice() } else { &[] };
-        let busy: BTreeSet<i32> = facts.active.iter().chain(replaced).filter_map(|p| completion_index(p)).collect();
-        facts.completed.lowest_missing(&busy, facts.limits.completions.unwrap_or(0), missing).into_iter().map(Some).collect()
-    } else {
-        vec![None; missing]
-    };
+    let indexes = if facts.limits.indexed { free_indexes(step, missing) } else { vec![None; missing] };
     for index in indexes {
-        let pod = replicas::new_pod(facts, index, step.cx);
+        let replaced = index.and_then(|index| step.replaced(index));
+        let pod = replicas::new_pod(facts, index, replaced, step.cx);
         step.event(false, "SuccessfulCreate", format!("Created pod: {}", pod.metadata.name.as_deref().unwrap_or_default()));
         step.plan.create.push(pod.into());
     }
+}
+
+/// The lowest `most` pending indexes, without those that wait for their own back-off: these hold their places, and the plan wakes for them.
+fn free_indexes(step: &mut Step, most: usize) -> Vec<Option<i32>> {
+    let facts = step.facts;
+    let replaced = if facts.limits.replaces_only_failed { facts.terminating.as_slice() } else { &[] };
+    let busy: BTreeSet<i32> = facts.active.iter().chain(replaced).filter_map(|p| completion_index(p)).collect();
+    let over = facts.completed.union(&facts.failed_indexes);
+    let mut free = over.lowest_missing(&busy, facts.limits.completions.unwrap_or(0), most);
+    free.retain(|index| {
+        let wait = facts.to_replace.get(index).and_then(|p| per_index::until(p, &facts.outcome(p), facts.now));
+        if let Some(until) = wait {
+            step.plan.wake(until);
+        }
+        wait.is_none()
+    });
+    free.into_iter().map(Some).collect()
 }

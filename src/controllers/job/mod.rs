@@ -19,11 +19,14 @@ mod backoff;
 mod conditions;
 mod defaults;
 mod facts;
+mod failure_policy;
 mod finished;
 mod indexes;
 mod managing;
+mod per_index;
 mod replicas;
 mod step;
+mod success_policy;
 mod verdict;
 
 use std::sync::Arc;
@@ -78,3 +81,7 @@ fn key(job: &Job) -> Key {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_policies;
+#[cfg(test)]
+mod tests_safety;

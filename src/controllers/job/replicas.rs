@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
 
 use super::facts::{COMPLETION_INDEX, Facts};
+use super::per_index::Failures;
 use crate::api::Kind;
 use crate::api::well_known::JOB_TRACKING_FINALIZER;
 use crate::controllers::{Context, pods};
@@ -11,8 +12,8 @@ use crate::controllers::{Context, pods};
 const MAX_BASE: usize = 58;
 const INDEX_VARIABLE: &str = "JOB_COMPLETION_INDEX";
 
-/// A pod of this Job; `index` for an Indexed one.
-pub(super) fn new_pod(facts: &Facts, index: Option<i32>, cx: &mut Context) -> Pod {
+/// A pod of this Job; `index` for an Indexed one, `replaced` for an index that has failed before and counts its failures.
+pub(super) fn new_pod(facts: &Facts, index: Option<i32>, replaced: Option<&Pod>, cx: &mut Context) -> Pod {
     let base = base(facts.name(), index);
     let mut pod = pods::from_template(&facts.spec.template, &base, Kind::Job, &facts.job.metadata, cx);
     let finalizers = pod.metadata.finalizers.get_or_insert_default();
@@ -21,6 +22,10 @@ pub(super) fn new_pod(facts: &Facts, index: Option<i32>, cx: &mut Context) -> Po
     }
     if let Some(index) = index {
         tell_index(&mut pod, facts.name(), index);
+    }
+    if facts.limits.per_index.is_some() {
+        let failures = replaced.map_or_else(Failures::default, |old| Failures::after(old, &facts.outcome(old)));
+        failures.write(&mut pod.metadata);
     }
     pod
 }

@@ -2,10 +2,10 @@
 //!
 //! Guarantees: the Job is in the plan only if it changed; a pod's finalizer is taken away once, together with its count.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::batch::v1::{Job, JobStatus};
+use k8s_openapi::api::batch::v1::{Job, JobStatus, UncountedTerminatedPods};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -26,6 +26,8 @@ pub(super) struct Step<'a, 'c, 'n> {
     released: BTreeSet<&'a str>,
     /// Uids of pods deleted in this step.
     deleted: BTreeSet<&'a str>,
+    /// The failed pods that keep their finalizer, and are not counted, until their index has its next pod.
+    waiting: BTreeMap<i32, &'a Pod>,
     /// Pods of a failed Job that count as failed because they are stopped.
     stopped: i32,
 }
@@ -33,7 +35,8 @@ pub(super) struct Step<'a, 'c, 'n> {
 impl<'a, 'c, 'n> Step<'a, 'c, 'n> {
     pub(super) fn new(facts: &'a Facts<'a>, cx: &'c mut Context<'n>) -> Self {
         let (next, status) = (facts.job.clone(), facts.status.clone());
-        Step { facts, cx, plan: Plan::default(), next, status, released: BTreeSet::new(), deleted: BTreeSet::new(), stopped: 0 }
+        let (released, deleted, waiting) = (BTreeSet::new(), BTreeSet::new(), facts.to_replace.clone());
+        Step { facts, cx, plan: Plan::default(), next, status, released, deleted, waiting, stopped: 0 }
     }
 
     /// Writes down why no pods are made here, with one event when that is news.
@@ -86,6 +89,11 @@ impl<'a, 'c, 'n> Step<'a, 'c, 'n> {
         self.plan.delete.push(deletion);
     }
 
+    /// The failed pod of an index which gets its next pod now.
+    pub(super) fn replaced(&mut self, index: i32) -> Option<&'a Pod> {
+        self.waiting.remove(&index)
+    }
+
     /// Active pods that are not deleted in this step.
     pub(super) fn still_active(&self) -> impl Iterator<Item = &'a Pod> + '_ {
         let stays = |p: &&'a Pod| !self.deleted.contains(p.metadata.uid.as_deref().unwrap_or_default());
@@ -103,6 +111,7 @@ impl<'a, 'c, 'n> Step<'a, 'c, 'n> {
     pub(super) fn finish(&mut self, finish: &Finish) {
         let facts = self.facts;
         let kept = self.kept(finish);
+        self.waiting.clear();
         for pod in self.still_active().collect::<Vec<_>>() {
             self.delete(pod, kept.is_some() && pod.metadata.uid == kept);
         }
@@ -111,7 +120,7 @@ impl<'a, 'c, 'n> Step<'a, 'c, 'n> {
         for pod in facts.active.iter().chain(&facts.terminating).copied().filter(|p| pods::tracked(p)) {
             // One being deleted already may be among the failed that are counted anyway.
             let counted = facts.new_failed.iter().any(|f| f.metadata.uid == pod.metadata.uid);
-            if !finish.success && !counted && facts.valid(pod) {
+            if !finish.success && !counted && facts.valid(pod) && facts.outcome(pod).counts() {
                 self.stopped = self.stopped.saturating_add(1);
             }
             self.release(pod);
@@ -143,9 +152,12 @@ impl<'a, 'c, 'n> Step<'a, 'c, 'n> {
     /// The plan, with counts, finalizers and status; the deadline wakes it.
     pub(super) fn done(mut self) -> Plan {
         let facts = self.facts;
-        for pod in facts.new_succeeded.iter().chain(&facts.new_failed).chain(&facts.not_counted) {
+        let waiting: BTreeSet<Option<&str>> = self.waiting.values().map(|p| p.metadata.uid.as_deref()).collect();
+        let goes = |p: &&&Pod| !waiting.contains(&p.metadata.uid.as_deref());
+        for pod in facts.new_succeeded.iter().chain(&facts.new_failed).chain(&facts.not_counted).filter(goes) {
             self.release(pod);
         }
+        let later = facts.new_failed.iter().filter(|p| !goes(p) && facts.outcome(p).counts()).count();
         let active: Vec<&Pod> = self.still_active().collect();
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         let some = |n: i32| Some(n).filter(|n| *n > 0);
@@ -153,9 +165,12 @@ impl<'a, 'c, 'n> Step<'a, 'c, 'n> {
         self.status.active = some(count(active.len() + self.plan.create.len()));
         self.status.terminating = Some(count(facts.terminating.len() + self.deleted.len()));
         self.status.succeeded = some(facts.succeeded);
-        self.status.failed = some(facts.failed.saturating_add(self.stopped));
+        self.status.failed = some(facts.failed.saturating_sub(count(later)).saturating_add(self.stopped));
+        // Pods are counted in the transaction that lets them go, so none is ever in between.
+        self.status.uncounted_terminated_pods = Some(UncountedTerminatedPods::default());
         if facts.limits.indexed {
             self.status.completed_indexes = Some(facts.completed.to_string()).filter(|s| !s.is_empty());
+            self.status.failed_indexes = facts.limits.per_index.map(|_| facts.failed_indexes.to_string());
         }
         facts.backoff.write(&mut self.next.metadata);
         if let Some(end) = verdict::deadline(facts, self.started()).filter(|end| *end > facts.now) {

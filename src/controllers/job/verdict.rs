@@ -1,11 +1,11 @@
 //! Is the Job over? One function per rule, asked in Kubernetes' order of precedence (syncJob); the first that answers decides.
-//!
-//! podFailurePolicy (before [`backoff_limit_exceeded`]), maxFailedIndexes, failed indexes and successPolicy (after [`deadline_exceeded`]) slot in here.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::conditions::holding;
 use super::facts::Facts;
+use super::failure_policy::Outcome;
+use super::success_policy;
 use crate::controllers::pods;
 
 /// How and why a Job ends.
@@ -27,7 +27,16 @@ impl Finish {
 type Rule = fn(&Facts, Option<Timestamp>) -> Option<Finish>;
 
 /// In order of precedence. `CompletionsReached` comes last, after surplus pods were given up: [`completions_reached`].
-const RULES: [Rule; 4] = [success_persisted, failure_persisted, backoff_limit_exceeded, deadline_exceeded];
+const RULES: [Rule; 8] = [
+    success_persisted,
+    failure_persisted,
+    pod_failure_policy,
+    backoff_limit_exceeded,
+    deadline_exceeded,
+    max_failed_indexes_exceeded,
+    indexes_failed,
+    success_policy_met,
+];
 
 /// The first rule's answer.
 pub(super) fn decide(facts: &Facts, started: Option<Timestamp>) -> Option<Finish> {
@@ -48,6 +57,17 @@ fn persisted(facts: &Facts, kind: &str, success: bool) -> Option<Finish> {
     Some(Finish { success, reason, message })
 }
 
+/// A failed pod matches a rule with action FailJob. Only pods still to be counted are asked: one given up before cannot fail the Job.
+fn pod_failure_policy(facts: &Facts, _: Option<Timestamp>) -> Option<Finish> {
+    facts.spec.pod_failure_policy.as_ref()?;
+    let failed = facts.pods.iter().filter(|p| pods::tracked(p) && facts.failed_pod(p));
+    let message = failed.map(|p| facts.outcome(p)).find_map(|outcome| match outcome {
+        Outcome::JobFailed(message) => Some(message),
+        _ => None,
+    });
+    Finish::failure("PodFailurePolicy", &message?)
+}
+
 /// `Never` counts failed pods; `OnFailure` also the restarts of pods that are Pending or Running (pastBackoffLimitOnFailure).
 fn backoff_limit_exceeded(facts: &Facts, _: Option<Timestamp>) -> Option<Finish> {
     let limit = facts.limits.backoff_limit;
@@ -65,6 +85,26 @@ fn deadline_exceeded(facts: &Facts, started: Option<Timestamp>) -> Option<Finish
         return None;
     }
     Finish::failure("DeadlineExceeded", "Job was active longer than specified deadline")
+}
+
+fn max_failed_indexes_exceeded(facts: &Facts, _: Option<Timestamp>) -> Option<Finish> {
+    facts.spec.max_failed_indexes.filter(|most| facts.failed_indexes.total() > *most)?;
+    Finish::failure("MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes")
+}
+
+/// Every index has succeeded or failed, and one has failed.
+fn indexes_failed(facts: &Facts, _: Option<Timestamp>) -> Option<Finish> {
+    let failed = facts.failed_indexes.total();
+    if failed == 0 || failed.saturating_add(facts.completed.total()) < facts.limits.completions.unwrap_or(0) {
+        return None;
+    }
+    Finish::failure("FailedIndexes", "Job has failed indexes")
+}
+
+fn success_policy_met(facts: &Facts, _: Option<Timestamp>) -> Option<Finish> {
+    let policy = facts.spec.success_policy.as_ref().filter(|_| facts.limits.indexed)?;
+    let message = success_policy::fulfilled(policy, &facts.completed)?;
+    Some(Finish { success: true, reason: "SuccessPolicy".to_owned(), message })
 }
 
 /// When activeDeadlineSeconds are over; `None` without one, while suspended and before the start.

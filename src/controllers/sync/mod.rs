@@ -141,3 +141,5 @@ fn needed(name: &str, text: &str, wanted: &BTreeMap<Key, &Object>, kept: &impl F
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_identity;

@@ -18,14 +18,14 @@ fn manifest(kind: Kind, name: &str, source: &str, body: Value) -> Object {
     made
 }
 
-fn job(spec: Value) -> Object {
+pub(super) fn job(spec: Value) -> Object {
     let mut whole = json!({"template": {"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}}});
     whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     manifest(Kind::Job, "j", "j.yaml#0", json!({"spec": whole}))
 }
 
 /// The directory holds `desired`; `faulty` files can't be read. Must have nothing to do a second time.
-fn sync(world: &mut World, desired: &[&Object], faulty: &[&str]) {
+pub(super) fn sync(world: &mut World, desired: &[&Object], faulty: &[&str]) {
     let once = |world: &mut World| {
         let stored: Vec<_> = world.objects.values().cloned().collect();
         let keep = faulty.iter().map(|f| (*f).to_owned()).collect();
@@ -39,7 +39,7 @@ fn sync(world: &mut World, desired: &[&Object], faulty: &[&str]) {
     assert!(!once(world), "not idempotent");
 }
 
-fn key() -> Key {
+pub(super) fn key() -> Key {
     Key::new(Kind::Job, "default", "j")
 }
 
