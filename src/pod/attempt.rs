@@ -1,4 +1,4 @@
-//! Containers of a Pod by role, and the attempts at running them: numbers, ids, and how far one has come by its durable status.
+//! Containers of a Pod by role, the attempts at running them (numbers, ids, how far one has come by its durable status), and the names a Pod goes by.
 
 use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 use sha2::{Digest, Sha256};

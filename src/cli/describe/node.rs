@@ -70,7 +70,7 @@ fn info(doc: &mut Doc, node: &Node) {
     lines.into_iter().for_each(|(name, value)| doc.line(1, format!("{name}:\t{value}")));
 }
 
-/// Without kubectl's sums of requests: `top` will have them.
+/// Without kubectl's sums of requests.
 fn pods(doc: &mut Doc, about: &About) {
     let pods: Vec<_> = about.pods.iter().filter(|p| !phase::is_terminal(phase::of(p))).collect();
     doc.line(0, format!("Non-terminated Pods:\t({} in total)", pods.len()));
