@@ -27,6 +27,7 @@ pub async fn run(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
     loop {
         // Cancel-safe: `tick` and `recv` lose nothing when dropped.
         let look = tokio::select! {
+            biased;
             _ = tick.tick() => true,
             change = changes.recv() => match change {
                 Ok(change) if change.object.kind() == Kind::Event => {

@@ -111,14 +111,15 @@ impl Reconciler {
                 }
             };
             // Cancel-safe: `recv`, `changed` and `sleep_until` lose nothing when dropped; the heartbeat only shortens the wait. A branch whose
-            // sender is gone is left out of the wait: it would be ready for ever.
+            // sender is gone is left out of the wait: it would be ready for ever. In order, so that a run can be replayed: each turn takes all.
             tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
                 change = self.changes.recv() => self.received(change),
                 Ok(()) = self.inputs.sets.changed() => self.manifests_dirty = true,
                 Ok(()) = self.inputs.runtime.changed() => self.manifests_dirty = true,
                 () = sleep => {}
                 () = tokio::time::sleep(super::HEARTBEAT) => {}
-                _ = stop.wait_for(|stop| *stop) => return,
             }
         }
     }

@@ -4,7 +4,9 @@
 //! Parsing is pure (`parse`, `resources`, the names in `slices`); reading and writing are thin around it.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 
 mod capabilities;
@@ -28,11 +30,11 @@ pub use systemd::SystemdPods;
 
 /// The driver of pod-level cgroups for this host. `root` is "" for `/kubepods` (or `kubepods.slice`), else the name of a cgroup
 /// above it, so that agents run side by side. Errors: the cgroup mounts cannot be read, or there are none.
-pub fn pod_cgroups(facts: &HostFacts, root: &str) -> std::io::Result<std::sync::Arc<dyn PodCgroups>> {
+pub fn pod_cgroups(facts: &HostFacts, root: &str) -> std::io::Result<Arc<dyn PodCgroups>> {
     let hierarchies = Hierarchies::read()?;
     Ok(match facts.cgroup_driver {
-        CgroupDriver::Cgroupfs => std::sync::Arc::new(CgroupfsPods::new(hierarchies, root, facts.cpu_millis)?),
-        CgroupDriver::Systemd => std::sync::Arc::new(SystemdPods::new(hierarchies, root, facts.cpu_millis)?),
+        CgroupDriver::Cgroupfs => Arc::new(CgroupfsPods::new(hierarchies, root, facts.cpu_millis)?),
+        CgroupDriver::Systemd => Arc::new(SystemdPods::new(hierarchies, root, facts.cpu_millis)?),
     })
 }
 
@@ -106,11 +108,20 @@ pub struct HostFacts {
 
 /// The pod-level cgroups: a QoS tree as the kubelet's. The driver of `HostFacts::cgroup_driver` decides the names.
 /// `create` and `remove` block (systemd is asked and waited for): not for an async thread.
+#[async_trait]
 pub trait PodCgroups: Send + Sync + 'static {
     /// Makes (or finds again) the pod's cgroup with its limits.
     fn create(&self, pod: &Pod) -> std::io::Result<()>;
     /// Removes the pod's empty cgroup; busy is an error to retry, absent is none.
     fn remove(&self, uid: &str) -> std::io::Result<()>;
+    /// [`Self::create`] off the runtime's threads. It goes on to its end even if nobody waits for it any more.
+    async fn make(self: Arc<Self>, pod: Arc<Pod>) -> std::io::Result<()> {
+        tokio::task::spawn_blocking(move || self.create(&pod)).await.unwrap_or_else(|e| Err(e.into()))
+    }
+    /// [`Self::remove`] off the runtime's threads.
+    async fn give_back(self: Arc<Self>, uid: String) -> std::io::Result<()> {
+        tokio::task::spawn_blocking(move || self.remove(&uid)).await.unwrap_or_else(|e| Err(e.into()))
+    }
     /// The uids of all pods that have a cgroup.
     fn list(&self) -> std::io::Result<Vec<String>>;
     /// Takes over a pod that an earlier agent started and that runs: it counts again in its class' weight, and what the kernel killed

@@ -11,7 +11,7 @@ use crate::api::{Key, Kind, Object};
 
 /// Everything the Store holds, indexed for the reads of the trait.
 #[derive(Default)]
-pub(super) struct Mirror {
+pub struct Mirror {
     objects: BTreeMap<Key, Arc<Object>>,
     owned: HashMap<String, BTreeSet<Key>>,
     records: BTreeMap<String, Arc<[u8]>>,
@@ -20,24 +20,29 @@ pub(super) struct Mirror {
 }
 
 impl Mirror {
+    /// The object with this key.
     pub fn get(&self, key: &Key) -> Option<&Arc<Object>> {
         self.objects.get(key)
     }
 
+    /// All objects of a kind, in order of namespace and name.
     pub fn list(&self, kind: Kind) -> Vec<Arc<Object>> {
         let first = Key::new(kind, "", "");
         self.objects.range(first..).take_while(|(key, _)| key.kind == kind).map(|(_, object)| object.clone()).collect()
     }
 
+    /// All objects whose controller owner has this uid.
     pub fn owned(&self, controller_uid: &str) -> Vec<Arc<Object>> {
         let keys = self.owned.get(controller_uid).into_iter().flatten();
         keys.filter_map(|key| self.objects.get(key).cloned()).collect()
     }
 
+    /// The record with this name.
     pub fn record(&self, name: &str) -> Option<&Arc<[u8]>> {
         self.records.get(name)
     }
 
+    /// All records whose name starts with `prefix`.
     pub fn records(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
         let found = self.records.range(prefix.to_owned()..).take_while(|(name, _)| name.starts_with(prefix));
         found.map(|(name, value)| (name.clone(), value.to_vec())).collect()
@@ -105,7 +110,7 @@ impl Mirror {
 }
 
 /// Transactions to be written together: the last state of each key they touch, and the changes in order.
-pub(super) struct Batch {
+pub struct Batch {
     /// Objects to set, or to remove where `None`.
     pub objects: HashMap<Key, Option<Arc<Object>>>,
     /// Records to set, or to remove where `None`.

@@ -14,7 +14,7 @@ use crate::api::{Key, Kind, Object};
 
 mod disk;
 pub mod embedded;
-mod mirror;
+pub mod mirror;
 mod writer;
 
 /// One step of a transaction.

@@ -17,7 +17,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, Semaphore, broadcast, watch};
+use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio::task::JoinHandle;
 
 use super::Drivers;
@@ -50,8 +50,8 @@ struct Shared {
     drivers: Drivers,
     /// Creates under way across all Pods: more than about twice the cores only adds latency.
     creates: Semaphore,
-    /// How often the runtime's event stream has come (back) up.
-    connected: watch::Sender<u64>,
+    /// Told when the runtime's event stream has come (back) up. A broadcast wakes the workers in a fixed order, unlike a watch.
+    connected: broadcast::Sender<()>,
     /// Who ran out of memory, as the runtime told it.
     ooms: ooms::Ooms,
 }
@@ -86,7 +86,7 @@ impl PodWorkers {
     /// No workers yet; [`Self::pod_changed`] makes them. Call inside a tokio runtime.
     pub fn new(drivers: Drivers) -> Arc<PodWorkers> {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let shared = Shared { drivers, creates: Semaphore::new(2 * cores), connected: watch::Sender::new(0), ooms: ooms::Ooms::default() };
+        let shared = Shared { drivers, creates: Semaphore::new(2 * cores), connected: broadcast::Sender::new(1), ooms: ooms::Ooms::default() };
         let workers = Arc::new(PodWorkers { shared: Arc::new(shared), state: Mutex::default() });
         let listener = tokio::spawn(listen(workers.shared.clone()));
         workers.lock().listener = Some(listener);
@@ -191,7 +191,10 @@ async fn listen(shared: Arc<Shared>) {
     let mut events = shared.drivers.runtime.events();
     loop {
         match events.recv().await {
-            Ok(RuntimeEvent::Connected) | Err(broadcast::error::RecvError::Lagged(_)) => shared.connected.send_modify(|n| *n += 1),
+            Ok(RuntimeEvent::Connected) | Err(broadcast::error::RecvError::Lagged(_)) => {
+                // An error means that there is no worker.
+                let _ = shared.connected.send(());
+            }
             Ok(RuntimeEvent::Oom { id }) => shared.ooms.tell(id),
             Ok(RuntimeEvent::Changed { .. } | RuntimeEvent::Disconnected) => {}
             Err(broadcast::error::RecvError::Closed) => return,

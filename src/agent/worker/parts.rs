@@ -54,16 +54,16 @@ impl Parts {
         self.addresses.get_or_try_init(make).await.cloned()
     }
 
-    /// The pod-level cgroup. Off the runtime's threads: systemd takes its time over a slice.
+    /// The pod-level cgroup. In a task of its own, which nobody gives up: systemd takes its time over a slice.
     pub(super) async fn cgroup(&self, drivers: &Drivers, pod: &Arc<Pod>) -> Result<(), Failure> {
         let make = async || {
             let (cgroups, pod) = (drivers.cgroups.clone(), pod.clone());
             let under_way = self.cgroup_call.clone().lock_owned().await;
-            let create = move || {
+            let create = async move {
                 let _under_way = under_way;
-                cgroups.create(&pod)
+                cgroups.make(pod).await
             };
-            let made = tokio::task::spawn_blocking(create).await.unwrap_or_else(|e| Err(e.into()));
+            let made = tokio::spawn(create).await.unwrap_or_else(|e| Err(e.into()));
             made.map_err(|e| Failure::Sandbox(format!("failed to create the pod's cgroup: {e}")))
         };
         self.cgroup.get_or_try_init(make).await.copied()

@@ -89,9 +89,10 @@ pub(super) async fn run(job: Job) -> Result<Started, Failure> {
     // Cancel-safe: until `prepare` is done nothing of the container exists, and the shared parts may be asked for again.
     let prepared = async {
         tokio::select! {
-            image = prepare => image,
+            biased;
             _ = cancel.wait_for(|given_up| *given_up) => Err(Failure::Cancelled),
             () = no_address.notified() => Err(Failure::Cancelled),
+            image = prepare => image,
         }
     };
     let addresses = parts.addresses(&shared.drivers, &pod);
@@ -137,6 +138,7 @@ impl Making<'_> {
         tokio::pin!(create, addresses);
         // Cancel-safe: the branch not taken is polled again below, from where it stood.
         let (made, ips) = tokio::select! {
+            biased;
             made = &mut create => (made, addresses.await),
             ips = &mut addresses => {
                 if ips.is_err() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::task::JoinSet;
 use tracing::{Instrument, info_span, warn};
 
@@ -263,7 +263,7 @@ impl Worker {
     }
 
     /// Waits until there is something to do.
-    async fn rest(&mut self, wake_at: Option<Timestamp>, connected: &mut watch::Receiver<u64>) {
+    async fn rest(&mut self, wake_at: Option<Timestamp>, connected: &mut broadcast::Receiver<()>) {
         let now = self.now();
         let pauses = [&self.examine_pause, &self.remove_pause, &self.release_pause, &self.commit_pause, &self.kill_pause];
         let due = pauses.iter().filter_map(|p| p.until).filter(|t| *t > now).chain(wake_at).min();
@@ -275,11 +275,14 @@ impl Worker {
                 None => std::future::pending().await,
             }
         };
-        // Cancel-safe: Notify keeps its permit, join_next and changed lose nothing when dropped, and the timer is computed anew.
+        // Cancel-safe: Notify keeps its permit, join_next and recv lose nothing when dropped, and the timer is computed anew. In order, so that
+        // a run can be replayed: whatever is ready is taken up in the next turn.
         tokio::select! {
+            biased;
+            // Its sender lives as long as the worker: this is a connection, or several.
+            _ = connected.recv() => self.examine_pause.reset(),
             () = self.wake.notified() => {}
             Some(done) = self.jobs.join_next() => self.take(done),
-            Ok(()) = connected.changed() => self.examine_pause.reset(),
             () = timer => {}
         }
         while let Some(done) = self.jobs.try_join_next() {
