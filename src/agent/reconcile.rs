@@ -15,6 +15,8 @@ mod intake;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Node;
@@ -59,6 +61,8 @@ pub struct Reconciler {
     inputs: Inputs,
     changes: broadcast::Receiver<Change>,
     seed: u64,
+    /// How many plans were asked for.
+    plans: AtomicU64,
     zone: jiff::tz::TimeZone,
     queue: Queue,
     /// uid → key of every workload, to find an object's owner.
@@ -82,6 +86,7 @@ impl Reconciler {
             inputs,
             changes,
             seed,
+            plans: AtomicU64::new(0),
             zone: jiff::tz::TimeZone::system(),
             queue: Queue::default(),
             owners: HashMap::new(),
@@ -297,7 +302,10 @@ impl Reconciler {
 
     fn context<'a>(&self, node: &'a Node, owner: &str) -> Context<'a> {
         let now = self.drivers.clock.now();
-        Context { node, now, names: Names::new(self.seed, owner, now), zone: self.zone.clone() }
+        // Two plans of one instant, on a coarse clock, must not make two pods of one uid.
+        let ordinal = self.plans.fetch_add(1, Ordering::Relaxed);
+        let instant = now.checked_add(Duration::from_nanos(ordinal)).unwrap_or(now);
+        Context { node, now, names: Names::new(self.seed, owner, instant), zone: self.zone.clone() }
     }
 }
 

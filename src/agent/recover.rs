@@ -24,6 +24,9 @@ use crate::pod::status::open_attempts;
 use crate::runtime::{ContainerState, RuntimeError, TaskState};
 
 const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+/// Between tries of what must not be left behind.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 const SIGTERM: i32 = 15;
 const SIGKILL: i32 = 9;
 
@@ -53,7 +56,7 @@ pub struct Adopted {
     pub removed: usize,
     /// Pods unknown to the Store that are being stopped and released.
     pub orphans: usize,
-    /// Ends when all orphans are gone; need not be waited for.
+    /// Ends when all orphans, and what could not be removed at once, are gone; need not be waited for.
     pub cleanup: tokio::task::JoinHandle<()>,
 }
 
@@ -76,10 +79,12 @@ pub async fn adopt(drivers: &Drivers) -> Result<Adopted, AdoptError> {
             Some(_) => stale.push(container.id),
         }
     }
-    let removed = join_all(stale.iter().map(|id| remove_stale(drivers, id))).await.into_iter().filter(|ok| *ok).count();
-    let (count, drivers) = (orphans.len(), drivers.clone());
+    let tried = join_all(stale.into_iter().map(async |id| (remove_stale(drivers, &id).await, id))).await;
+    let (gone, left): (Vec<_>, Vec<_>) = tried.into_iter().partition(|(gone, _)| *gone);
+    let (count, removed, drivers) = (orphans.len(), gone.len(), drivers.clone());
     let cleanup = tokio::spawn(async move {
-        join_all(orphans.iter().map(|uid| stop_pod(&drivers, uid))).await;
+        let stale = join_all(left.iter().map(|(_, id)| remove_later(&drivers, id)));
+        tokio::join!(join_all(orphans.iter().map(|uid| stop_pod(&drivers, uid))), stale);
     });
     Ok(Adopted { kept, removed, orphans: count, cleanup })
 }
@@ -102,16 +107,28 @@ async fn remove_stale(drivers: &Drivers, id: &str) -> bool {
     removed.inspect_err(|error| warn!(container = id, %error, "ended long ago, but cannot be removed")).is_ok()
 }
 
+/// Nobody but us knows of it: no worker asks for an attempt that is recorded as ended.
+async fn remove_later(drivers: &Drivers, id: &str) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        tokio::time::sleep(pause).await;
+        if remove_stale(drivers, id).await {
+            return;
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
 /// Stops and removes every container of a Pod that the Store does not know, and releases what it held. Tries again until that is done.
 pub(super) async fn stop_pod(drivers: &Drivers, uid: &str) {
-    let mut pause = Duration::from_secs(1);
+    let mut pause = FIRST_PAUSE;
     loop {
         match try_stop_pod(drivers, uid).await {
             Ok(()) => return info!(uid, "what was left of a pod unknown here is gone"),
             Err(error) => warn!(uid, error, "what is left of a pod unknown here cannot be removed yet"),
         }
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(30));
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

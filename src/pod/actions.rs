@@ -72,6 +72,13 @@ pub struct Observed {
     pub backoff_cap: Duration,
 }
 
+impl Observed {
+    /// Signals of a clock that was set back since were sent now at the latest: their grace is not to last until that clock's time.
+    pub fn mend_clock(&mut self, now: Timestamp) {
+        self.signalled.values_mut().for_each(|(_, at)| *at = (*at).min(now));
+    }
+}
+
 /// An attempt to make and start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
@@ -261,7 +268,8 @@ impl Step<'_> {
     /// Starts the container's next attempt, unless the last try's back-off holds it.
     fn begin(&mut self, role: Role, container: &Container, attempt: Attempt) {
         let name = &container.name;
-        if let Some(retry) = self.seen.retry.get(name).filter(|r| r.until > self.now) {
+        // A clock that was set back must not hold it until then: a try in the future was not made on this clock.
+        if let Some(retry) = self.seen.retry.get(name).filter(|r| (r.since..r.until).contains(&self.now)) {
             self.wake(retry.until);
             self.show_pull_back_off(container, *retry);
             return;

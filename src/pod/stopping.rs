@@ -57,6 +57,8 @@ pub fn wanted(pod: &Pod, seen: &Observed, now: Timestamp) -> Option<Stop> {
             (_, passed) => (Why::Deadline, passed?, own_grace),
         }
     };
+    // An instant in the future is of a clock that was set back since: the grace begins anew with the first signal on this clock.
+    let since = if since > now { first_signal(seen).unwrap_or(now).min(now) } else { since };
     let grace = SignedDuration::from_secs(grace.clamp(MINIMUM_GRACE_SECONDS, i64::from(i32::MAX)));
     Some(Stop { why, kill_at: since.checked_add(grace).unwrap_or(Timestamp::MAX) })
 }

@@ -58,10 +58,12 @@ fn try_many(first: u64, seeds: u64, lasts: Duration) {
             calls.fetch_add(outcome.calls, Ordering::Relaxed);
             lives.fetch_add(outcome.lives, Ordering::Relaxed);
             pods.fetch_add(outcome.pods as u64, Ordering::Relaxed);
-            if outcome.violation.is_some() {
+            let Some(violation) = outcome.violation else { continue };
+            println!("seed {seed} violates \"{}\": {}", violation.property, violation.text);
+            if std::env::var_os("SURVEY").is_none() {
                 stop.store(true, Ordering::Relaxed);
-                failed.lock().unwrap().get_or_insert(seed);
             }
+            failed.lock().unwrap().get_or_insert(seed);
         }
     };
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);

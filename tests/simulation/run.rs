@@ -59,7 +59,8 @@ pub fn run(scenario: &Scenario, dir: &Path, traced: bool) -> Outcome {
         let mut run = Run::new(scenario, world.clone());
         let rest = run.play().await;
         let state = world.state();
-        let violation = PANIC.take().map(|text| Violation { property: "no panic", text }).or_else(|| state.referee.verdict().cloned()).or(rest);
+        let violation =
+            PANIC.take().map(|text| Violation { property: "no panic", text }).or_else(|| state.referee.verdict().cloned()).or(rest);
         let (calls, lives) = (state.calls, state.life);
         let pods = state.referee.pods_seen();
         drop(state);
@@ -106,7 +107,8 @@ enum Ends {
 
 impl<'s> Run<'s> {
     fn new(scenario: &'s Scenario, world: Arc<World>) -> Run<'s> {
-        let file = |(n, w): (usize, &Workload)| File { name: format!("w{n}"), workload: w.clone(), present: true, broken: false, identity: None };
+        let file =
+            |(n, w): (usize, &Workload)| File { name: format!("w{n}"), workload: w.clone(), present: true, broken: false, identity: None };
         let files = scenario.files.iter().enumerate().map(file).collect();
         Run { scenario, world, agent: None, up_at: None, down: Duration::ZERO, files, node: ("a", None, false), ends: Vec::new() }
     }

@@ -73,7 +73,9 @@ impl Program {
     }
 
     fn spec(&self, policy: &str, zone: bool, tolerant: bool) -> Value {
-        let command = |longest: u64, fails: u64| json!(["program", longest.to_string(), fails.to_string(), u8::from(self.stubborn).to_string(), self.version.to_string()]);
+        let command = |longest: u64, fails: u64| {
+            json!(["program", longest.to_string(), fails.to_string(), u8::from(self.stubborn).to_string(), self.version.to_string()])
+        };
         let container = |name: &str, command: Value| json!({"name": name, "image": "registry.test/program:1", "command": command});
         let mut inits = Vec::new();
         if self.init {

@@ -258,7 +258,8 @@ impl World {
     /// The tasks of these containers are lost with their shims.
     pub fn lose(&self, which: impl Fn(&Container) -> bool) {
         let mut state = self.state();
-        let lost: Vec<String> = state.containers.iter().filter(|(_, c)| c.state.task != TaskState::None && which(c)).map(|(id, _)| id.clone()).collect();
+        let lost: Vec<String> =
+            state.containers.iter().filter(|(_, c)| c.state.task != TaskState::None && which(c)).map(|(id, _)| id.clone()).collect();
         for id in &lost {
             if let Some(c) = state.containers.get_mut(id) {
                 c.state.task = TaskState::None;

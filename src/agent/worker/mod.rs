@@ -86,7 +86,8 @@ impl PodWorkers {
     /// No workers yet; [`Self::pod_changed`] makes them. Call inside a tokio runtime.
     pub fn new(drivers: Drivers) -> Arc<PodWorkers> {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let shared = Shared { drivers, creates: Semaphore::new(2 * cores), connected: broadcast::Sender::new(1), ooms: ooms::Ooms::default() };
+        let shared =
+            Shared { drivers, creates: Semaphore::new(2 * cores), connected: broadcast::Sender::new(1), ooms: ooms::Ooms::default() };
         let workers = Arc::new(PodWorkers { shared: Arc::new(shared), state: Mutex::default() });
         let listener = tokio::spawn(listen(workers.shared.clone()));
         workers.lock().listener = Some(listener);

@@ -61,7 +61,8 @@ impl Runtime for Driver {
             if !state.namespaces.contains(&uid) {
                 return Err(RuntimeError::Failed { action: "create", id: config.id.clone(), cause: "no namespace to join".into() });
             }
-            let args: Vec<u64> = config.spec.process().iter().flat_map(|p| p.args().iter().flatten()).filter_map(|a| a.parse().ok()).collect();
+            let args: Vec<u64> =
+                config.spec.process().iter().flat_map(|p| p.args().iter().flatten()).filter_map(|a| a.parse().ok()).collect();
             let arg = |at: usize| args.get(at).copied().unwrap_or(0);
             let container = Container {
                 state: ContainerState { id: config.id.clone(), labels: config.labels.clone(), created_at, task: TaskState::Created },

@@ -113,7 +113,8 @@ fn summary(object: &Object) -> String {
         Object::Pod(pod) => format!(" {}", minik8s::controllers::pods::phase(pod)),
         Object::Job(job) => {
             let status = job.status.clone().unwrap_or_default();
-            let conditions: Vec<String> = status.conditions.iter().flatten().filter(|c| c.status == "True").map(|c| c.type_.clone()).collect();
+            let conditions: Vec<String> =
+                status.conditions.iter().flatten().filter(|c| c.status == "True").map(|c| c.type_.clone()).collect();
             format!(" active {:?} succeeded {:?} failed {:?} {conditions:?}", status.active, status.succeeded, status.failed)
         }
         Object::Event(event) => format!(" {}", event.reason.as_deref().unwrap_or_default()),

@@ -124,10 +124,14 @@ impl Referee {
         let number = |n: Option<i32>| usize::try_from(n.unwrap_or(0)).unwrap_or(0);
         self.jobs.entry(uid).or_default().pods.insert(object.uid().to_owned());
         self.hold("finished stays finished", job::finished(job).is_none(), || format!("{key} is made for a finished Job"));
-        self.hold("parallelism", active <= number(spec.parallelism), || format!("{key} is active pod number {active} of {:?}", spec.parallelism));
+        self.hold("parallelism", active <= number(spec.parallelism), || {
+            format!("{key} is active pod number {active} of {:?}", spec.parallelism)
+        });
         if spec.pod_replacement_policy.as_deref() == Some("Failed") {
             let stopping = all.iter().filter(|p| pods::terminating(p)).count();
-            self.hold("parallelism", active + stopping <= number(spec.parallelism), || format!("{key}: {stopping} pods are still terminating"));
+            self.hold("parallelism", active + stopping <= number(spec.parallelism), || {
+                format!("{key}: {stopping} pods are still terminating")
+            });
         }
         if let Some(completions) = spec.completions {
             let wanted = number(Some(completions)).saturating_sub(number(status.succeeded));
@@ -171,7 +175,8 @@ impl Referee {
             let made = self.made.entry(key.name.clone()).or_default();
             *made += 1;
             let (made, asked) = (*made, self.asked.get(&key.name).copied().unwrap_or(0));
-            return self.hold("runs once per manifest", made <= asked, || format!("{key} was asked for {asked} times and made {made} times"));
+            return self
+                .hold("runs once per manifest", made <= asked, || format!("{key} was asked for {asked} times and made {made} times"));
         }
         let Some(owner) = owner(object, mirror).cloned() else { return };
         let Some(cron_job) = owner.as_cron_job() else { return };

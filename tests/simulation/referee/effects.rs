@@ -78,9 +78,12 @@ impl Referee {
             Object::Job(_) => {
                 let alone = self.jobs.get(mine.uid()).is_some_and(|j| j.alone);
                 let Some(cron_job) = mine.controller_uid().filter(|_| alone) else { return };
-                let other = others.iter().filter_map(|o| owner(o, mirror)).find(|j| j.controller_uid() == Some(cron_job) && j.uid() != mine.uid());
+                let other =
+                    others.iter().filter_map(|o| owner(o, mirror)).find(|j| j.controller_uid() == Some(cron_job) && j.uid() != mine.uid());
                 let earlier = other.filter(|j| j.meta().creation_timestamp <= mine.meta().creation_timestamp);
-                self.hold("forbid overlaps", earlier.is_none(), || format!("{} starts while {:?} runs", object.key(), earlier.map(|j| j.key())));
+                self.hold("forbid overlaps", earlier.is_none(), || {
+                    format!("{} starts while {:?} runs", object.key(), earlier.map(|j| j.key()))
+                });
             }
             _ => {}
         }

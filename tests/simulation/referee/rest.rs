@@ -51,7 +51,9 @@ fn wanted(state: &State, name: &str, workload: &Workload) -> Option<String> {
         }
         Workload::Pod { policy, program } => match all.as_slice() {
             [pod] if pods::deleting(pod) => Some(format!("{key}: its pod is being deleted")),
-            [pod] if *policy == "Always" || *policy == "OnFailure" && program.fails > 0 => (pods::phase(pod) == "Pending").then(|| format!("{key}: its pod is Pending")),
+            [pod] if *policy == "Always" || *policy == "OnFailure" && program.fails > 0 => {
+                (pods::phase(pod) == "Pending").then(|| format!("{key}: its pod is Pending"))
+            }
             [pod] if pods::terminal(pod) => None,
             [_] => Some(format!("{key}: its pod has not ended")),
             _ => Some(format!("{key} has {} pods", all.len())),
@@ -73,9 +75,16 @@ fn unfinished(state: &State, object: &Arc<Object>, job: &Job) -> Option<String> 
         return (left > 0).then(|| format!("{} is held and has {left} pods", object.key()));
     }
     job::finished(job).is_none().then(|| {
-        let phases: Vec<(String, &str)> = pods::among(&owned).iter().map(|p| (p.metadata.name.clone().unwrap_or_default(), pods::phase(p))).collect();
+        let phases: Vec<(String, &str)> =
+            pods::among(&owned).iter().map(|p| (p.metadata.name.clone().unwrap_or_default(), pods::phase(p))).collect();
         format!("{} has not finished: {phases:?}", object.key())
     })
+}
+
+/// Whether its Job is suspended: a failed pod of an index waits there until the index has its next pod.
+fn on_hold(state: &State, pod: &Arc<Object>) -> bool {
+    let job = super::commits::owner(pod, &state.mirror).and_then(|o| o.as_job()).and_then(|j| j.spec.as_ref());
+    job.is_some_and(|s| s.suspend == Some(true) || s.parallelism == Some(0))
 }
 
 /// Containers, namespaces, addresses, volumes and cgroups of pods that are over or gone; pods that stay though they are to go.
@@ -83,17 +92,24 @@ fn left_behind(state: &State) -> Vec<String> {
     let mut out = Vec::new();
     let pods_stored = state.mirror.list(Kind::Pod);
     let holds = |uid: &str| pods_stored.iter().any(|o| o.uid() == uid && o.as_pod().is_some_and(|p| !pods::terminal(p)));
-    let held = [("namespaces", &state.namespaces), ("an address", &state.addresses), ("volumes", &state.volumes), ("a cgroup", &state.cgroups)];
+    let held =
+        [("namespaces", &state.namespaces), ("an address", &state.addresses), ("volumes", &state.volumes), ("a cgroup", &state.cgroups)];
     for (what, uids) in held {
         out.extend(uids.iter().filter(|uid| !holds(uid)).map(|uid| format!("{what} of {} are left", short(uid))));
     }
-    out.extend(state.containers.values().filter(|c| !holds(&c.uid)).map(|c| format!("container {} of {} is left", short(&c.state.id), short(&c.uid))));
+    out.extend(
+        state
+            .containers
+            .values()
+            .filter(|c| !holds(&c.uid))
+            .map(|c| format!("container {} of {} is left", short(&c.state.id), short(&c.uid))),
+    );
     for object in &pods_stored {
         let Some(pod) = object.as_pod() else { continue };
         if pods::deleting(pod) {
             out.push(format!("{} is being deleted", object.key()));
         }
-        if pods::terminal(pod) && pods::tracked(pod) {
+        if pods::terminal(pod) && pods::tracked(pod) && !on_hold(state, object) {
             out.push(format!("{} waits to be counted", object.key()));
         }
         let runs = state.containers.values().any(|c| c.uid == object.uid() && matches!(c.state.task, TaskState::Running { .. }));
