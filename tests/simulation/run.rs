@@ -144,7 +144,7 @@ impl<'s> Run<'s> {
             }
         }
         // What is at rest stays so.
-        if self.pass(Instant::now() + Duration::from_secs(700)).await {
+        if self.pass(Instant::now() + Duration::from_secs(65)).await {
             return None;
         }
         let left = self.unmet();

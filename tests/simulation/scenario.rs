@@ -57,8 +57,8 @@ impl Scenario {
     /// The scenario of this seed.
     pub fn draw(seed: u64) -> Scenario {
         let mut dice = Dice::new(seed);
-        let files: Vec<Workload> = (0..dice.between(1, 3)).map(|_| Workload::draw(&mut dice)).collect();
-        let lasts = Duration::from_secs(dice.pick(&[60, 180, 400, 900]));
+        let files: Vec<Workload> = (0..dice.pick(&[1, 1, 2, 3])).map(|_| Workload::draw(&mut dice)).collect();
+        let lasts = Duration::from_secs(dice.pick(&[30, 60, 150, 400]));
         let mut newest = files.clone();
         let mut times: Vec<u64> = (0..dice.between(0, 9)).map(|_| moment(&mut dice, lasts)).collect();
         times.sort_unstable();
