@@ -4,8 +4,9 @@ DESTDIR ?=
 PREFIX ?= /usr/local
 CORPUS ?= ../shared/corpus
 SHELL := /bin/bash
+SECONDS ?= 60
 
-.PHONY: help run stop test corpus vm-smoke bench lint install
+.PHONY: help run stop test corpus vm-smoke soak bench lint install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +26,9 @@ corpus: ## check the real manifests in CORPUS
 
 vm-smoke: ## run it under a real systemd with cgroup v2, in an emulated virtual machine (minutes)
 	@tests/vm/run.sh smoke.sh
+
+soak: ## run the whole agent in virtual time on seeds nobody tried, for SECONDS (60); FIRST=n: from that seed on
+	SECONDS="$(SECONDS)" cargo test --test simulation soak -- --ignored --nocapture
 
 bench: ## measure against containerd's own floor, in one run (BENCH_FULL=1: the Job of 200 pods; BENCH_ONLY=one,many,jobs,rest)
 	cargo bench --profile dist --bench agent

@@ -304,9 +304,13 @@ impl Reconciler {
         let now = self.drivers.clock.now();
         // Two plans of one instant, on a coarse clock, must not make two pods of one uid.
         let ordinal = self.plans.fetch_add(1, Ordering::Relaxed);
-        let instant = now.checked_add(Duration::from_nanos(ordinal)).unwrap_or(now);
-        Context { node, now, names: Names::new(self.seed, owner, instant), zone: self.zone.clone() }
+        Context { node, now, names: Names::new(self.seed, owner, instant(now, ordinal)), zone: self.zone.clone() }
     }
+}
+
+/// The instant a plan's names derive from, moved on for each plan of this agent.
+fn instant(now: Timestamp, ordinal: u64) -> Timestamp {
+    now.checked_add(Duration::from_nanos(ordinal)).unwrap_or(now)
 }
 
 /// This node's key.
@@ -329,4 +333,16 @@ fn bound_pods(drivers: &Drivers) -> Vec<Arc<Object>> {
         o.as_pod().is_some_and(|p| !phase::is_terminal(phase::of(p)) && p.spec.as_ref().is_some_and(|s| s.node_name.is_some()))
     };
     drivers.store.list(Kind::Pod).into_iter().filter(held).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_plans_of_one_instant_name_different_pods() {
+        let uid = |ordinal| Names::new(7, "job-uid", instant(Timestamp::UNIX_EPOCH, ordinal)).uid();
+        assert_ne!(uid(0), uid(1));
+        assert_eq!(instant(Timestamp::MAX, 1), Timestamp::MAX);
+    }
 }

@@ -1,5 +1,6 @@
 //! The pure core driven by a small world in virtual time: containers end with given codes after given times.
 
+mod clock;
 mod properties;
 mod recovery;
 mod world;

@@ -31,6 +31,7 @@ mod facts;
 pub(super) mod files;
 mod ooms;
 mod parts;
+mod pause;
 mod release;
 mod start;
 mod task;

@@ -17,6 +17,7 @@ use tracing::{Instrument, info_span, warn};
 use super::commit::{Committed, commit, overlay};
 use super::exit::AttemptRef;
 use super::parts::Parts;
+use super::pause::Pause;
 use super::start::{Failure, Started};
 use super::{Outcome, Shared, files};
 use crate::agent::Drivers;
@@ -41,32 +42,6 @@ pub(super) enum Done {
     Removed(AttemptRef, Result<(), RuntimeError>),
     /// What the Pod held is given back, or not.
     Released(Result<(), String>),
-}
-
-/// A doubling pause between tries of one kind: 1 s to 30 s.
-#[derive(Default)]
-pub(super) struct Pause {
-    tries: u32,
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
-}
-
-impl Pause {
-    pub(super) fn fail(&mut self, now: Timestamp) {
-        let seconds = 1u64.checked_shl(self.tries.min(5)).unwrap_or(30).min(30);
-        self.tries = self.tries.saturating_add(1);
-        self.since = Some(now);
-        self.until = now.checked_add(Duration::from_secs(seconds)).ok();
-    }
-
-    pub(super) fn over(&self, now: Timestamp) -> bool {
-        // A failure in the future: the clock was set back since.
-        self.until.is_none_or(|until| until <= now) || self.since.is_some_and(|since| since > now)
-    }
-
-    pub(super) fn reset(&mut self) {
-        *self = Pause::default();
-    }
 }
 
 /// The task that owns one Pod.
@@ -271,7 +246,7 @@ impl Worker {
     async fn rest(&mut self, wake_at: Option<Timestamp>, connected: &mut broadcast::Receiver<()>) {
         let now = self.now();
         let pauses = [&self.examine_pause, &self.remove_pause, &self.release_pause, &self.commit_pause, &self.kill_pause];
-        let due = pauses.iter().filter_map(|p| p.until).filter(|t| *t > now).chain(wake_at).min();
+        let due = pauses.into_iter().filter_map(Pause::until).filter(|t| *t > now).chain(wake_at).min();
         let rest =
             due.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default().clamp(Duration::from_millis(1), LONGEST_REST));
         let timer = async {

@@ -83,7 +83,11 @@ impl Runtime for Driver {
             let container = state.containers.get(id).ok_or_else(|| not_found(id))?;
             match container.state.task {
                 TaskState::Created => {}
-                TaskState::None => return Err(not_found(id)),
+                // Its shim died before: the kubelet, too, calls that a StartError.
+                TaskState::None => {
+                    state.referee.not_startable(id);
+                    return Err(not_found(id));
+                }
                 _ => return Err(RuntimeError::Failed { action: "start", id: id.into(), cause: "it runs or ran already".into() }),
             }
             let mut dice = dice::Dice::new(dice::of_text(state.seed, id));

@@ -109,6 +109,9 @@ impl Referee {
             Object::DaemonSet(set) => {
                 let update = set.spec.as_ref().and_then(|s| s.update_strategy.as_ref()).and_then(|u| u.rolling_update.as_ref());
                 let surge = update.and_then(|r| r.max_surge.as_ref()).is_some_and(|s| format!("{s:?}") != "Int(0)");
+                if surge {
+                    self.surged.insert(owner.uid().to_owned());
+                }
                 self.hold("one daemon pod", active <= 1 + usize::from(surge), || format!("{} has {active} active pods", owner.key()));
             }
             Object::StaticPod(_) => self.hold("one static pod", all.len() == 1, || format!("{} has {} pods", owner.key(), all.len())),
@@ -123,6 +126,7 @@ impl Referee {
         let status = job.status.clone().unwrap_or_default();
         let number = |n: Option<i32>| usize::try_from(n.unwrap_or(0)).unwrap_or(0);
         self.jobs.entry(uid).or_default().pods.insert(object.uid().to_owned());
+        self.hold("counted as it was", pods::tracked(pod), || format!("{key} has no finalizer: it would go uncounted"));
         self.hold("finished stays finished", job::finished(job).is_none(), || format!("{key} is made for a finished Job"));
         self.hold("parallelism", active <= number(spec.parallelism), || {
             format!("{key} is active pod number {active} of {:?}", spec.parallelism)

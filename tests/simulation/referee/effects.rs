@@ -73,6 +73,8 @@ impl Referee {
             Object::DaemonSet(set) => {
                 let update = set.spec.as_ref().and_then(|s| s.update_strategy.as_ref()).and_then(|u| u.rolling_update.as_ref());
                 let surge = update.and_then(|r| r.max_surge.as_ref()).is_some_and(|s| format!("{s:?}") != "Int(0)");
+                // Two that were made with a surge stay two until one has stopped.
+                let surge = surge || self.surged.contains(mine.uid());
                 self.hold("one daemon pod", surge || pods.is_empty(), || format!("{}: another of its pods runs", object.key()));
             }
             Object::Job(_) => {

@@ -71,6 +71,8 @@ pub struct Referee {
     pods: BTreeMap<String, PodMemory>,
     jobs: BTreeMap<String, JobMemory>,
     slots: BTreeSet<(String, String)>,
+    /// DaemonSets that had two pods by right.
+    surged: BTreeSet<String>,
     /// By name: how many different Jobs the manifests have asked for, and how many were made.
     asked: BTreeMap<String, usize>,
     made: BTreeMap<String, usize>,

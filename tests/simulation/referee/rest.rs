@@ -106,7 +106,8 @@ fn left_behind(state: &State) -> Vec<String> {
     );
     for object in &pods_stored {
         let Some(pod) = object.as_pod() else { continue };
-        if pods::deleting(pod) {
+        // One on hold waits to be counted, terminal or being deleted.
+        if pods::deleting(pod) && !(pods::terminal(pod) && pods::tracked(pod) && on_hold(state, object)) {
             out.push(format!("{} is being deleted", object.key()));
         }
         if pods::terminal(pod) && pods::tracked(pod) && !on_hold(state, object) {

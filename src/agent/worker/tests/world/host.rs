@@ -42,6 +42,8 @@ pub(in super::super) struct Host {
     pub(in super::super) devices: Option<Vec<LinuxDevice>>,
     pub(in super::super) start_error: Option<&'static str>,
     pub(in super::super) store_full: bool,
+    /// So many removals of containers fail.
+    pub(in super::super) remove_errors: u32,
     pub(in super::super) runtime_away: bool,
     /// What was done before it was durable that it would be.
     pub(in super::super) violations: Vec<String>,

@@ -107,6 +107,10 @@ impl Runtime for Double {
     async fn remove(&self, id: &str) -> Result<(), RuntimeError> {
         let remove = |host: &mut Host| {
             host.away()?;
+            if let Some(left) = host.remove_errors.checked_sub(1) {
+                host.remove_errors = left;
+                return Err(RuntimeError::Failed { action: "remove", id: id.into(), cause: "busy".into() });
+            }
             if let Some(gone) = host.containers.get(id)
                 && matches!(gone.task, TaskState::Exited(_))
                 && host.objects.values().any(|o| o.as_pod().is_some())
