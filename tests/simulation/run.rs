@@ -144,7 +144,7 @@ impl<'s> Run<'s> {
             }
         }
         // What is at rest stays so.
-        if self.pass(Instant::now() + Duration::from_secs(65)).await {
+        if self.pass(Instant::now() + Duration::from_secs(35)).await {
             return None;
         }
         let left = self.unmet();
@@ -245,7 +245,7 @@ impl<'s> Run<'s> {
                 self.world.state().away = true;
                 if *shims_die {
                     let seed = self.world.state().dice.roll();
-                    self.world.lose(|c| crate::dice::of_text(seed, &c.uid) % 2 == 0);
+                    self.world.lose(|c| crate::dice::of_text(seed, &c.uid).is_multiple_of(2));
                 }
                 let _ = self.world.events.send(RuntimeEvent::Disconnected);
                 self.world.changed.notify_waiters();

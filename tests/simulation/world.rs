@@ -62,6 +62,7 @@ pub struct State {
 pub struct World {
     state: Mutex<State>,
     pub dir: PathBuf,
+    traced: bool,
     began: tokio::time::Instant,
     /// The agent died at a call.
     pub died: Notify,
@@ -111,6 +112,7 @@ impl World {
         Arc::new(World {
             state: Mutex::new(state),
             dir: dir.to_owned(),
+            traced,
             began: tokio::time::Instant::now(),
             died: Notify::new(),
             failed: Notify::new(),
@@ -144,6 +146,9 @@ impl World {
 
     /// Writes a line of the trace, if this run keeps one.
     pub fn note(&self, line: impl FnOnce() -> String) {
+        if !self.traced {
+            return;
+        }
         let (at, wall) = (self.elapsed(), self.now());
         let mut state = self.state();
         let life = state.life;

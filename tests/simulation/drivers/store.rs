@@ -10,7 +10,8 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::world::{State, World};
 
-type Reply = oneshot::Sender<Result<Vec<Arc<Object>>, StoreError>>;
+type Answer = Result<Vec<Arc<Object>>, StoreError>;
+type Reply = oneshot::Sender<Answer>;
 type Request = (Vec<Op>, Reply);
 
 /// One agent's Store: what is in it outlives the agent, its writer and watchers do not.
@@ -65,7 +66,7 @@ impl Disk {
         }
     }
 
-    fn sync(&self, together: Vec<Request>) -> Vec<(Reply, Result<Vec<Arc<Object>>, StoreError>)> {
+    fn sync(&self, together: Vec<Request>) -> Vec<(Reply, Answer)> {
         let mut state = self.world.state();
         if state.disk_full {
             return together.into_iter().map(|(_, reply)| (reply, Err(StoreError::Full { path: "state".into() }))).collect();
@@ -87,11 +88,11 @@ impl Disk {
             self.world.note(|| format!("a sync fails{}", if lies { ", but it is on the disk" } else { "" }));
             return answers;
         }
-        let changes: Vec<String> = batch.changes.iter().map(|c| format!("{:?} {}", c.kind, summary(&c.object))).collect();
         self.apply(&mut state, &batch);
         drop(state);
-        if !changes.is_empty() {
-            self.world.note(|| changes.join(", "));
+        if !batch.changes.is_empty() {
+            let change = |c: &Change| format!("{:?} {}", c.kind, summary(&c.object));
+            self.world.note(|| batch.changes.iter().map(change).collect::<Vec<_>>().join(", "));
         }
         answers
     }
