@@ -17,7 +17,7 @@ use tracing::{Instrument, info_span, warn};
 use super::commit::{Committed, commit, overlay};
 use super::exit::AttemptRef;
 use super::parts::Parts;
-use super::start::{Failure, Started};
+use super::start::{Failure, Pulls, Started};
 use super::{Outcome, Shared, files};
 use crate::agent::Drivers;
 use crate::api::{Key, Object};
@@ -82,8 +82,9 @@ pub(super) struct Worker {
     pub(super) parts: Arc<Parts>,
     pub(super) cancel: watch::Sender<bool>,
     /// The start whose gate was opened; one at a time. Others that report had their gate closed.
-    pub(super) starting: Option<u64>,
+    pub(super) starting: Option<(u64, String)>,
     pub(super) serial: u64,
+    pub(super) pulls: Pulls,
     pub(super) jobs: JoinSet<Done>,
     /// Attempts whose state in the runtime is not known: to be looked at.
     pub(super) unexamined: BTreeMap<String, AttemptRef>,
@@ -116,6 +117,7 @@ impl Worker {
             shared,
             key,
             uid,
+            pulls: Pulls::new(wake.clone()),
             wake,
             stored: None,
             pod: Pod::default(),
@@ -218,7 +220,7 @@ impl Worker {
         }
         if let (Some(start), Some(gate)) = (start, gate) {
             self.seen.live.insert(start.name.clone(), Live::Starting);
-            self.starting = Some(self.serial);
+            self.starting = Some((self.serial, start.name.clone()));
             // A job that has failed already reports it itself.
             let _ = gate.send(());
         }
@@ -285,13 +287,15 @@ impl Worker {
         while let Some(done) = self.jobs.try_join_next() {
             self.take(done);
         }
+        self.note_pull();
     }
 
     /// Folds what a task has come to.
     fn take(&mut self, done: Result<Done, tokio::task::JoinError>) {
         let now = self.now();
+        self.note_pull();
         match done {
-            Ok(Done::Start(serial, ..)) if self.starting != Some(serial) => {}
+            Ok(Done::Start(serial, ..)) if self.starting.as_ref().is_none_or(|(opened, _)| *opened != serial) => {}
             Ok(Done::Start(_, of, result)) => {
                 self.starting = None;
                 match result {
