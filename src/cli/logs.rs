@@ -58,7 +58,7 @@ pub struct LogsArgs {
 
 /// Runs the command. Returns the exit code.
 pub async fn run(args: &LogsArgs) -> Result<u8, CliError> {
-    let since_seconds = args.since.as_deref().map(seconds).transpose()?;
+    let since_seconds = args.since.as_deref().map(|text| seconds(text, "--since")).transpose()?;
     let mut client = Client::connect(&args.client).await?;
     let pod = pod_of(&mut client, args).await?;
     let container = match args.container.clone().or_else(|| args.positional.clone()) {
@@ -114,8 +114,8 @@ fn prefixed(pod: &str, chunk: &LogsChunk) -> Vec<u8> {
 }
 
 /// Whole seconds of a Go duration such as `1h30m`; rounded up as kubectl does.
-fn seconds(text: &str) -> Result<i64, CliError> {
-    let bad = || CliError::local(format!("invalid argument {text:?} for \"--since\" flag: write a duration such as 5s, 2m or 3h"));
+pub(super) fn seconds(text: &str, flag: &str) -> Result<i64, CliError> {
+    let bad = || CliError::local(format!("invalid argument {text:?} for \"{flag}\" flag: write a duration such as 5s, 2m or 3h"));
     let (mut rest, mut total) = (text, 0.0_f64);
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
@@ -179,10 +179,10 @@ mod tests {
     #[test]
     fn durations_as_go_reads_them() {
         for (text, expected) in [("5s", 5), ("2m", 120), ("1h30m", 5400), ("1.5m", 90), ("1500ms", 2)] {
-            assert_eq!(seconds(text).unwrap(), expected, "{text}");
+            assert_eq!(seconds(text, "--since").unwrap(), expected, "{text}");
         }
         for bad in ["", "5", "m", "5x", "-5s", "0s", "1..2s", "99999999999h"] {
-            assert!(seconds(bad).is_err(), "{bad}");
+            assert!(seconds(bad, "--since").is_err(), "{bad}");
         }
     }
 

@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 pub mod agent_args;
 mod apply;
 mod client;
+mod delete;
 pub mod describe;
 mod describe_command;
 mod duration;
@@ -59,7 +60,7 @@ pub enum Command {
     /// Write manifests into the manifests directory.
     Apply(apply::ApplyArgs),
     /// Delete objects.
-    Delete(apply::DeleteArgs),
+    Delete(delete::DeleteArgs),
     /// Check manifests, without an agent.
     Validate(validate::ValidateArgs),
     /// Show versions.
@@ -93,7 +94,7 @@ async fn ask(command: Command) -> Result<u8, CliError> {
         Command::Logs(args) => logs::run(&args).await,
         Command::Events(args) => events::run(&args).await,
         Command::Apply(args) => apply::apply(&args).await,
-        Command::Delete(args) => apply::delete(&args).await,
+        Command::Delete(args) => delete::run(&args).await,
         Command::Version(args) => version::run(&args).await,
         Command::Validate(_) | Command::Agent(_) => Err(CliError::local("this command needs no agent to ask")),
     }
