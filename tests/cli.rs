@@ -327,6 +327,16 @@ fn logs_of_a_pod_and_of_a_jobs_pod() {
     assert_eq!(agent.run(&["logs", "pi-x"]), (0, "3.14\n15\n".into(), String::new()));
     assert_eq!(agent.run(&["logs", "job/pi", "--tail", "1", "--timestamps"]).1, "2026-01-01T00:00:01Z 15\n");
     assert_eq!(agent.run(&["logs", "pi-x", "--all-containers", "--prefix"]).1, "[pod/pi-x/c] 3.14\n[pod/pi-x/c] 15\n");
+    let mut other = pod("other");
+    other["metadata"]["labels"] = json!({"app": "x"});
+    agent.put(Kind::Pod, other);
+    let lines: String = (0..12).map(|n| format!("2026-01-01T00:00:00Z stdout F {n}\n")).collect();
+    agent.write("pods/default_other_uid-other/c/0.log", &lines);
+    let last_ten: String = (2..12).map(|n| format!("[pod/other/c] {n}\n")).collect();
+    assert_eq!(agent.run(&["logs", "-l", "app=x", "--prefix"]), (0, last_ten, String::new()));
+    assert_eq!(agent.run(&["logs", "-l", "app=none"]).2, "No resources found in default namespace.\n");
+    assert_eq!(agent.run(&["get", "pods", "--field-selector", "metadata.name=other", "-o", "name"]).1, "pod/other\n");
+    assert_eq!(agent.run(&["get", "pods", "other", "--show-labels", "--no-headers"]).1.split_whitespace().last(), Some("app=x"));
     let previous = "Error from server (BadRequest): previous terminated container \"c\" in pod \"pi-x\" not found\n";
     assert_eq!(agent.run(&["logs", "-p", "pi-x"]), (1, String::new(), previous.into()));
     assert_eq!(agent.run(&["logs", "nope"]).2, "Error from server (NotFound): pods \"nope\" not found\n");

@@ -16,6 +16,7 @@ mod describe_command;
 mod duration;
 mod error;
 mod events;
+mod field_selector;
 mod flag_values;
 mod get;
 mod kinds;

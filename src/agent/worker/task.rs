@@ -47,6 +47,7 @@ pub(super) enum Done {
 #[derive(Default)]
 pub(super) struct Pause {
     tries: u32,
+    since: Option<Timestamp>,
     until: Option<Timestamp>,
 }
 
@@ -54,11 +55,13 @@ impl Pause {
     pub(super) fn fail(&mut self, now: Timestamp) {
         let seconds = 1u64.checked_shl(self.tries.min(5)).unwrap_or(30).min(30);
         self.tries = self.tries.saturating_add(1);
+        self.since = Some(now);
         self.until = now.checked_add(Duration::from_secs(seconds)).ok();
     }
 
     pub(super) fn over(&self, now: Timestamp) -> bool {
-        self.until.is_none_or(|until| until <= now)
+        // Begun in the future: the clock was set back.
+        self.until.is_none_or(|until| until <= now) || self.since.is_some_and(|since| since > now)
     }
 
     pub(super) fn reset(&mut self) {
@@ -171,7 +174,9 @@ impl Worker {
             if !self.unexamined.is_empty() && self.examine_pause.over(self.now()) {
                 Box::pin(self.examine_all()).await;
             }
-            let plan = compute_pod_actions(&self.pod, &self.seen, self.now());
+            let now = self.now();
+            self.seen.clock_is(now);
+            let plan = compute_pod_actions(&self.pod, &self.seen, now);
             let wake_at = match Box::pin(self.carry_out(plan)).await {
                 Next::Again => continue,
                 Next::Over(outcome) => return outcome,

@@ -27,11 +27,11 @@ fn status_in(host: &Host, name: &str) -> Option<ContainerStatus> {
     crate::pod::attempt::status_of(stored(host)?, name).cloned()
 }
 
-fn running(host: &Host, name: &str) -> bool {
+pub(super) fn running(host: &Host, name: &str) -> bool {
     status_in(host, name).is_some_and(|s| crate::pod::phase::running(&s))
 }
 
-fn waits_for(host: &Host, name: &str, reason: &str) -> bool {
+pub(super) fn waits_for(host: &Host, name: &str, reason: &str) -> bool {
     status_in(host, name).is_some_and(|s| crate::pod::status::waiting_reason(&s) == Some(reason))
 }
 
