@@ -2,6 +2,7 @@
 
 mod clock;
 mod crash;
+mod images;
 mod life;
 mod size;
 mod world;
