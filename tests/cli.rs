@@ -173,6 +173,12 @@ impl Agent {
         said(&minik8s(args).env("MINIK8S_SOCKET", self.socket()).output().expect("it runs"))
     }
 
+    /// With something on stdin.
+    fn run_with(&self, args: &[&str], input: &str) -> (i32, String, String) {
+        let mut command = assert_cmd::Command::from_std(minik8s(args));
+        said(&command.env("MINIK8S_SOCKET", self.socket()).write_stdin(input).output().expect("it runs"))
+    }
+
     fn write(&self, name: &str, text: &str) -> String {
         let path = self.dir.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new("/"))).expect("a directory");
@@ -231,7 +237,7 @@ fn apply_and_delete_speak_as_kubectl() {
     let none = agent.run(&["apply", "-f", "/nowhere"]);
     assert_eq!(none, (1, String::new(), "error: the path \"/nowhere\" does not exist\n".into()));
     agent.put(Kind::Pod, pod("web"));
-    let deleted = agent.run(&["delete", "pod", "web", "x"]);
+    let deleted = agent.run(&["delete", "pod", "web", "x", "--wait=false"]);
     let expected =
         (1, "pod \"web\" deleted from default namespace\n".to_owned(), "Error from server (NotFound): pods \"x\" not found\n".to_owned());
     assert_eq!(deleted, expected);
@@ -240,6 +246,57 @@ fn apply_and_delete_speak_as_kubectl() {
         "NAME   READY   STATUS        RESTARTS   AGE\nweb    1/1     Terminating   0          <unknown>\n"
     );
     assert_eq!(agent.run(&["delete", "pod"]).2, "error: resource(s) were provided, but no name was specified\n");
+}
+
+#[test]
+fn delete_waits_chooses_and_says_what_is_wrong_with_a_file() {
+    let agent = Agent::start();
+    // Nobody acts on the deletion here: the pod stays, and the wait ends by its limit.
+    agent.put(Kind::Pod, pod("web"));
+    let waited = agent.run(&["delete", "pod", "web", "--timeout=1s"]);
+    let expected = (
+        1,
+        "pod \"web\" deleted from default namespace\n".to_owned(),
+        "error: timed out waiting for the condition on pods/web\n".to_owned(),
+    );
+    assert_eq!(waited, expected);
+    let map = |name: &str| json!({"metadata": {"name": name, "namespace": "default", "uid": name, "labels": {"app": name}}});
+    for name in ["a", "b", "c"] {
+        agent.put(Kind::ConfigMap, map(name));
+    }
+    assert_eq!(
+        agent.run(&["delete", "cm", "-l", "app in (a)"]),
+        (0, "configmap \"a\" deleted from default namespace\n".into(), String::new())
+    );
+    let all = "configmap \"b\" deleted from default namespace\nconfigmap \"c\" deleted from default namespace\n";
+    assert_eq!(agent.run(&["delete", "cm", "--all"]), (0, all.into(), String::new()));
+    assert_eq!(agent.run(&["delete", "cm", "--all"]), (0, "No resources found\n".into(), String::new()));
+    assert_eq!(agent.run(&["delete", "cm", "a", "--ignore-not-found"]), (0, String::new(), String::new()));
+    let forced = agent.run(&["delete", "pod", "web", "--force", "--wait=false"]);
+    assert_eq!(forced.1, "pod \"web\" force deleted from default namespace\n");
+    assert!(forced.2.starts_with("Warning: Immediate deletion does not wait for confirmation"), "{}", forced.2);
+    agent.put(Kind::ConfigMap, map("a"));
+    let bad = agent.write("bad.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n---\nkind: [\n");
+    let (code, out, err) = agent.run(&["delete", "-f", &bad]);
+    assert_eq!((code, out.as_str()), (1, "configmap \"a\" deleted from default namespace\n"));
+    assert!(err.starts_with(&format!("{bad}:")) && err.contains(": error: "), "{err}");
+    let place = err.trim_start_matches(bad.as_str());
+    assert!(place.starts_with(":5:") || place.starts_with(":6:"), "line and column: {err}");
+}
+
+#[test]
+fn stdin_is_a_manifest_and_what_means_nothing_here_is_passed_over_by_name() {
+    let agent = Agent::start();
+    let text = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\n";
+    let passed_over = "STDIN:2:7: info: ignored: kind Service means nothing on a node alone\n";
+    assert_eq!(agent.run_with(&["apply", "-f", "-"], text), (0, "configmap/a created\n".into(), passed_over.into()));
+    agent.put(Kind::ConfigMap, json!({"metadata": {"name": "a", "namespace": "default", "uid": "u"}}));
+    let deleted = "configmap \"a\" deleted from default namespace\n";
+    assert_eq!(agent.run_with(&["delete", "-f", "-"], text), (0, deleted.into(), String::new()));
+    let valid = format!("{passed_over}1 file: 1 object valid, 1 document ignored\n");
+    let (code, out, err) = agent.run_with(&["validate", "-"], text);
+    assert_eq!((code, err.as_str()), (0, ""), "{out}");
+    assert!(out.starts_with(passed_over) && out.contains("1 file: 1 object valid"), "{out} and not {valid}");
 }
 
 #[test]
@@ -254,6 +311,16 @@ fn logs_of_a_pod_and_of_a_jobs_pod() {
     assert_eq!(agent.run(&["logs", "pi-x"]), (0, "3.14\n15\n".into(), String::new()));
     assert_eq!(agent.run(&["logs", "job/pi", "--tail", "1", "--timestamps"]).1, "2026-01-01T00:00:01Z 15\n");
     assert_eq!(agent.run(&["logs", "pi-x", "--all-containers", "--prefix"]).1, "[pod/pi-x/c] 3.14\n[pod/pi-x/c] 15\n");
+    let mut other = pod("other");
+    other["metadata"]["labels"] = json!({"app": "x"});
+    agent.put(Kind::Pod, other);
+    let lines: String = (0..12).map(|n| format!("2026-01-01T00:00:00Z stdout F {n}\n")).collect();
+    agent.write("pods/default_other_uid-other/c/0.log", &lines);
+    let last_ten: String = (2..12).map(|n| format!("[pod/other/c] {n}\n")).collect();
+    assert_eq!(agent.run(&["logs", "-l", "app=x", "--prefix"]), (0, last_ten, String::new()));
+    assert_eq!(agent.run(&["logs", "-l", "app=none"]).2, "No resources found in default namespace.\n");
+    assert_eq!(agent.run(&["get", "pods", "--field-selector", "metadata.name=other", "-o", "name"]).1, "pod/other\n");
+    assert_eq!(agent.run(&["get", "pods", "other", "--show-labels", "--no-headers"]).1.split_whitespace().last(), Some("app=x"));
     let previous = "Error from server (BadRequest): previous terminated container \"c\" in pod \"pi-x\" not found\n";
     assert_eq!(agent.run(&["logs", "-p", "pi-x"]), (1, String::new(), previous.into()));
     assert_eq!(agent.run(&["logs", "nope"]).2, "Error from server (NotFound): pods \"nope\" not found\n");

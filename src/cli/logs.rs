@@ -1,11 +1,11 @@
 //! `minik8s logs`: what a pod's containers have written.
 
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::client::{Client, ClientArgs, ScopeArgs};
 use super::error::CliError;
-use super::output::{complain, put};
+use super::output::{complain, nothing_found, put};
 use super::targets;
 use crate::api::{Kind, Object};
 use crate::grpc::pb::{LogsChunk, LogsRequest};
@@ -19,8 +19,14 @@ pub struct LogsArgs {
     #[arg(short, long, default_value = "default", value_name = "NAME")]
     namespace: String,
     /// POD, or TYPE/NAME.
-    #[arg(value_name = "POD|TYPE/NAME")]
-    target: String,
+    #[arg(value_name = "POD|TYPE/NAME", required_unless_present = "selector")]
+    target: Option<String>,
+    /// All pods with these labels, the last 10 lines of each unless --tail says otherwise.
+    #[arg(short = 'l', long, default_value = "", hide_default_value = true, value_name = "QUERY", conflicts_with_all = ["target", "positional"])]
+    selector: String,
+    /// With -l and -f: at most so many logs at once.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    max_log_requests: usize,
     /// The container, as with -c.
     #[arg(value_name = "CONTAINER", conflicts_with = "container")]
     positional: Option<String>,
@@ -34,8 +40,8 @@ pub struct LogsArgs {
     #[arg(short, long)]
     previous: bool,
     /// Only so many lines from the end (-1: all).
-    #[arg(long, default_value_t = -1, allow_negative_numbers = true, hide_default_value = true, value_name = "LINES")]
-    tail: i64,
+    #[arg(long, allow_negative_numbers = true, value_name = "LINES")]
+    tail: Option<i64>,
     /// Only what is younger than this: 5s, 2m, 3h.
     #[arg(long, value_name = "DURATION")]
     since: Option<String>,
@@ -58,33 +64,66 @@ pub struct LogsArgs {
 
 /// Runs the command. Returns the exit code.
 pub async fn run(args: &LogsArgs) -> Result<u8, CliError> {
-    let since_seconds = args.since.as_deref().map(seconds).transpose()?;
+    let since_seconds = args.since.as_deref().map(|text| seconds(text, "--since")).transpose()?;
     let mut client = Client::connect(&args.client).await?;
-    let pod = pod_of(&mut client, args).await?;
-    let container = match args.container.clone().or_else(|| args.positional.clone()) {
-        Some(container) => container,
-        None if args.all_containers => String::new(),
-        None => default_container(&mut client, args, &pod).await?,
+    let pods = match &args.target {
+        Some(target) => vec![pod_of(&mut client, args, target).await?],
+        None => selected(&mut client, args).await?,
     };
-    let request = LogsRequest {
+    let mut streams = Vec::new();
+    for pod in pods {
+        let container = match args.container.clone().or_else(|| args.positional.clone()) {
+            Some(container) => container,
+            None if args.all_containers => String::new(),
+            None => default_container(&mut client, args, &pod).await?,
+        };
+        let request = request(args, &pod, container, since_seconds);
+        let head = args.prefix.then(|| pod.clone());
+        let stream = client.agent.logs(request).await?.into_inner();
+        streams.push(stream.map(move |chunk| chunk.map(|chunk| head.as_ref().map_or(chunk.data.clone(), |pod| prefixed(pod, &chunk)))));
+    }
+    // One after the other, but for those that go on: as they come.
+    let mut all = if args.follow { stream::select_all(streams).boxed() } else { stream::iter(streams).flatten().boxed() };
+    while let Some(text) = all.next().await {
+        put(text?)?;
+    }
+    Ok(0)
+}
+
+fn request(args: &LogsArgs, pod: &str, container: String, since_seconds: Option<i64>) -> LogsRequest {
+    // kubectl's defaults: all of one log, the end of several.
+    let tail = args.tail.unwrap_or(if args.target.is_some() { -1 } else { 10 });
+    LogsRequest {
         namespace: args.namespace.clone(),
         container,
         follow: args.follow,
         previous: args.previous,
-        tail_lines: u64::try_from(args.tail).ok(),
+        tail_lines: u64::try_from(tail).ok(),
         since_seconds,
         since_time: args.since_time.clone().unwrap_or_default(),
         timestamps: args.timestamps,
         all_containers: args.all_containers,
         limit_bytes: args.limit_bytes,
-        pod: pod.clone(),
-    };
-    let mut stream = client.agent.logs(request).await?.into_inner();
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk?;
-        put(if args.prefix { prefixed(&pod, &chunk) } else { chunk.data })?;
+        pod: pod.to_owned(),
     }
-    Ok(0)
+}
+
+/// The pods of -l.
+async fn selected(client: &mut Client, args: &LogsArgs) -> Result<Vec<String>, CliError> {
+    let scope = ScopeArgs { namespace: args.namespace.clone(), all_namespaces: false, selector: args.selector.clone() };
+    let objects = client.list(scope.request(Kind::Pod, &[])).await?.objects;
+    let pods: Vec<String> = objects.iter().filter_map(|pod| pod.meta().name.clone()).collect();
+    if pods.is_empty() {
+        complain(&nothing_found(&[Kind::Pod], &args.namespace, false));
+    }
+    if args.follow && pods.len() > args.max_log_requests {
+        return Err(CliError::local(format!(
+            "you are attempting to follow {} log streams, but maximum allowed concurrency is {}, use --max-log-requests to increase the limit",
+            pods.len(),
+            args.max_log_requests
+        )));
+    }
+    Ok(pods)
 }
 
 /// The container whose log is meant where none is named; "" where there is no choice. Says which it took, on stderr, as kubectl does.
@@ -114,8 +153,8 @@ fn prefixed(pod: &str, chunk: &LogsChunk) -> Vec<u8> {
 }
 
 /// Whole seconds of a Go duration such as `1h30m`; rounded up as kubectl does.
-fn seconds(text: &str) -> Result<i64, CliError> {
-    let bad = || CliError::local(format!("invalid argument {text:?} for \"--since\" flag: write a duration such as 5s, 2m or 3h"));
+pub(super) fn seconds(text: &str, flag: &str) -> Result<i64, CliError> {
+    let bad = || CliError::local(format!("invalid argument {text:?} for \"{flag}\" flag: write a duration such as 5s, 2m or 3h"));
     let (mut rest, mut total) = (text, 0.0_f64);
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
@@ -134,10 +173,10 @@ fn seconds(text: &str) -> Result<i64, CliError> {
 }
 
 /// The pod meant: itself, or one of those that the workload has.
-async fn pod_of(client: &mut Client, args: &LogsArgs) -> Result<String, CliError> {
-    let (kind, name) = match args.target.contains('/') {
-        true => targets::one(&args.target)?,
-        false => return Ok(args.target.clone()),
+async fn pod_of(client: &mut Client, args: &LogsArgs, target: &str) -> Result<String, CliError> {
+    let (kind, name) = match target.contains('/') {
+        true => targets::one(target)?,
+        false => return Ok(target.to_owned()),
     };
     if kind == Kind::Pod {
         return Ok(name);
@@ -155,7 +194,7 @@ async fn pod_of(client: &mut Client, args: &LogsArgs) -> Result<String, CliError
         pods.iter().filter(|pod| pod.controller_uid().is_some_and(|uid| owners.iter().any(|o| o == uid))).collect();
     pods.sort_by_key(|pod| preference(pod.as_pod()));
     let Some(chosen) = pods.first().and_then(|pod| pod.meta().name.clone()) else {
-        return Err(CliError::local(format!("{} has no pods here", args.target)));
+        return Err(CliError::local(format!("{target} has no pods here")));
     };
     if pods.len() > 1 {
         complain(&format!("Found {} pods, using pod/{chosen}", pods.len()));
@@ -179,10 +218,10 @@ mod tests {
     #[test]
     fn durations_as_go_reads_them() {
         for (text, expected) in [("5s", 5), ("2m", 120), ("1h30m", 5400), ("1.5m", 90), ("1500ms", 2)] {
-            assert_eq!(seconds(text).unwrap(), expected, "{text}");
+            assert_eq!(seconds(text, "--since").unwrap(), expected, "{text}");
         }
         for bad in ["", "5", "m", "5x", "-5s", "0s", "1..2s", "99999999999h"] {
-            assert!(seconds(bad).is_err(), "{bad}");
+            assert!(seconds(bad, "--since").is_err(), "{bad}");
         }
     }
 

@@ -10,11 +10,13 @@ use clap::{Parser, Subcommand};
 pub mod agent_args;
 mod apply;
 mod client;
+mod delete;
 pub mod describe;
 mod describe_command;
 mod duration;
 mod error;
 mod events;
+mod field_selector;
 mod flag_values;
 mod get;
 mod kinds;
@@ -60,7 +62,7 @@ pub enum Command {
     /// Write manifests into the manifests directory.
     Apply(apply::ApplyArgs),
     /// Delete objects.
-    Delete(apply::DeleteArgs),
+    Delete(delete::DeleteArgs),
     /// Show, follow, restart and undo rollouts of DaemonSets.
     Rollout(rollout::RolloutArgs),
     /// Check manifests, without an agent.
@@ -96,7 +98,7 @@ async fn ask(command: Command) -> Result<u8, CliError> {
         Command::Logs(args) => logs::run(&args).await,
         Command::Events(args) => events::run(&args).await,
         Command::Apply(args) => apply::apply(&args).await,
-        Command::Delete(args) => apply::delete(&args).await,
+        Command::Delete(args) => delete::run(&args).await,
         Command::Rollout(args) => rollout::run(&args).await,
         Command::Version(args) => version::run(&args).await,
         Command::Validate(_) | Command::Agent(_) => Err(CliError::local("this command needs no agent to ask")),

@@ -40,6 +40,9 @@ pub mod pb {
 /// The largest message either side sends or takes, in bytes: a manifest file of 16 MiB is more than etcd would hold.
 pub const MAX_MESSAGE: usize = 32 << 20;
 
+/// The header of a refusal that carries Kubernetes' reason, where the code alone does not tell.
+pub const REASON: &str = "minik8s-reason";
+
 /// What the server answers from.
 #[derive(Clone)]
 pub struct ApiState {

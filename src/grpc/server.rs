@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
@@ -33,7 +34,7 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 pub async fn serve(state: ApiState, shutdown: impl Future<Output = ()> + Send) -> Result<(), SocketError> {
     let path = state.paths.socket.clone();
     let failed = |source: std::io::Error| SocketError::Io { path: path.display().to_string(), source };
-    let incoming = ReceiverStream::new(socket::accept(socket::bind(&path)?));
+    let incoming = ReceiverStream::new(socket::accept(socket::bind(&path)?, path.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<AgentServer<Service>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
@@ -48,7 +49,7 @@ pub async fn serve(state: ApiState, shutdown: impl Future<Output = ()> + Send) -
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .add_service(agent)
+        .add_service(InterceptedService::new(agent, socket::refuse_without_place))
         .add_service(health_service)
         .add_service(reflection)
         .serve_with_incoming_shutdown(incoming, shutdown)

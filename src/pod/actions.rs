@@ -72,6 +72,14 @@ pub struct Observed {
     pub backoff_cap: Duration,
 }
 
+impl Observed {
+    /// Forgets instants that lie ahead of `now`: the clock was set back, and nothing may wait for it to come there again.
+    pub fn clock_is(&mut self, now: Timestamp) {
+        self.retry.retain(|_, retry| retry.since <= now);
+        self.signalled.values_mut().for_each(|(_, at)| *at = now.min(*at));
+    }
+}
+
 /// An attempt to make and start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {

@@ -115,6 +115,10 @@ pub fn announce(pod: &mut Pod, name: &str, attempt: u32) {
     let id = status_id(&container_id(uid(pod), name, attempt));
     let Some(status) = edit(pod, name) else { return };
     if status.container_id.as_deref() == Some(&id) {
+        // Tried again after containerd was away: what it waited for is over.
+        if waiting_reason(status) == Some(CONTAINER_CREATING) {
+            status.state = Some(waiting(CONTAINER_CREATING, None));
+        }
         return;
     }
     retire(status);

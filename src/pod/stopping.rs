@@ -57,6 +57,8 @@ pub fn wanted(pod: &Pod, seen: &Observed, now: Timestamp) -> Option<Stop> {
             (_, passed) => (Why::Deadline, passed?, own_grace),
         }
     };
+    // Ahead of the clock: it was set back. The grace is counted from when the containers were asked, as far as that is known.
+    let since = if since > now { first_signal(seen).unwrap_or(now).min(now) } else { since };
     let grace = SignedDuration::from_secs(grace.clamp(MINIMUM_GRACE_SECONDS, i64::from(i32::MAX)));
     Some(Stop { why, kill_at: since.checked_add(grace).unwrap_or(Timestamp::MAX) })
 }

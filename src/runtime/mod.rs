@@ -39,7 +39,7 @@ pub struct Image {
     pub config: ImageConfiguration,
     /// Size of the content in bytes.
     pub size: u64,
-    /// Whether this call fetched it (for the events Pulling/Pulled).
+    /// Whether a registry was asked in this call and has answered: the event Pulled tells of a pull, and not of an image that was there.
     pub pulled: bool,
 }
 
@@ -66,6 +66,14 @@ pub enum ImageError {
         /// As written in the manifest.
         reference: String,
         /// The chain of causes, without secrets.
+        cause: String,
+    },
+    /// containerd does not answer, or not in time: nothing is known of the image, no registry has refused anything, no back-off counts.
+    #[error("containerd at {socket} does not answer: {cause}")]
+    Unavailable {
+        /// The socket.
+        socket: String,
+        /// The cause.
         cause: String,
     },
 }
@@ -202,8 +210,8 @@ pub enum RuntimeError {
 /// The runtime. Every call is safe to repeat.
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
-    /// Makes sure the image is here and unpacked. `reference` is as the manifest has it.
-    async fn ensure_image(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError>;
+    /// Makes sure the image is here and unpacked. `reference` is as the manifest has it. `pulling` is called before a registry is asked.
+    async fn ensure_image(&self, reference: &str, policy: PullPolicy, pulling: &(dyn Fn() + Sync)) -> Result<Image, ImageError>;
     /// The image's user databases; cached.
     async fn image_users(&self, image: &Image) -> Result<ImageUsers, RuntimeError>;
     /// Makes record, snapshot and task, in this order; on failure undoes what it made. The process does not run yet.

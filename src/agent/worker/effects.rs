@@ -31,6 +31,8 @@ impl Worker {
             of: of.clone(),
             gate,
             cancel: self.cancel.subscribe(),
+            pulls: self.pulls.clone(),
+            serial,
         };
         let span = info_span!("container", name = of.name, attempt = of.number);
         self.jobs.spawn(async move { Done::Start(serial, of, start::run(job).await.map(Box::new)) }.instrument(span));

@@ -25,7 +25,6 @@ impl Worker {
         let Started { at, image, image_millis, pod_ips, stop_signal } = started;
         let reference = self.image_of(&of.name);
         if image.pulled {
-            self.events.push(events::pulling(&self.pod, &reference));
             self.events.push(events::pulled(&self.pod, &reference, image_millis, image.size));
         } else {
             self.events.push(events::present(&self.pod, &reference));
@@ -40,6 +39,14 @@ impl Worker {
         self.seen.pod_ips = pod_ips.iter().map(IpAddr::to_string).collect();
         self.stop_signals.insert(of.name.clone(), stop_signal);
         self.runs(of);
+    }
+
+    /// A start asks a registry: told of when it begins to (pkg/kubelet/images/image_manager.go).
+    pub(super) fn note_pull(&mut self) {
+        let Some((serial, name)) = &self.starting else { return };
+        if self.pulls.take(*serial) {
+            self.events.push(events::pulling(&self.pod, &self.image_of(name)));
+        }
     }
 
     fn runs(&mut self, of: AttemptRef) {
@@ -58,6 +65,12 @@ impl Worker {
             }
             Failure::Unavailable(error) => {
                 warn!(container = name, error, "the start is taken up again when the runtime answers");
+                self.runtime_away(&name, &error);
+                self.examine_pause.fail(now);
+                self.unexamined.insert(name, of);
+            }
+            Failure::Unexamined(error) => {
+                warn!(container = name, error, "it may have run already; it is examined");
                 self.unexamined.insert(name, of);
             }
             Failure::Start(message) => {
@@ -95,16 +108,21 @@ impl Worker {
         status::refused(&mut self.pod, name, reason, message);
     }
 
+    /// The container waits as it did, and says for what; this is no failure of it or of its image, so no back-off counts.
+    fn runtime_away(&mut self, name: &str, error: &str) {
+        let message = format!("{error}; it is tried again by itself until containerd answers");
+        self.events.push(events::draft(&self.pod, true, "FailedSync", message.clone()));
+        status::refused(&mut self.pod, name, status::CONTAINER_CREATING, message);
+    }
+
     fn no_image(&mut self, name: &str, error: &ImageError) {
         let image = self.image_of(name);
         let (reason, event, text) = match error {
             ImageError::InvalidName { .. } => ("InvalidImageName", "InspectFailed", error.to_string()),
             ImageError::NeverPull { .. } => ("ErrImageNeverPull", "ErrImageNeverPull", error.to_string()),
             ImageError::Pull { .. } => ("ErrImagePull", "Failed", format!("Failed to pull image {image:?}: {error}")),
+            ImageError::Unavailable { .. } => return self.runtime_away(name, &error.to_string()),
         };
-        if reason == "ErrImagePull" {
-            self.events.push(events::pulling(&self.pod, &image));
-        }
         self.events.push(events::draft(&self.pod, true, event, text));
         self.events.push(events::failed(&self.pod, reason));
         status::refused(&mut self.pod, name, reason, error.to_string());
@@ -154,9 +172,9 @@ impl Worker {
             Err(RuntimeError::NotFound { .. }) => None,
             Err(error) => return Err(error),
         };
-        let marked = files::marked(&self.drivers().paths, &self.uid, &of.name, of.number);
+        let marker = files::read_marker(&self.drivers().paths, &self.uid, &of.name, of.number);
         let began = found.as_ref().map(|state| state.created_at);
-        match examine(&seen(found.as_ref()), marked) {
+        match examine(&seen(found.as_ref()), &marker) {
             Verdict::Remake => {
                 self.drivers().runtime.remove(&of.id).await?;
                 files::unmark(&self.drivers().paths, &self.uid, &of.name, of.number);
@@ -166,6 +184,10 @@ impl Worker {
             Verdict::Record { code, at } => {
                 let exit = crate::runtime::Exit { code, at };
                 let end = exit::gather(&self.shared, &self.pod, of, &exit, began).await;
+                self.ended(of.clone(), end);
+            }
+            Verdict::Noted(noted) => {
+                let end = exit::describe(self.drivers(), &self.pod, of, noted, began).await;
                 self.ended(of.clone(), end);
             }
             Verdict::Lost => {
@@ -185,7 +207,7 @@ impl Worker {
         status::started(&mut self.pod, &of.name, at);
         self.seen.sandbox = true;
         if attempt::status_of(&self.pod, &of.name).is_some_and(|s| s.image_id.is_empty())
-            && let Ok(image) = self.drivers().runtime.ensure_image(&self.image_of(&of.name), PullPolicy::Never).await
+            && let Ok(image) = self.drivers().runtime.ensure_image(&self.image_of(&of.name), PullPolicy::Never, &|| {}).await
         {
             status::image(&mut self.pod, &of.name, &image.name, &image_id(&image));
         }

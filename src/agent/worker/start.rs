@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -29,7 +29,7 @@ use crate::oci;
 use crate::pod::attempt::{self, Role};
 use crate::runtime::{ContainerConfig, Image, ImageError, LogTarget, PullPolicy, RuntimeError};
 
-/// Why an attempt was not started. Nothing of it has run, but for `Start` and `Unavailable`, where that is to be examined.
+/// Why an attempt was not started. Nothing of it has run, but for `Start`, and `Unavailable` and `Unexamined`, where that is to be examined.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Failure {
     /// FailedCreatePodSandBox.
@@ -44,8 +44,10 @@ pub(super) enum Failure {
     Create(String),
     /// The process could not be started: StartError.
     Start(String),
-    /// The runtime does not answer.
+    /// The runtime does not answer, or not in time: nobody has refused anything.
     Unavailable(String),
+    /// It may have run already: to be examined.
+    Unexamined(String),
     /// Given up before anything was created.
     Cancelled,
 }
@@ -70,12 +72,38 @@ pub(super) struct Job {
     /// Opens when the intent is durable; closed unopened = it never will be.
     pub(super) gate: oneshot::Receiver<()>,
     pub(super) cancel: watch::Receiver<bool>,
+    pub(super) pulls: Pulls,
+    pub(super) serial: u64,
+}
+
+/// Where a start under way says that it asks a registry, so that the worker tells of it at once and not with the outcome.
+#[derive(Clone)]
+pub(super) struct Pulls {
+    begun: Arc<Mutex<Option<u64>>>,
+    wake: Arc<Notify>,
+}
+
+impl Pulls {
+    pub(super) fn new(wake: Arc<Notify>) -> Pulls {
+        Pulls { begun: Arc::default(), wake }
+    }
+
+    fn begin(&self, serial: u64) {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(serial);
+        self.wake.notify_one();
+    }
+
+    /// Whether this start has begun to ask since this was last looked at.
+    pub(super) fn take(&self, serial: u64) -> bool {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).take_if(|begun| *begun == serial).is_some()
+    }
 }
 
 /// Makes and starts the attempt.
 pub(super) async fn run(job: Job) -> Result<Started, Failure> {
-    let Job { shared, pod, parts, role, of, gate, mut cancel } = job;
-    let making = Making { shared: &shared, pod: &pod, parts: &parts, role, of: &of };
+    let Job { shared, pod, parts, role, of, gate, mut cancel, pulls, serial } = job;
+    let pulling = || pulls.begin(serial);
+    let making = Making { shared: &shared, pod: &pod, parts: &parts, role, of: &of, pulling: &pulling };
     let container = making.container()?;
     let no_address = Notify::new();
     let prepare = async {
@@ -111,6 +139,7 @@ struct Making<'a> {
     parts: &'a Parts,
     role: Role,
     of: &'a AttemptRef,
+    pulling: &'a (dyn Fn() + Sync),
 }
 
 impl Making<'_> {
@@ -123,8 +152,11 @@ impl Making<'_> {
     async fn image(&self, container: &Container) -> Result<(Image, u128), Failure> {
         let reference = container.image.as_deref().unwrap_or_default();
         let begun = Instant::now();
-        let image = self.shared.drivers.runtime.ensure_image(reference, pull_policy(container)).await.map_err(Failure::Image)?;
-        Ok((image, begun.elapsed().as_millis()))
+        match self.shared.drivers.runtime.ensure_image(reference, pull_policy(container), self.pulling).await {
+            Ok(image) => Ok((image, begun.elapsed().as_millis())),
+            Err(error @ ImageError::Unavailable { .. }) => Err(Failure::Unavailable(error.to_string())),
+            Err(error) => Err(Failure::Image(error)),
+        }
     }
 
     /// Runs both to their end, so that a create under way is never dropped; what was created is removed if the addresses are not to be had.
@@ -178,7 +210,7 @@ impl Making<'_> {
                 if files::marked(&drivers.paths, attempt::uid(self.pod), &self.of.name, self.of.number) =>
             {
                 // It may have run: to be examined, not to be made again.
-                return Err(Failure::Unavailable(error.to_string()));
+                return Err(Failure::Unexamined(error.to_string()));
             }
             Err(RuntimeError::Exists { .. }) => {
                 // What a crash left of this very attempt, which never ran.

@@ -17,7 +17,7 @@ use tracing::{Instrument, info_span, warn};
 use super::commit::{Committed, commit, overlay};
 use super::exit::AttemptRef;
 use super::parts::Parts;
-use super::start::{Failure, Started};
+use super::start::{Failure, Pulls, Started};
 use super::{Outcome, Shared, files};
 use crate::agent::Drivers;
 use crate::api::{Key, Object};
@@ -47,6 +47,7 @@ pub(super) enum Done {
 #[derive(Default)]
 pub(super) struct Pause {
     tries: u32,
+    since: Option<Timestamp>,
     until: Option<Timestamp>,
 }
 
@@ -54,11 +55,13 @@ impl Pause {
     pub(super) fn fail(&mut self, now: Timestamp) {
         let seconds = 1u64.checked_shl(self.tries.min(5)).unwrap_or(30).min(30);
         self.tries = self.tries.saturating_add(1);
+        self.since = Some(now);
         self.until = now.checked_add(Duration::from_secs(seconds)).ok();
     }
 
     pub(super) fn over(&self, now: Timestamp) -> bool {
-        self.until.is_none_or(|until| until <= now)
+        // Begun in the future: the clock was set back.
+        self.until.is_none_or(|until| until <= now) || self.since.is_some_and(|since| since > now)
     }
 
     pub(super) fn reset(&mut self) {
@@ -82,8 +85,9 @@ pub(super) struct Worker {
     pub(super) parts: Arc<Parts>,
     pub(super) cancel: watch::Sender<bool>,
     /// The start whose gate was opened; one at a time. Others that report had their gate closed.
-    pub(super) starting: Option<u64>,
+    pub(super) starting: Option<(u64, String)>,
     pub(super) serial: u64,
+    pub(super) pulls: Pulls,
     pub(super) jobs: JoinSet<Done>,
     /// Attempts whose state in the runtime is not known: to be looked at.
     pub(super) unexamined: BTreeMap<String, AttemptRef>,
@@ -116,6 +120,7 @@ impl Worker {
             shared,
             key,
             uid,
+            pulls: Pulls::new(wake.clone()),
             wake,
             stored: None,
             pod: Pod::default(),
@@ -169,7 +174,9 @@ impl Worker {
             if !self.unexamined.is_empty() && self.examine_pause.over(self.now()) {
                 Box::pin(self.examine_all()).await;
             }
-            let plan = compute_pod_actions(&self.pod, &self.seen, self.now());
+            let now = self.now();
+            self.seen.clock_is(now);
+            let plan = compute_pod_actions(&self.pod, &self.seen, now);
             let wake_at = match Box::pin(self.carry_out(plan)).await {
                 Next::Again => continue,
                 Next::Over(outcome) => return outcome,
@@ -218,7 +225,7 @@ impl Worker {
         }
         if let (Some(start), Some(gate)) = (start, gate) {
             self.seen.live.insert(start.name.clone(), Live::Starting);
-            self.starting = Some(self.serial);
+            self.starting = Some((self.serial, start.name.clone()));
             // A job that has failed already reports it itself.
             let _ = gate.send(());
         }
@@ -285,13 +292,15 @@ impl Worker {
         while let Some(done) = self.jobs.try_join_next() {
             self.take(done);
         }
+        self.note_pull();
     }
 
     /// Folds what a task has come to.
     fn take(&mut self, done: Result<Done, tokio::task::JoinError>) {
         let now = self.now();
+        self.note_pull();
         match done {
-            Ok(Done::Start(serial, ..)) if self.starting != Some(serial) => {}
+            Ok(Done::Start(serial, ..)) if self.starting.as_ref().is_none_or(|(opened, _)| *opened != serial) => {}
             Ok(Done::Start(_, of, result)) => {
                 self.starting = None;
                 match result {

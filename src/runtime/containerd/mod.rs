@@ -138,8 +138,8 @@ impl Drop for Containerd {
 
 #[async_trait]
 impl Runtime for Containerd {
-    async fn ensure_image(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
-        self.images.ensure(reference, policy).await
+    async fn ensure_image(&self, reference: &str, policy: PullPolicy, pulling: &(dyn Fn() + Sync)) -> Result<Image, ImageError> {
+        self.images.ensure(reference, policy, pulling).await
     }
 
     async fn image_users(&self, image: &Image) -> Result<ImageUsers, RuntimeError> {

@@ -39,6 +39,8 @@ pub(super) struct World {
     events: broadcast::Sender<RuntimeEvent>,
     pub(super) dir: PathBuf,
     began: tokio::time::Instant,
+    /// By how much the wall clock was set.
+    step: Mutex<SignedDuration>,
     boot_id: Mutex<String>,
 }
 
@@ -54,6 +56,7 @@ impl World {
             events: broadcast::Sender::new(16),
             dir: dir.to_owned(),
             began: tokio::time::Instant::now(),
+            step: Mutex::default(),
             boot_id: Mutex::new("boot-1".to_owned()),
         })
     }
@@ -64,7 +67,13 @@ impl World {
 
     pub(super) fn now(&self) -> Timestamp {
         let passed = SignedDuration::try_from(self.began.elapsed()).unwrap();
-        Timestamp::from_second(1_700_000_000).unwrap().checked_add(passed).unwrap()
+        let step = *self.step.lock().unwrap();
+        Timestamp::from_second(1_700_000_000).unwrap().checked_add(passed).unwrap().checked_add(step).unwrap()
+    }
+
+    /// Sets the wall clock.
+    pub(super) fn set_clock(&self, by: SignedDuration) {
+        *self.step.lock().unwrap() += by;
     }
 
     /// A kill -9 of the agent at this call.

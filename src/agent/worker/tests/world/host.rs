@@ -1,6 +1,7 @@
 //! What a host keeps whether an agent lives or not, and how it is told to behave.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -38,6 +39,10 @@ pub(in super::super) struct Host {
     pub(in super::super) scopes_vanish: bool,
     pub(in super::super) message: String,
     pub(in super::super) pull_error: bool,
+    /// The image is not there: a registry is asked, and answers after so long.
+    pub(in super::super) pull_takes: Option<Duration>,
+    /// What a container's logger writes only when its task is deleted, and where.
+    pub(in super::super) last_line: Option<(PathBuf, &'static str)>,
     /// What is in /dev; `None`: it cannot be read.
     pub(in super::super) devices: Option<Vec<LinuxDevice>>,
     pub(in super::super) start_error: Option<&'static str>,
