@@ -118,3 +118,11 @@ fn a_work_queue_of_no_parallelism_waits() {
     world.settle(&key);
     assert_eq!((world.pods_made, status(&world, &key).conditions, status(&world, &key).ready), (0, None, Some(0)));
 }
+
+#[test]
+fn a_job_of_another_controller_is_left_alone() {
+    let (mut world, key) = world(json!({"managedBy": "example.com/queue"}));
+    assert!(!world.step(&key));
+    let (mut world, key) = super::tests_policies::world(json!({"managedBy": "kubernetes.io/job-controller"}));
+    assert!(world.step(&key));
+}
