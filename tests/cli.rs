@@ -234,6 +234,12 @@ fn apply_and_delete_speak_as_kubectl() {
     let (code, out, err) = agent.run(&["apply", "-f", &bad]);
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.ends_with("error: nothing was applied: the manifests have errors\n"), "{err}");
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {generateName: a-, GIVEN}\n";
+    let nameless = agent.write("nameless.yaml", &text.replace("GIVEN", "labels: {}"));
+    let (code, _, err) = agent.run(&["apply", "-f", &nameless]);
+    assert!(code == 1 && err.contains("from a-: cannot use generate name with apply: "), "{err}");
+    let named = agent.write("named.yaml", &text.replace("GIVEN", "name: c"));
+    assert_eq!(agent.run(&["apply", "-f", &named]).1, "configmap/c created\n");
     let none = agent.run(&["apply", "-f", "/nowhere"]);
     assert_eq!(none, (1, String::new(), "error: the path \"/nowhere\" does not exist\n".into()));
     agent.put(Kind::Pod, pod("web"));

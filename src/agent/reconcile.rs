@@ -279,7 +279,12 @@ impl Reconciler {
     /// A conflict is computed again at once, anything else after a while.
     fn failed(&mut self, error: &StoreError, key: &Key) {
         match error {
-            StoreError::Conflict(_) | StoreError::Exists(_) | StoreError::Missing(_) => {
+            // Not made by an old snapshot: what this loop has made itself it has seen.
+            StoreError::Exists(taken) => {
+                tracing::warn!(%key, "the name of {taken} is taken by another object; tried again until it is free");
+                self.queue.set_wake(key, Some(self.drivers.clock.now() + RETRY));
+            }
+            StoreError::Conflict(_) | StoreError::Missing(_) => {
                 tracing::debug!(%key, %error, "computed from an old snapshot; again");
                 self.queue.set_wake(key, Some(self.drivers.clock.now() + SignedDuration::from_millis(5)));
             }

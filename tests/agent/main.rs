@@ -15,5 +15,6 @@ mod directory;
 mod job;
 mod network;
 mod pod;
+mod policies;
 mod restart;
 mod rig;
