@@ -32,7 +32,7 @@ const RETRY: SignedDuration = SignedDuration::from_secs(1);
 /// A clock that goes back by more than this was set.
 const CLOCK_SET_BACK: SignedDuration = SignedDuration::from_secs(1);
 
-/// Hands a changed pod that is bound here (or its last state, when it was removed) to its worker.
+/// Hands a changed pod that is bound here, ConfigMap, Secret or claim (or its last state, when it was removed) to the workers it concerns.
 pub type PodSink = Arc<dyn Fn(ChangeKind, Arc<Object>) + Send + Sync>;
 
 /// The loop's inputs beside the drivers.
@@ -153,7 +153,8 @@ impl Reconciler {
         let store = Arc::clone(&self.drivers.store);
         self.owners.clear();
         self.unbound.clear();
-        for kind in [Kind::DaemonSet, Kind::Job, Kind::CronJob, Kind::StaticPod, Kind::Pod] {
+        let configuration = [Kind::ConfigMap, Kind::Secret, Kind::PersistentVolumeClaim];
+        for kind in [Kind::DaemonSet, Kind::Job, Kind::CronJob, Kind::StaticPod, Kind::Pod].into_iter().chain(configuration) {
             for object in store.list(kind) {
                 self.note(ChangeKind::Added, &object);
             }
@@ -177,6 +178,7 @@ impl Reconciler {
                 self.unbound_dirty = true;
                 self.owners.values().cloned().for_each(|key| self.queue.add(key));
             }
+            Kind::ConfigMap | Kind::Secret | Kind::PersistentVolumeClaim => (self.inputs.pods)(change, Arc::clone(object)),
             _ => {}
         }
     }

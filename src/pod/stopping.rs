@@ -14,6 +14,8 @@ use crate::api::well_known::KEEP_OBJECT;
 /// What a container gets at least between the stop signal and SIGKILL (kuberuntime_container.go, minimumGracePeriodInSeconds).
 pub const MINIMUM_GRACE_SECONDS: i64 = 2;
 const DEFAULT_GRACE_SECONDS: i64 = 30;
+/// eviction_manager.go, immediateEvictionGracePeriodSeconds.
+const EVICTION_GRACE_SECONDS: i64 = 1;
 const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
 
 /// Why a Pod is being stopped.
@@ -23,6 +25,8 @@ pub enum Why {
     Deleted,
     /// activeDeadlineSeconds has passed.
     Deadline,
+    /// It takes more of the node than it may.
+    Evicted,
     /// Its regular containers are done, or an init container has failed for good, or its phase is terminal already.
     Finished,
 }
@@ -50,6 +54,8 @@ pub fn wanted(pod: &Pod, seen: &Observed, now: Timestamp) -> Option<Stop> {
         (Why::Deleted, at.0.checked_sub(SignedDuration::from_secs(grace)).unwrap_or(at.0), grace)
     } else if phase::is_terminal(phase::of(pod)) {
         (Why::Finished, first_signal(seen).unwrap_or(now), own_grace)
+    } else if seen.evicted.is_some() && !finished(pod) {
+        (Why::Evicted, first_signal(seen).unwrap_or(now), EVICTION_GRACE_SECONDS)
     } else {
         let finish = finished(pod).then(|| last_finish(pod).unwrap_or(now));
         match (finish, deadline(pod).filter(|d| *d <= now)) {
@@ -146,13 +152,20 @@ fn settle(step: &mut Step<'_>, stop: &Stop) {
     let pod = &mut step.out.pod;
     status::close_unfinished(pod);
     let earned = earned_phase(pod);
-    let phase = if stop.why == Why::Deadline || keep(pod) { phase::FAILED } else { earned };
+    let cut_off = matches!(stop.why, Why::Deadline | Why::Evicted);
+    let phase = if cut_off || keep(pod) { phase::FAILED } else { earned };
     let status = pod.status.get_or_insert_default();
     status.phase = Some(phase.to_owned());
     if stop.why == Why::Deadline {
         status.reason = Some("DeadlineExceeded".to_owned());
         status.message = Some(DEADLINE_MESSAGE.to_owned());
         let event = events::draft(pod, false, "DeadlineExceeded", DEADLINE_MESSAGE.to_owned());
+        step.out.events.push(event);
+    }
+    if let Some(message) = step.seen.evicted.as_ref().filter(|_| stop.why == Why::Evicted) {
+        let status = pod.status.get_or_insert_default();
+        (status.reason, status.message) = (Some("Evicted".to_owned()), Some(message.clone()));
+        let event = events::draft(pod, true, "Evicted", message.clone());
         step.out.events.push(event);
     }
 }

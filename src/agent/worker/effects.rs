@@ -21,6 +21,7 @@ impl Worker {
     pub(super) fn prepare(&mut self, start: &Start, pod: &Pod) -> oneshot::Sender<()> {
         let (open, gate) = oneshot::channel();
         self.serial += 1;
+        self.configuration.at_start = self.bell.changes();
         let serial = self.serial;
         let of = AttemptRef { name: start.name.clone(), number: start.attempt, id: start.id.clone() };
         let job = start::Job {

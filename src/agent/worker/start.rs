@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,12 +23,14 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::exit::AttemptRef;
 use super::parts::Parts;
-use super::{Shared, files};
+use super::{Shared, configuration, files};
 use crate::api::well_known::container_labels as label;
 use crate::api::{Key, Kind};
+use crate::config;
 use crate::oci;
 use crate::pod::attempt::{self, Role};
 use crate::runtime::{ContainerConfig, Image, ImageError, LogTarget, PullPolicy, RuntimeError};
+use crate::volumes::{PodFiles, SubPath};
 
 /// Why an attempt was not started. Nothing of it has run, but for `Start` and `Unavailable`, where that is to be examined.
 #[derive(Clone, Debug, PartialEq)]
@@ -197,11 +200,12 @@ impl Making<'_> {
         let files = self.parts.files(drivers, self.pod).await?;
         let sandbox = self.parts.namespaces(drivers, self.pod).await?;
         let log = drivers.volumes.termination_log(uid, name, self.of.number).await.map_err(|e| Failure::Mount(e.to_string()))?;
-        let needs_ip = oci::needs_pod_ip(container);
+        let needs_ip = config::needs_pod_ip(container);
         let pod_ips = if needs_ip { self.parts.addresses(drivers, self.pod).await? } else { Vec::new() };
         let node = drivers.store.get(&Key::new(Kind::Node, "", drivers.settings.node_name.clone()));
         let node = node.as_deref().and_then(|o| o.as_node().cloned()).unwrap_or_default();
-        let inputs = oci::Inputs {
+        let objects = configuration::objects(drivers, self.pod);
+        let mut inputs = oci::Inputs {
             pod: self.pod,
             container,
             image: &image.config,
@@ -214,14 +218,32 @@ impl Making<'_> {
             pod_ips: &pod_ips,
             host_ips: &drivers.network.host_ips(),
             node: &node,
+            config: &objects,
+            sub_paths: BTreeMap::new(),
             is_init: self.role != Role::Main,
         };
+        let wanted = oci::sub_paths(&inputs).map_err(|e| Failure::Config(e.to_string()))?;
+        inputs.sub_paths = self.sub_paths(wanted, &files).await?;
         let mut spec = oci::build(&inputs).map_err(|e| Failure::Config(e.to_string()))?;
         if oci::wants_host_devices(container) {
             let devices = crate::host::devices::list(std::path::Path::new("/dev"));
             oci::grant_host_devices(&mut spec, devices.map_err(|e| Failure::Config(format!("failed to list the host's devices: {e}")))?);
         }
         Ok(spec)
+    }
+
+    /// Makes subPaths ready. The cause is for the log only: it may tell of the host (kubelet_pods.go makeMounts).
+    async fn sub_paths(&self, wanted: Vec<SubPath>, files: &PodFiles) -> Result<BTreeMap<usize, PathBuf>, Failure> {
+        let mut ready = BTreeMap::new();
+        for one in wanted {
+            let Some(volume) = files.volumes.get(&one.volume) else { continue };
+            let path = self.shared.drivers.volumes.sub_path(attempt::uid(self.pod), volume, &one).await.map_err(|error| {
+                tracing::warn!(volume = one.volume, index = one.index, %error, "a subPath cannot be mounted");
+                Failure::Config(format!("failed to prepare subPath for volumeMount {:?} of container {:?}", one.volume, one.container))
+            })?;
+            ready.insert(one.index, path);
+        }
+        Ok(ready)
     }
 
     fn labels(&self, stop_signal: i32) -> BTreeMap<String, String> {

@@ -1,5 +1,6 @@
 //! The worker on stand-in drivers: what reaches the runtime, what becomes durable, and what a crash between any two calls leaves.
 
+mod configuration;
 mod crash;
 mod life;
 mod size;

@@ -1,6 +1,6 @@
 //! Which fields this agent honours: one table, and the check that names every field a manifest sets which the agent does not honour.
 //!
-//! Guarantees: every field of every struct reachable from a DaemonSet's, Job's, CronJob's, Pod's or Node's spec has a row, or stands under a field
+//! Guarantees: every field of every struct reachable from a DaemonSet's, Job's, CronJob's, Pod's, claim's or Node's spec has a row, or stands under a field
 //! whose row speaks for all below it (a test walks the real types). So nothing is passed over in silence: a field is honoured, refused, warned
 //! about, or said to mean nothing here. To add a feature, change its row to `Honoured`. Runs before defaults, so only what the user wrote is reported.
 //!
@@ -70,13 +70,12 @@ pub fn check(object: &Object) -> Vec<FieldFault> {
         Object::CronJob(_) => ("CronJobSpec", &["spec", "jobTemplate", "spec", "template"]),
         Object::StaticPod(_) | Object::Pod(_) => ("PodSpec", &[]),
         Object::Node(_) => ("NodeSpec", &[]),
-        Object::ConfigMap(_) | Object::Secret(_) | Object::PersistentVolumeClaim(_) | Object::Event(_) | Object::ControllerRevision(_) => {
-            return Vec::new();
-        }
+        Object::PersistentVolumeClaim(_) => ("PersistentVolumeClaimSpec", &[]),
+        Object::ConfigMap(_) | Object::Secret(_) | Object::Event(_) | Object::ControllerRevision(_) => return Vec::new(),
     };
     let json = object.to_json();
     let mut faults = Vec::new();
-    if owner != "NodeSpec" {
+    if !matches!(owner, "NodeSpec" | "PersistentVolumeClaimSpec") {
         profile_annotations(&json, annotated, &mut faults);
     }
     if let Some(spec) = json.get("spec") {

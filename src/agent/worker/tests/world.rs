@@ -23,7 +23,7 @@ use crate::runtime::{
     ContainerConfig, ContainerState, Exit, Image, ImageError, ImageUsers, PullPolicy, Runtime, RuntimeError, RuntimeEvent, TaskState,
 };
 use crate::store::{Change, ChangeKind, Op, Store, StoreError};
-use crate::volumes::{PodFiles, VolumeError, Volumes};
+use crate::volumes::{PayloadFile, Payloads, PodFiles, SubPath, VolumeError, Volumes};
 
 /// When the agent dies: at its n-th call of a driver, before or after the call's effect.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +45,10 @@ pub(super) struct Host {
     pub(super) namespaces: BTreeSet<String>,
     pub(super) volumes: BTreeSet<String>,
     pub(super) cgroups: BTreeSet<String>,
+    /// What was last written to configuration volumes.
+    pub(super) payloads: BTreeMap<String, BTreeMap<String, PayloadFile>>,
+    /// The emptyDir that holds too much.
+    pub(super) over_limit: Option<String>,
     pub(super) signals: Vec<(String, i32)>,
     /// What a container does when started: exit with this code after so many seconds; absent = runs on.
     pub(super) script: BTreeMap<String, (u64, u32)>,
@@ -218,9 +222,7 @@ impl World {
             let pods: Vec<_> = world.host().objects.values().filter(|o| o.kind() == Kind::Pod).cloned().collect();
             pods.into_iter().for_each(|pod| told.pod_changed(pod));
             while let Ok(change) = changes.recv().await {
-                if change.object.kind() == Kind::Pod {
-                    told.pod_changed(change.object);
-                }
+                told.changed(change.object);
             }
         });
         Agent { workers, feed }
@@ -228,6 +230,12 @@ impl World {
 
     pub(super) fn put(&self, pod: Pod) {
         self.host().put(pod.into(), &self.changes);
+        self.changed.notify_waiters();
+    }
+
+    /// Stores any object, as the manifests' sync would.
+    pub(super) fn put_object(&self, object: Object) {
+        self.host().put(object, &self.changes);
         self.changed.notify_waiters();
     }
 
@@ -572,10 +580,25 @@ impl Network for Double {
 
 #[async_trait]
 impl Volumes for Double {
-    async fn setup(&self, pod: &Pod, _: &str) -> Result<PodFiles, VolumeError> {
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
-        self.0.call("volumes", |host| host.volumes.insert(uid)).await;
-        Ok(PodFiles::default())
+    async fn setup(&self, pod: &Pod, _: &str, payloads: &Arc<Payloads>) -> Result<PodFiles, VolumeError> {
+        let (uid, payloads) = (pod.metadata.uid.clone().unwrap_or_default(), payloads.clone());
+        let volumes = payloads.volumes.keys().map(|name| (name.clone(), PathBuf::from("/volumes").join(name))).collect();
+        let set_up = |host: &mut Host| {
+            host.payloads = payloads.volumes.clone();
+            host.volumes.insert(uid)
+        };
+        self.0.call("volumes", set_up).await;
+        Ok(PodFiles { volumes, ..PodFiles::default() })
+    }
+    async fn refresh(&self, _: &Pod, payloads: &Arc<Payloads>) -> Result<(), VolumeError> {
+        self.0.call("refresh", |host| host.payloads = payloads.volumes.clone()).await;
+        Ok(())
+    }
+    async fn sub_path(&self, _: &str, volume: &Path, wanted: &SubPath) -> Result<PathBuf, VolumeError> {
+        Ok(volume.join(&wanted.path))
+    }
+    async fn over_limit(&self, _: &Pod) -> Result<Option<String>, VolumeError> {
+        Ok(self.0.host().over_limit.clone())
     }
     async fn write_hosts(&self, _: &Pod, _: &str, _: &[IpAddr]) -> Result<(), VolumeError> {
         Ok(())
