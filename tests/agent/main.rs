@@ -9,6 +9,7 @@ mod lab;
 
 mod bad_input;
 mod chaos;
+mod config;
 mod cronjob;
 mod daemonset;
 mod directory;

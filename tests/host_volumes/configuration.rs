@@ -81,7 +81,8 @@ async fn a_reader_sees_one_whole_set_of_files_at_any_time() {
             let mut seen = 0;
             while !over.load(Ordering::Relaxed) {
                 // As a program does that wants one set: it resolves ..data once.
-                let Ok(set) = fs::canonicalize(dir.join("..data")) else { panic!("..data is always there") };
+                let set = dir.join(fs::read_link(dir.join("..data")).expect("..data is always there"));
+                // An old set may go while it is read.
                 let (Ok(a), Ok(b)) = (fs::read_to_string(set.join("a")), fs::read_to_string(set.join("b"))) else { continue };
                 assert_eq!(a, b);
                 seen += 1;
