@@ -54,13 +54,14 @@ pub fn wanted(pod: &Pod, seen: &Observed, now: Timestamp) -> Option<Stop> {
         (Why::Deleted, at.0.checked_sub(SignedDuration::from_secs(grace)).unwrap_or(at.0), grace)
     } else if phase::is_terminal(phase::of(pod)) {
         (Why::Finished, first_signal(seen).unwrap_or(now), own_grace)
-    } else if seen.evicted.is_some() && !finished(pod) {
-        (Why::Evicted, first_signal(seen).unwrap_or(now), EVICTION_GRACE_SECONDS)
     } else {
         let finish = finished(pod).then(|| last_finish(pod).unwrap_or(now));
-        match (finish, deadline(pod).filter(|d| *d <= now)) {
-            (Some(finish), passed) if passed.is_none_or(|d| finish < d) => (Why::Finished, finish, own_grace),
-            (_, passed) => (Why::Deadline, passed?, own_grace),
+        let evicted = seen.evicted.as_ref().map(|(at, _)| (Why::Evicted, *at, EVICTION_GRACE_SECONDS));
+        let late = deadline(pod).filter(|d| *d <= now).map(|d| (Why::Deadline, d, own_grace));
+        let cut_off = [evicted, late].into_iter().flatten().min_by_key(|(_, at, _)| *at);
+        match (finish, cut_off) {
+            (Some(finish), cut_off) if cut_off.is_none_or(|(_, at, _)| finish < at) => (Why::Finished, finish, own_grace),
+            (_, cut_off) => cut_off?,
         }
     };
     let grace = SignedDuration::from_secs(grace.clamp(MINIMUM_GRACE_SECONDS, i64::from(i32::MAX)));
@@ -162,7 +163,7 @@ fn settle(step: &mut Step<'_>, stop: &Stop) {
         let event = events::draft(pod, false, "DeadlineExceeded", DEADLINE_MESSAGE.to_owned());
         step.out.events.push(event);
     }
-    if let Some(message) = step.seen.evicted.as_ref().filter(|_| stop.why == Why::Evicted) {
+    if let Some((_, message)) = step.seen.evicted.as_ref().filter(|_| stop.why == Why::Evicted) {
         let status = pod.status.get_or_insert_default();
         (status.reason, status.message) = (Some("Evicted".to_owned()), Some(message.clone()));
         let event = events::draft(pod, true, "Evicted", message.clone());

@@ -18,3 +18,4 @@ mod network;
 mod pod;
 mod restart;
 mod rig;
+mod volumes;

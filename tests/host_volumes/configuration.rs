@@ -13,8 +13,11 @@ use serde_json::json;
 
 use super::{Lab, mounts_under, pod};
 
-fn payloads(volumes: &[(&str, &[(&str, &str, u32)])]) -> Arc<Payloads> {
-    let file = |(path, text, mode): &(&str, &str, u32)| ((*path).to_owned(), PayloadFile { data: text.as_bytes().to_vec(), mode: *mode });
+/// Path, text, mode.
+type Row<'a> = (&'a str, &'a str, u32);
+
+fn payloads(volumes: &[(&str, &[Row])]) -> Arc<Payloads> {
+    let file = |(path, text, mode): &Row| ((*path).to_owned(), PayloadFile { data: text.as_bytes().to_vec(), mode: *mode });
     let volumes: BTreeMap<_, _> = volumes.iter().map(|(name, files)| ((*name).to_owned(), files.iter().map(file).collect())).collect();
     Arc::new(Payloads { at: Timestamp::from_second(1_700_000_000).unwrap(), volumes })
 }

@@ -157,7 +157,7 @@ impl Worker {
     }
 
     /// An emptyDir that holds too much ends the pod (pkg/kubelet/eviction/eviction_manager.go, emptyDirLimitEviction).
-    pub(super) fn measured(&mut self, result: Result<Option<String>, String>) {
+    pub(super) fn measured(&mut self, result: Result<Option<String>, String>, now: Timestamp) {
         self.configuration.measuring = false;
         match result {
             Ok(None) => {}
@@ -165,7 +165,7 @@ impl Worker {
                 let volumes = self.pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
                 let found = volumes.filter(|v| v.name == volume).find_map(|v| v.empty_dir.as_ref()?.size_limit.clone());
                 let limit = found.map(|q| q.0).unwrap_or_default();
-                self.seen.evicted = Some(format!("Usage of EmptyDir volume {volume:?} exceeds the limit {limit:?}. "));
+                self.seen.evicted = Some((now, format!("Usage of EmptyDir volume {volume:?} exceeds the limit {limit:?}. ")));
             }
             Err(error) => warn!(error, "an emptyDir cannot be measured"),
         }

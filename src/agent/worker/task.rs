@@ -308,7 +308,7 @@ impl Worker {
             }
             Ok(Done::Released(result)) => self.released(result, now),
             Ok(Done::Refreshed(result)) => self.refreshed(result, now),
-            Ok(Done::Measured(result)) => self.measured(result),
+            Ok(Done::Measured(result)) => self.measured(result, now),
             Err(error) => self.task_died(&error),
         }
     }

@@ -150,21 +150,40 @@ async fn labels_in_a_volume_follow_the_pods() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pod_whose_empty_dir_holds_too_much_is_evicted() {
+    for policy in ["Always", "Never"] {
+        let dir = tempfile::tempdir().unwrap();
+        let world = World::new(dir.path());
+        let mut pod = with_volume(json!({"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}));
+        pod.spec.as_mut().unwrap().restart_policy = Some(policy.to_owned());
+        world.put(pod);
+        let agent = world.agent().await;
+        world.until("running", running).await;
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert!(running(&world.host()));
+        let filled = world.now();
+        world.host().over_limit = Some("v".to_owned());
+        world.until("failed", |h| phase(h) == "Failed").await;
+        assert!(world.now().duration_since(filled).as_secs() <= 12);
+        let status = world.pod().and_then(|p| p.status).unwrap();
+        let message = "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ";
+        assert_eq!((status.reason.as_deref(), status.message.as_deref()), (Some("Evicted"), Some(message)), "{policy}");
+        assert!(world.event_reasons().contains(&format!("Evicted: {message}")), "{:?}", world.event_reasons());
+        world.until("released", Host::holds_nothing).await;
+        agent.kill().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_that_ends_before_its_volume_is_found_too_full_has_ended_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path());
-    world.put(with_volume(json!({"name": "v", "emptyDir": {"sizeLimit": "1Mi"}})));
+    world.host().script.insert("c".to_owned(), (5, 0));
+    let mut pod = with_volume(json!({"name": "v", "emptyDir": {"sizeLimit": "1Mi"}}));
+    pod.spec.as_mut().unwrap().restart_policy = Some("Never".to_owned());
+    world.put(pod);
     let agent = world.agent().await;
     world.until("running", running).await;
-    tokio::time::sleep(Duration::from_secs(30)).await;
-    assert!(running(&world.host()));
-    let filled = world.now();
     world.host().over_limit = Some("v".to_owned());
-    world.until("failed", |h| phase(h) == "Failed").await;
-    assert!(world.now().duration_since(filled).as_secs() <= 12);
-    let status = world.pod().and_then(|p| p.status).unwrap();
-    let message = "Usage of EmptyDir volume \"v\" exceeds the limit \"1Mi\". ";
-    assert_eq!((status.reason.as_deref(), status.message.as_deref()), (Some("Evicted"), Some(message)));
-    assert!(world.event_reasons().contains(&format!("Evicted: {message}")), "{:?}", world.event_reasons());
-    world.until("released", Host::holds_nothing).await;
+    world.until("over", |h| phase(h) == "Succeeded").await;
     agent.kill().await;
 }
