@@ -92,6 +92,9 @@ pub enum ConfigError {
     Several(String),
 }
 
+/// Values of fewer bytes are no secret that a message could tell.
+const SHORTEST_REDACTED: usize = 4;
+
 /// The objects a pod names, as far as they are there.
 #[derive(Clone, Default)]
 pub struct Objects {
@@ -111,6 +114,14 @@ impl Objects {
     pub fn gather(pod: &k8s_openapi::api::core::v1::Pod, get: impl Fn(&Key) -> Option<Arc<Object>>) -> Objects {
         let found = references(pod).into_iter().filter_map(|key| get(&key).map(|object| (key, object)));
         Objects { found: found.collect(), namespace: pod.metadata.namespace.clone().unwrap_or_default() }
+    }
+
+    /// `text` without the values of these Secrets (but for the shortest, which would make it unreadable).
+    pub fn redact(&self, text: String) -> String {
+        let secrets = self.found.values().filter_map(|o| o.as_secret());
+        let values = secrets.flat_map(|s| s.data.iter().flatten()).filter_map(|(_, bytes)| std::str::from_utf8(&bytes.0).ok());
+        let values = values.flat_map(|value| [value, value.trim()]).filter(|value| value.len() >= SHORTEST_REDACTED);
+        values.fold(text, |text, value| text.replace(value, "<secret contents redacted>"))
     }
 
     /// The object with this key.

@@ -235,6 +235,13 @@ fn no_secret_is_shown_by_debug() {
     assert!(!shown.contains(SECRET_TEXT) && !shown.contains("104, 117"), "{shown}");
 }
 
+#[test]
+fn a_message_that_quotes_a_secret_is_redacted() {
+    let (_, objects) = of_container(json!({"envFrom": [{"secretRef": {"name": "sec"}}, {"configMapRef": {"name": "cm"}}]}));
+    let text = "exec: \"hunter2\": executable file not found, A".to_owned();
+    assert_eq!(objects.redact(text), "exec: \"<secret contents redacted>\": executable file not found, A");
+}
+
 fn variable(from: Value) -> Result<String, ConfigError> {
     let (pod, _) = of_container(json!({"resources": {"limits": {"cpu": "1500m", "memory": "100Mi"}}}));
     let (node, pod_ips, host_ips) = (node(), ips(POD_IPS), ips(HOST_IPS));

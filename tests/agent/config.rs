@@ -62,12 +62,28 @@ spec:
     let expected = ["COLOR=blueish", &format!("DB_password={VALUE}"), "DB_user=admin", &format!("ONE={VALUE}"), "SIZE=3"];
     assert_eq!(lines(&rig, "p"), expected);
 
-    // A Secret's value is in no log, event or description.
+    // A Secret's value is in no log, event or description, not even of a container whose command it is.
+    rig.write(
+        "bad.yaml",
+        r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: bad}
+spec:
+  restartPolicy: Never
+  containers: [{name: main, image: busybox, env: [{name: PW, valueFrom: {secretKeyRef: {name: db, key: password}}}], command: ["$(PW)"]}]
+"#,
+    );
+    rig.wait("it cannot start", WAIT, |r| is(r, "bad", "Failed"));
+    let told = |r: &Rig| r.cli(&["describe", "pod", &name("bad")]).contains("<secret contents redacted>");
+    rig.wait("and says so", WAIT, told);
     let said = [
         rig.log(),
         rig.cli(&["get", "events", "-A", "-o", "yaml"]),
         rig.cli(&["describe", "pod", &name("p")]),
         rig.cli(&["describe", "secret", "db"]),
+        rig.cli(&["get", "pods", "-A", "-o", "yaml"]),
+        rig.cli(&["describe", "pod", &name("bad")]),
     ];
     assert!(said[3].contains(&format!("{} bytes", VALUE.len())), "{}", said[3]);
     assert!(said.iter().all(|text| !text.contains(VALUE)), "{said:?}");

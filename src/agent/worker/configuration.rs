@@ -65,8 +65,8 @@ pub(super) struct Configuration {
     pub(super) wanting: Vec<String>,
     /// Whether volumes may hold something old.
     pub(super) stale: bool,
-    /// A refresh is under way.
-    refreshing: bool,
+    /// A refresh is under way: nothing of the pod may be taken away meanwhile.
+    pub(super) refreshing: bool,
     pub(super) pause: Pause,
     /// A measuring is under way.
     measuring: bool,

@@ -91,7 +91,11 @@ impl Worker {
     }
 
     pub(super) fn release(&mut self, now: Timestamp) {
-        let busy = self.releasing || !self.dead.is_empty() || !self.seen.live.is_empty() || !self.unexamined.is_empty();
+        let busy = self.releasing
+            || self.configuration.refreshing
+            || !self.dead.is_empty()
+            || !self.seen.live.is_empty()
+            || !self.unexamined.is_empty();
         if busy || !self.release_pause.over(now) {
             return;
         }

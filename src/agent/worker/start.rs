@@ -26,7 +26,7 @@ use super::parts::Parts;
 use super::{Shared, configuration, files};
 use crate::api::well_known::container_labels as label;
 use crate::api::{Key, Kind};
-use crate::config;
+use crate::config::{self, Objects};
 use crate::oci;
 use crate::pod::attempt::{self, Role};
 use crate::runtime::{ContainerConfig, Image, ImageError, LogTarget, PullPolicy, RuntimeError};
@@ -53,6 +53,19 @@ pub(super) enum Failure {
     Cancelled,
 }
 
+impl Failure {
+    fn redacted(self, objects: &Objects) -> Failure {
+        match self {
+            Failure::Config(text) => Failure::Config(objects.redact(text)),
+            Failure::Create(text) => Failure::Create(objects.redact(text)),
+            Failure::Start(text) => Failure::Start(objects.redact(text)),
+            Failure::Unavailable(text) => Failure::Unavailable(objects.redact(text)),
+            // Nothing of these is made from a Secret's value.
+            Failure::Sandbox(_) | Failure::Mount(_) | Failure::Image(_) | Failure::Cancelled => self,
+        }
+    }
+}
+
 /// An attempt that runs.
 #[derive(Clone, Debug)]
 pub(super) struct Started {
@@ -75,8 +88,13 @@ pub(super) struct Job {
     pub(super) cancel: watch::Receiver<bool>,
 }
 
-/// Makes and starts the attempt.
+/// Makes and starts the attempt. No failure tells a Secret's value, not even where the runtime quotes a command that has one.
 pub(super) async fn run(job: Job) -> Result<Started, Failure> {
+    let (shared, pod) = (job.shared.clone(), job.pod.clone());
+    make(job).await.map_err(|failure| failure.redacted(&configuration::objects(&shared.drivers, &pod)))
+}
+
+async fn make(job: Job) -> Result<Started, Failure> {
     let Job { shared, pod, parts, role, of, gate, mut cancel } = job;
     let making = Making { shared: &shared, pod: &pod, parts: &parts, role, of: &of };
     let container = making.container()?;
