@@ -4,6 +4,7 @@
 //! bell and fails after it is, too. Volumes that are set up are written anew, one writer at a time ([`Parts::configure`]).
 //! Disk emptyDirs with a sizeLimit are measured here as well: only pods that have one are looked at, every [`MEASURED_EVERY`].
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -62,7 +63,7 @@ pub(super) struct Configuration {
     /// The changes that had happened when the last start began.
     pub(super) at_start: u64,
     /// Containers whose last try failed for want of configuration.
-    pub(super) wanting: Vec<String>,
+    pub(super) wanting: BTreeSet<String>,
     /// Whether volumes may hold something old.
     pub(super) stale: bool,
     /// A refresh is under way: nothing of the pod may be taken away meanwhile.
@@ -106,7 +107,7 @@ impl Worker {
     /// A container could not be made for want of configuration. What has come meanwhile is tried at once.
     pub(super) fn wants_configuration(&mut self, name: &str) {
         if self.configuration.at_start == self.bell.changes() {
-            self.configuration.wanting.push(name.to_owned());
+            self.configuration.wanting.insert(name.to_owned());
         } else {
             self.seen.retry.remove(name);
             self.failures.remove(name);

@@ -1,7 +1,7 @@
 //! The pod workers: one task a Pod, which alone touches that Pod's containers (invariant 2).
 //!
 //! ```text
-//!   Store change ─▶ pod_changed ─▶ task::Worker ── reload ─▶ pod::compute_pod_actions ─▶ commit ─▶ apply ─┐
+//!   Store change ─▶ changed ─────▶ task::Worker ── reload ─▶ pod::compute_pod_actions ─▶ commit ─▶ apply ─┐
 //!                                      ▲                                                                  │
 //!                                      └── exits, finished starts, reconnects, timer ◀────────────────────┘
 //! ```
@@ -9,6 +9,7 @@
 //! # Guarantees
 //! * A worker examines what an earlier agent left before it does anything: no attempt is made twice.
 //! * A start is announced, an end recorded in the Store before it is acted on; a Store that refuses makes the worker wait, not guess.
+//! * A change of a ConfigMap, Secret or claim wakes the workers of the Pods that name it, and no others.
 //! * [`PodWorkers::shutdown`] ends tasks and touches no container.
 //!
 //! # Leaves to others

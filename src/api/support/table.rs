@@ -309,7 +309,7 @@ static ROWS: &[Row] = rows! {
         "sizeLimit": Honoured;
     }
     PersistentVolumeClaimSpec {
-        "accessModes": Honoured;
+        "accessModes": NotApplicable("every pod of this node may use the claim, whatever its access modes; ignored") unless ["[\"ReadWriteOnce\"]", "[\"ReadWriteMany\"]"];
         "dataSource": Refused(NO_SNAPSHOTS);
         "dataSourceRef": Refused(NO_SNAPSHOTS);
         "resources": NotApplicable("a claim is a directory under the agent's state directory, and may take what that disk has; ignored");
