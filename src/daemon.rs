@@ -119,7 +119,7 @@ impl Daemon {
         let pods = move |_, pod: Arc<Object>| {
             // Before adoption nothing is known about what runs; afterwards every pod is told once more.
             if adopted.load(Ordering::Acquire) {
-                workers.pod_changed(pod);
+                workers.changed(pod);
             }
         };
         let beat = || tell_systemd(NotifyState::Watchdog);

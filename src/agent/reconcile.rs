@@ -38,7 +38,7 @@ const MOST_AT_ONCE: usize = 64;
 /// A clock that goes back by more than this was set.
 const CLOCK_SET_BACK: SignedDuration = SignedDuration::from_secs(1);
 
-/// Hands a changed pod that is bound here (or its last state, when it was removed) to its worker.
+/// Hands a changed pod that is bound here, ConfigMap, Secret or claim (or its last state, when it was removed) to the workers it concerns.
 pub type PodSink = Arc<dyn Fn(ChangeKind, Arc<Object>) + Send + Sync>;
 
 /// The loop's inputs beside the drivers.

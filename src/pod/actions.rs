@@ -70,6 +70,8 @@ pub struct Observed {
     pub host_ips: Vec<String>,
     /// Cap of the restart back-off.
     pub backoff_cap: Duration,
+    /// Since when and why the Pod has to go from this node: the kubelet's message.
+    pub evicted: Option<(Timestamp, String)>,
 }
 
 impl Observed {

@@ -14,6 +14,8 @@ use crate::api::well_known::KEEP_OBJECT;
 /// What a container gets at least between the stop signal and SIGKILL (kuberuntime_container.go, minimumGracePeriodInSeconds).
 pub const MINIMUM_GRACE_SECONDS: i64 = 2;
 const DEFAULT_GRACE_SECONDS: i64 = 30;
+/// eviction_manager.go, immediateEvictionGracePeriodSeconds.
+const EVICTION_GRACE_SECONDS: i64 = 1;
 const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
 
 /// Why a Pod is being stopped.
@@ -23,6 +25,8 @@ pub enum Why {
     Deleted,
     /// activeDeadlineSeconds has passed.
     Deadline,
+    /// It takes more of the node than it may.
+    Evicted,
     /// Its regular containers are done, or an init container has failed for good, or its phase is terminal already.
     Finished,
 }
@@ -52,9 +56,12 @@ pub fn wanted(pod: &Pod, seen: &Observed, now: Timestamp) -> Option<Stop> {
         (Why::Finished, first_signal(seen).unwrap_or(now), own_grace)
     } else {
         let finish = finished(pod).then(|| last_finish(pod).unwrap_or(now));
-        match (finish, deadline(pod).filter(|d| *d <= now)) {
-            (Some(finish), passed) if passed.is_none_or(|d| finish < d) => (Why::Finished, finish, own_grace),
-            (_, passed) => (Why::Deadline, passed?, own_grace),
+        let evicted = seen.evicted.as_ref().map(|(at, _)| (Why::Evicted, *at, EVICTION_GRACE_SECONDS));
+        let late = deadline(pod).filter(|d| *d <= now).map(|d| (Why::Deadline, d, own_grace));
+        let cut_off = [evicted, late].into_iter().flatten().min_by_key(|(_, at, _)| *at);
+        match (finish, cut_off) {
+            (Some(finish), cut_off) if cut_off.is_none_or(|(_, at, _)| finish < at) => (Why::Finished, finish, own_grace),
+            (_, cut_off) => cut_off?,
         }
     };
     // Ahead of the clock: it was set back. The grace is counted from when the containers were asked, as far as that is known.
@@ -148,13 +155,20 @@ fn settle(step: &mut Step<'_>, stop: &Stop) {
     let pod = &mut step.out.pod;
     status::close_unfinished(pod);
     let earned = earned_phase(pod);
-    let phase = if stop.why == Why::Deadline || keep(pod) { phase::FAILED } else { earned };
+    let cut_off = matches!(stop.why, Why::Deadline | Why::Evicted);
+    let phase = if cut_off || keep(pod) { phase::FAILED } else { earned };
     let status = pod.status.get_or_insert_default();
     status.phase = Some(phase.to_owned());
     if stop.why == Why::Deadline {
         status.reason = Some("DeadlineExceeded".to_owned());
         status.message = Some(DEADLINE_MESSAGE.to_owned());
         let event = events::draft(pod, false, "DeadlineExceeded", DEADLINE_MESSAGE.to_owned());
+        step.out.events.push(event);
+    }
+    if let Some((_, message)) = step.seen.evicted.as_ref().filter(|_| stop.why == Why::Evicted) {
+        let status = pod.status.get_or_insert_default();
+        (status.reason, status.message) = (Some("Evicted".to_owned()), Some(message.clone()));
+        let event = events::draft(pod, true, "Evicted", message.clone());
         step.out.events.push(event);
     }
 }

@@ -9,6 +9,7 @@ mod lab;
 
 mod bad_input;
 mod chaos;
+mod config;
 mod cronjob;
 mod daemonset;
 mod directory;
@@ -18,3 +19,4 @@ mod pod;
 mod policies;
 mod restart;
 mod rig;
+mod volumes;

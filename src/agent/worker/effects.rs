@@ -21,6 +21,7 @@ impl Worker {
     pub(super) fn prepare(&mut self, start: &Start, pod: &Pod) -> oneshot::Sender<()> {
         let (open, gate) = oneshot::channel();
         self.serial += 1;
+        self.configuration.at_start = self.bell.changes();
         let serial = self.serial;
         let of = AttemptRef { name: start.name.clone(), number: start.attempt, id: start.id.clone() };
         let job = start::Job {
@@ -92,7 +93,11 @@ impl Worker {
     }
 
     pub(super) fn release(&mut self, now: Timestamp) {
-        let busy = self.releasing || !self.dead.is_empty() || !self.seen.live.is_empty() || !self.unexamined.is_empty();
+        let busy = self.releasing
+            || self.configuration.refreshing
+            || !self.dead.is_empty()
+            || !self.seen.live.is_empty()
+            || !self.unexamined.is_empty();
         if busy || !self.release_pause.over(now) {
             return;
         }

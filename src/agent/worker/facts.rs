@@ -87,6 +87,7 @@ impl Worker {
             Failure::Mount(message) => {
                 self.events.push(events::draft(&self.pod, true, "FailedMount", message));
                 self.try_again(&name, now, |n| backoff::retry_delay(n, PARTS_CAP * 10) / 10);
+                self.wants_configuration(&name);
             }
             Failure::Image(error) => {
                 self.no_image(&name, &error);
@@ -95,6 +96,7 @@ impl Worker {
             Failure::Config(message) => {
                 self.refused(&name, "CreateContainerConfigError", message);
                 self.try_again(&name, now, |n| backoff::retry_delay(n, cap));
+                self.wants_configuration(&name);
             }
             Failure::Create(message) => {
                 self.refused(&name, "CreateContainerError", message);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{Mutex, OnceCell};
 
+use super::configuration::{self, RefreshError};
 use super::start::Failure;
 use crate::agent::Drivers;
 use crate::network::{PortMapping, Sandbox, SandboxSpec};
@@ -22,6 +23,8 @@ pub(super) struct Parts {
     addresses: OnceCell<Vec<IpAddr>>,
     files: OnceCell<PodFiles>,
     cgroup: OnceCell<()>,
+    /// Held from reading the configuration to having written it, so that no old files come after new ones.
+    configuring: Mutex<()>,
     /// Held by a call for the cgroup, which goes on to its end even if nobody waits for it any more.
     cgroup_call: Arc<Mutex<()>>,
 }
@@ -36,8 +39,24 @@ impl Parts {
     /// Volumes and the agent's own files; `/etc/hosts` is complete once [`Self::addresses`] has answered.
     pub(super) async fn files(&self, drivers: &Drivers, pod: &Pod) -> Result<PodFiles, Failure> {
         let hostname = hostname(drivers, pod);
-        let make = async || drivers.volumes.setup(pod, &hostname).await.map_err(|e| Failure::Mount(e.to_string()));
+        let make = async || {
+            let _alone = self.configuring.lock().await;
+            let payloads = configuration::payloads(drivers, pod).map_err(Failure::Mount)?;
+            drivers.volumes.setup(pod, &hostname, &payloads).await.map_err(|e| Failure::Mount(e.to_string()))
+        };
         self.files.get_or_try_init(make).await.cloned()
+    }
+
+    /// Whether the volumes are set up by this agent.
+    pub(super) fn have_files(&self) -> bool {
+        self.files.initialized()
+    }
+
+    /// Brings the configuration volumes to what the Store has now.
+    pub(super) async fn refresh(&self, drivers: &Drivers, pod: &Pod) -> Result<(), RefreshError> {
+        let _alone = self.configuring.lock().await;
+        let payloads = configuration::payloads(drivers, pod).map_err(RefreshError::Missing)?;
+        drivers.volumes.refresh(pod, &payloads).await.map_err(|e| RefreshError::Files(e.to_string()))
     }
 
     /// The Pod's addresses, written to `/etc/hosts` (CNI ADD: tens of milliseconds).

@@ -12,6 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -20,14 +21,17 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use oci_spec::runtime::Spec;
 use tokio::sync::{Notify, oneshot, watch};
 
+use super::configuration::Bell;
 use super::exit::AttemptRef;
 use super::parts::Parts;
-use super::{Shared, files};
+use super::{Shared, configuration, files};
 use crate::api::well_known::container_labels as label;
 use crate::api::{Key, Kind};
+use crate::config::{self, Objects};
 use crate::oci;
 use crate::pod::attempt::{self, Role};
 use crate::runtime::{ContainerConfig, Image, ImageError, LogTarget, PullPolicy, RuntimeError};
+use crate::volumes::{PodFiles, SubPath};
 
 /// Why an attempt was not started. Nothing of it has run, but for `Start`, and `Unavailable` and `Unexamined`, where that is to be examined.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +54,20 @@ pub(super) enum Failure {
     Unexamined(String),
     /// Given up before anything was created.
     Cancelled,
+}
+
+impl Failure {
+    fn redacted(self, objects: &Objects) -> Failure {
+        match self {
+            Failure::Config(text) => Failure::Config(objects.redact(text)),
+            Failure::Create(text) => Failure::Create(objects.redact(text)),
+            Failure::Start(text) => Failure::Start(objects.redact(text)),
+            Failure::Unavailable(text) => Failure::Unavailable(objects.redact(text)),
+            Failure::Unexamined(text) => Failure::Unexamined(objects.redact(text)),
+            // Nothing of these is made from a Secret's value.
+            Failure::Sandbox(_) | Failure::Mount(_) | Failure::Image(_) | Failure::Cancelled => self,
+        }
+    }
 }
 
 /// An attempt that runs.
@@ -80,17 +98,17 @@ pub(super) struct Job {
 #[derive(Clone)]
 pub(super) struct Pulls {
     begun: Arc<Mutex<Option<u64>>>,
-    wake: Arc<Notify>,
+    bell: Arc<Bell>,
 }
 
 impl Pulls {
-    pub(super) fn new(wake: Arc<Notify>) -> Pulls {
-        Pulls { begun: Arc::default(), wake }
+    pub(super) fn new(bell: Arc<Bell>) -> Pulls {
+        Pulls { begun: Arc::default(), bell }
     }
 
     fn begin(&self, serial: u64) {
         *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(serial);
-        self.wake.notify_one();
+        self.bell.ring();
     }
 
     /// Whether this start has begun to ask since this was last looked at.
@@ -99,8 +117,13 @@ impl Pulls {
     }
 }
 
-/// Makes and starts the attempt.
+/// Makes and starts the attempt. No failure tells a Secret's value, not even where the runtime quotes a command that has one.
 pub(super) async fn run(job: Job) -> Result<Started, Failure> {
+    let (shared, pod) = (job.shared.clone(), job.pod.clone());
+    make(job).await.map_err(|failure| failure.redacted(&configuration::objects(&shared.drivers, &pod)))
+}
+
+async fn make(job: Job) -> Result<Started, Failure> {
     let Job { shared, pod, parts, role, of, gate, mut cancel, pulls, serial } = job;
     let pulling = || pulls.begin(serial);
     let making = Making { shared: &shared, pod: &pod, parts: &parts, role, of: &of, pulling: &pulling };
@@ -229,11 +252,12 @@ impl Making<'_> {
         let files = self.parts.files(drivers, self.pod).await?;
         let sandbox = self.parts.namespaces(drivers, self.pod).await?;
         let log = drivers.volumes.termination_log(uid, name, self.of.number).await.map_err(|e| Failure::Mount(e.to_string()))?;
-        let needs_ip = oci::needs_pod_ip(container);
+        let needs_ip = config::needs_pod_ip(container);
         let pod_ips = if needs_ip { self.parts.addresses(drivers, self.pod).await? } else { Vec::new() };
         let node = drivers.store.get(&Key::new(Kind::Node, "", drivers.settings.node_name.clone()));
         let node = node.as_deref().and_then(|o| o.as_node().cloned()).unwrap_or_default();
-        let inputs = oci::Inputs {
+        let objects = configuration::objects(drivers, self.pod);
+        let mut inputs = oci::Inputs {
             pod: self.pod,
             container,
             image: &image.config,
@@ -246,14 +270,32 @@ impl Making<'_> {
             pod_ips: &pod_ips,
             host_ips: &drivers.network.host_ips(),
             node: &node,
+            config: &objects,
+            sub_paths: BTreeMap::new(),
             is_init: self.role != Role::Main,
         };
+        let wanted = oci::sub_paths(&inputs).map_err(|e| Failure::Config(e.to_string()))?;
+        inputs.sub_paths = self.sub_paths(wanted, &files).await?;
         let mut spec = oci::build(&inputs).map_err(|e| Failure::Config(e.to_string()))?;
         if oci::wants_host_devices(container) {
             let devices = (drivers.devices)().map_err(|e| Failure::Config(format!("failed to list the host's devices: {e}")))?;
             oci::grant_host_devices(&mut spec, devices);
         }
         Ok(spec)
+    }
+
+    /// Makes subPaths ready. The cause is for the log only: it may tell of the host (kubelet_pods.go makeMounts).
+    async fn sub_paths(&self, wanted: Vec<SubPath>, files: &PodFiles) -> Result<BTreeMap<usize, PathBuf>, Failure> {
+        let mut ready = BTreeMap::new();
+        for one in wanted {
+            let Some(volume) = files.volumes.get(&one.volume) else { continue };
+            let path = self.shared.drivers.volumes.sub_path(attempt::uid(self.pod), volume, &one).await.map_err(|error| {
+                tracing::warn!(volume = one.volume, index = one.index, %error, "a subPath cannot be mounted");
+                Failure::Config(format!("failed to prepare subPath for volumeMount {:?} of container {:?}", one.volume, one.container))
+            })?;
+            ready.insert(one.index, path);
+        }
+        Ok(ready)
     }
 
     fn labels(&self, stop_signal: i32) -> BTreeMap<String, String> {

@@ -10,17 +10,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tracing::{Instrument, info_span, warn};
 
 use super::commit::{Committed, commit, overlay};
+use super::configuration::{Bell, Configuration, RefreshError};
 use super::exit::AttemptRef;
 use super::parts::Parts;
+use super::pause::Pause;
 use super::start::{Failure, Pulls, Started};
 use super::{Outcome, Shared, files};
 use crate::agent::Drivers;
 use crate::api::{Key, Object};
+use crate::config;
 use crate::controllers::EventDraft;
 use crate::pod::status::Ended;
 use crate::pod::{End, Live, Observed, PodActions, attempt, compute_pod_actions, events, phase, recover, status};
@@ -41,32 +44,10 @@ pub(super) enum Done {
     Removed(AttemptRef, Result<(), RuntimeError>),
     /// What the Pod held is given back, or not.
     Released(Result<(), String>),
-}
-
-/// A doubling pause between tries of one kind: 1 s to 30 s.
-#[derive(Default)]
-pub(super) struct Pause {
-    tries: u32,
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
-}
-
-impl Pause {
-    pub(super) fn fail(&mut self, now: Timestamp) {
-        let seconds = 1u64.checked_shl(self.tries.min(5)).unwrap_or(30).min(30);
-        self.tries = self.tries.saturating_add(1);
-        self.since = Some(now);
-        self.until = now.checked_add(Duration::from_secs(seconds)).ok();
-    }
-
-    pub(super) fn over(&self, now: Timestamp) -> bool {
-        // Begun in the future: the clock was set back.
-        self.until.is_none_or(|until| until <= now) || self.since.is_some_and(|since| since > now)
-    }
-
-    pub(super) fn reset(&mut self) {
-        *self = Pause::default();
-    }
+    /// Configuration volumes are up to date, or not.
+    Refreshed(Result<(), RefreshError>),
+    /// The emptyDir that holds too much, if one does.
+    Measured(Result<Option<String>, String>),
 }
 
 /// The task that owns one Pod.
@@ -74,7 +55,8 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) key: Key,
     pub(super) uid: String,
-    pub(super) wake: Arc<Notify>,
+    pub(super) bell: Arc<Bell>,
+    pub(super) configuration: Configuration,
     /// The Pod as stored when last read or written.
     pub(super) stored: Option<Arc<Object>>,
     /// The same with the facts that are not committed yet.
@@ -109,7 +91,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, key: Key, uid: String, wake: Arc<Notify>, released: bool) -> Worker {
+    pub(super) fn new(shared: Arc<Shared>, key: Key, uid: String, bell: Arc<Bell>, released: bool) -> Worker {
         let seen = Observed {
             released,
             backoff_cap: shared.drivers.settings.max_restart_backoff,
@@ -120,8 +102,9 @@ impl Worker {
             shared,
             key,
             uid,
-            pulls: Pulls::new(wake.clone()),
-            wake,
+            pulls: Pulls::new(bell.clone()),
+            bell,
+            configuration: Configuration::default(),
             stored: None,
             pod: Pod::default(),
             seen,
@@ -175,6 +158,8 @@ impl Worker {
                 Box::pin(self.examine_all()).await;
             }
             let now = self.now();
+            self.heed_configuration();
+            self.tend_volumes(now);
             self.seen.clock_is(now);
             let plan = compute_pod_actions(&self.pod, &self.seen, now);
             let wake_at = match Box::pin(self.carry_out(plan)).await {
@@ -192,6 +177,9 @@ impl Worker {
         let Some(base) = current.as_deref().and_then(Object::as_pod) else { return false };
         let known = self.stored.as_ref().map(|o| &o.meta().resource_version);
         if known != Some(&base.metadata.resource_version) {
+            if self.stored.is_some() {
+                self.heed_metadata(base);
+            }
             self.pod = if self.stored.is_none() { base.clone() } else { overlay(base, &self.pod) };
             self.stored = current;
         }
@@ -273,7 +261,8 @@ impl Worker {
     async fn rest(&mut self, wake_at: Option<Timestamp>, connected: &mut watch::Receiver<u64>) {
         let now = self.now();
         let pauses = [&self.examine_pause, &self.remove_pause, &self.release_pause, &self.commit_pause, &self.kill_pause];
-        let due = pauses.iter().filter_map(|p| p.until).filter(|t| *t > now).chain(wake_at).min();
+        let pauses = pauses.into_iter().chain([&self.configuration.pause]).filter_map(|p| p.until);
+        let due = pauses.chain(self.configuration.measure_at).filter(|t| *t > now).chain(wake_at).min();
         let rest =
             due.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default().clamp(Duration::from_millis(1), LONGEST_REST));
         let timer = async {
@@ -282,9 +271,9 @@ impl Worker {
                 None => std::future::pending().await,
             }
         };
-        // Cancel-safe: Notify keeps its permit, join_next and changed lose nothing when dropped, and the timer is computed anew.
+        // Cancel-safe: the bell keeps a ring, join_next and changed lose nothing when dropped, and the timer is computed anew.
         tokio::select! {
-            () = self.wake.notified() => {}
+            () = self.bell.heard() => {}
             Some(done) = self.jobs.join_next() => self.take(done),
             Ok(()) = connected.changed() => self.examine_pause.reset(),
             () = timer => {}
@@ -324,6 +313,8 @@ impl Worker {
                 self.remove_pause.fail(now);
             }
             Ok(Done::Released(result)) => self.released(result, now),
+            Ok(Done::Refreshed(result)) => self.refreshed(result, now),
+            Ok(Done::Measured(result)) => self.measured(result, now),
             Err(error) => self.task_died(&error),
         }
     }
@@ -375,6 +366,8 @@ impl Worker {
             recover::note_boot(&mut self.pod, &boot_id);
             self.events.extend(events::missing_cluster_dns(&self.pod));
         }
+        // It may have changed while no agent looked.
+        self.configuration.stale = !open.is_empty() && config::has_files(&self.pod);
         for (name, id, number) in open {
             // Held back from being started until its state is known.
             self.seen.live.insert(name.clone(), Live::Starting);

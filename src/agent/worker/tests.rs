@@ -1,6 +1,7 @@
 //! The worker on stand-in drivers: what reaches the runtime, what becomes durable, and what a crash between any two calls leaves.
 
 mod clock;
+mod configuration;
 mod crash;
 mod images;
 mod life;

@@ -18,7 +18,7 @@ pub(super) use self::host::Host;
 use self::surroundings::Cgroups;
 use crate::agent::worker::PodWorkers;
 use crate::agent::{Drivers, Settings};
-use crate::api::Kind;
+use crate::api::{Kind, Object};
 use crate::host::{HostFacts, Paths};
 use crate::runtime::{RuntimeEvent, TaskState};
 use crate::store::Change;
@@ -154,9 +154,7 @@ impl World {
             let pods: Vec<_> = world.host().objects.values().filter(|o| o.kind() == Kind::Pod).cloned().collect();
             pods.into_iter().for_each(|pod| told.pod_changed(pod));
             while let Ok(change) = changes.recv().await {
-                if change.object.kind() == Kind::Pod {
-                    told.pod_changed(change.object);
-                }
+                told.changed(change.object);
             }
         });
         Agent { workers, feed }
@@ -164,6 +162,12 @@ impl World {
 
     pub(super) fn put(&self, pod: Pod) {
         self.host().put(pod.into(), &self.changes);
+        self.changed.notify_waiters();
+    }
+
+    /// Stores any object, as the manifests' sync would.
+    pub(super) fn put_object(&self, object: Object) {
+        self.host().put(object, &self.changes);
         self.changed.notify_waiters();
     }
 

@@ -13,6 +13,7 @@ use super::Death;
 use crate::api::{Key, Object};
 use crate::runtime::{ContainerState, Exit, RuntimeError, TaskState};
 use crate::store::{Change, ChangeKind};
+use crate::volumes::PayloadFile;
 
 /// The host: outlives any agent.
 #[derive(Default)]
@@ -29,6 +30,10 @@ pub(in super::super) struct Host {
     pub(in super::super) cgroups: BTreeSet<String>,
     /// The specs of the containers that were made.
     pub(in super::super) specs: BTreeMap<String, Spec>,
+    /// What was last written to configuration volumes.
+    pub(in super::super) payloads: BTreeMap<String, BTreeMap<String, PayloadFile>>,
+    /// The emptyDir that holds too much.
+    pub(in super::super) over_limit: Option<String>,
     pub(in super::super) signals: Vec<(String, i32)>,
     /// What a container does when started: exit with this code after so many seconds; absent = runs on.
     pub(in super::super) script: BTreeMap<String, (u64, u32)>,
