@@ -47,6 +47,8 @@ Commands:
   apply     Write manifests into the manifests directory
   delete    Delete objects
   validate  Check manifests, without an agent
+  schedule  Explain a schedule and show its next runs, without an agent
+  simulate  Play manifests in virtual time and show the timeline, without an agent
   version   Show versions
   help      Print this message or the help of the given subcommand(s)
 

@@ -136,7 +136,8 @@ fn wanted(args: &DeleteArgs) -> Result<Vec<(Kind, String, String)>, CliError> {
     Ok(found)
 }
 
-fn read_all(paths: &[PathBuf]) -> Result<Vec<ManifestFile>, CliError> {
+/// The files named, and the manifests of directories. Errors: one cannot be read, or there is none.
+pub(super) fn read_all(paths: &[PathBuf]) -> Result<Vec<ManifestFile>, CliError> {
     let mut files = Vec::new();
     for path in paths {
         if path == Path::new("-") {
