@@ -20,6 +20,7 @@ mod get;
 mod kinds;
 mod logs;
 mod output;
+mod plan;
 mod schedule;
 pub mod simulate;
 pub mod tables;
@@ -68,6 +69,8 @@ pub enum Command {
     Schedule(schedule::ScheduleArgs),
     /// Play manifests in virtual time and show the timeline, without an agent.
     Simulate(simulate::SimulateArgs),
+    /// Show whether workloads will run on this node, and why not.
+    Plan(plan::PlanArgs),
     /// Show versions.
     Version(version::VersionArgs),
 }
@@ -116,6 +119,7 @@ async fn ask(command: Command) -> Result<u8, CliError> {
         Command::Events(args) => events::run(&args).await,
         Command::Apply(args) => apply::apply(&args).await,
         Command::Delete(args) => apply::delete(&args).await,
+        Command::Plan(args) => plan::run(&args).await,
         Command::Version(args) => version::run(&args).await,
         Command::Validate(_) | Command::Agent(_) | Command::Schedule(_) | Command::Simulate(_) => {
             Err(CliError::local("this command needs no agent to ask"))

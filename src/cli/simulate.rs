@@ -108,9 +108,16 @@ pub(super) fn node(path: &Path) -> Result<Node, CliError> {
     let failed = |cause: String| CliError::local(format!("{} is no Node: {cause}", path.display()));
     let mut files = read_all(&[path.to_owned()])?;
     let text = String::from_utf8(files.remove(0).content).map_err(|e| failed(e.to_string()))?;
-    let value: serde_json::Value = serde_saphyr::from_str(&text).map_err(|e| failed(e.to_string()))?;
+    let options = serde_saphyr::options! { strict_booleans: true, legacy_octal_numbers: true };
+    let mut value: serde_json::Value = serde_saphyr::from_str_with_options(&text, options).map_err(|e| failed(e.to_string()))?;
     if value["kind"] != "Node" {
         return Err(failed("write one document of kind: Node".to_owned()));
+    }
+    // Quantities may be written as numbers.
+    for amounts in ["/status/allocatable", "/status/capacity"] {
+        let amounts = value.pointer_mut(amounts).and_then(|v| v.as_object_mut());
+        let numbers = amounts.into_iter().flat_map(|map| map.iter_mut()).map(|(_, amount)| amount).filter(|amount| amount.is_number());
+        numbers.for_each(|amount| *amount = json!(amount.to_string()));
     }
     let node: Node = serde_json::from_value(value).map_err(|e| failed(e.to_string()))?;
     match node.metadata.name.as_deref() {

@@ -9,6 +9,7 @@ pub mod cascade;
 pub mod cronjob;
 pub mod daemonset;
 pub mod deletion;
+pub mod forecast;
 pub mod job;
 pub mod pods;
 pub mod static_pod;
