@@ -22,7 +22,7 @@ const FIELDS: [(&str, &str); 5] = [
 pub fn explain(schedule: &Schedule) -> String {
     match &schedule.kind {
         Kind::Every(delay) => format!("Every {delay:#}, counted from the last run"),
-        Kind::Fields(f) if f.minute & f.hour & f.month == 0 && [f.minute, f.hour, f.month].contains(&0) => {
+        Kind::Fields(f) if [f.minute, f.hour, f.month].contains(&0) || f.day_of_month | f.day_of_week == 0 => {
             "Never: a field names no value".to_owned()
         }
         Kind::Fields(f) => format!("{}, {}{}", times(f), days(f), months(f)),
@@ -76,7 +76,7 @@ fn times(f: &Fields) -> String {
 /// n, if the bits are 0, n, 2n, … and n divides the whole.
 fn step(bits: u64, whole: u32) -> Option<u32> {
     let n = *members(bits).get(1)?;
-    (whole % n == 0 && members(bits) == (0..whole).step_by(n as usize).collect::<Vec<_>>()).then_some(n)
+    (whole.is_multiple_of(n) && members(bits) == (0..whole).step_by(n as usize).collect::<Vec<_>>()).then_some(n)
 }
 
 fn days(f: &Fields) -> String {
