@@ -12,7 +12,6 @@ use crate::runtime::Runtime;
 use crate::store::Store;
 use crate::volumes::Volumes;
 
-pub mod binding;
 pub mod commit;
 pub mod events;
 pub mod housekeeping;

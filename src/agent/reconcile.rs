@@ -22,10 +22,10 @@ use tokio::sync::{broadcast, watch};
 
 use super::manifests::ManifestSet;
 use super::queue::Queue;
-use super::{Drivers, binding, commit, node, wishes};
+use super::{Drivers, commit, node, wishes};
 use crate::api::names::Names;
 use crate::api::{Key, Kind, Object, well_known};
-use crate::controllers::{self, Context, Plan};
+use crate::controllers::{self, Context, Plan, binding};
 use crate::pod::phase;
 use crate::store::{Change, ChangeKind, Op, StoreError};
 

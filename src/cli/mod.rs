@@ -22,7 +22,10 @@ mod get;
 mod kinds;
 mod logs;
 mod output;
+mod plan;
 mod rollout;
+mod schedule;
+pub mod simulate;
 pub mod tables;
 mod tabwriter;
 mod targets;
@@ -67,6 +70,12 @@ pub enum Command {
     Rollout(rollout::RolloutArgs),
     /// Check manifests, without an agent.
     Validate(validate::ValidateArgs),
+    /// Explain a schedule and show its next runs, without an agent.
+    Schedule(schedule::ScheduleArgs),
+    /// Play manifests in virtual time and show the timeline, without an agent.
+    Simulate(simulate::SimulateArgs),
+    /// Show whether workloads will run on this node, and why not.
+    Plan(plan::PlanArgs),
     /// Show versions.
     Version(version::VersionArgs),
 }
@@ -76,11 +85,27 @@ pub fn run(command: Command) -> ExitCode {
     if let Command::Validate(args) = &command {
         return ExitCode::from(validate::run(args));
     }
+    if let Some(result) = offline(&command) {
+        return ended(result);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(ask(command)),
         Err(cause) => Err(CliError::local(format!("this process cannot do anything: {cause}"))),
     };
+    ended(result)
+}
+
+/// Commands that need no agent, nor anything to wait with.
+fn offline(command: &Command) -> Option<Result<u8, CliError>> {
+    match command {
+        Command::Schedule(args) => Some(schedule::run(args)),
+        Command::Simulate(args) => Some(simulate::run(args)),
+        _ => None,
+    }
+}
+
+fn ended(result: Result<u8, CliError>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(CliError::Quiet) => ExitCode::SUCCESS,
@@ -100,8 +125,11 @@ async fn ask(command: Command) -> Result<u8, CliError> {
         Command::Apply(args) => apply::apply(&args).await,
         Command::Delete(args) => delete::run(&args).await,
         Command::Rollout(args) => rollout::run(&args).await,
+        Command::Plan(args) => plan::run(&args).await,
         Command::Version(args) => version::run(&args).await,
-        Command::Validate(_) | Command::Agent(_) => Err(CliError::local("this command needs no agent to ask")),
+        Command::Validate(_) | Command::Agent(_) | Command::Schedule(_) | Command::Simulate(_) => {
+            Err(CliError::local("this command needs no agent to ask"))
+        }
     }
 }
 

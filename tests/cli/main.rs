@@ -2,6 +2,7 @@
 
 mod agent;
 mod changing;
+mod foreseeing;
 mod looking;
 
 use std::process::{Command, Output};
@@ -41,6 +42,9 @@ Commands:
   delete    Delete objects
   rollout   Show, follow, restart and undo rollouts of DaemonSets
   validate  Check manifests, without an agent
+  schedule  Explain a schedule and show its next runs, without an agent
+  simulate  Play manifests in virtual time and show the timeline, without an agent
+  plan      Show whether workloads will run on this node, and why not
   version   Show versions
   help      Print this message or the help of the given subcommand(s)
 

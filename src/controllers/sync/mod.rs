@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sha2::{Digest, Sha256};
 
 use super::{Context, EventDraft, Plan, cascade, job, pods};
 use crate::api::well_known::{JOB_TOMBSTONE, MANIFEST_HASH, REFUSED_MANIFEST, SOURCE};
@@ -60,6 +61,15 @@ pub fn reconcile(
         }
     }
     plan
+}
+
+/// A decoded object with what tells where it is from and what it says: [`SOURCE`] (`<file>#<document>`) and [`MANIFEST_HASH`].
+pub fn sourced(mut object: Object, file: &str, document: usize) -> Object {
+    let hash: String = Sha256::digest(object.to_json_text()).iter().take(16).map(|b| format!("{b:02x}")).collect();
+    let annotations = object.meta_mut().annotations.get_or_insert_default();
+    annotations.insert(SOURCE.to_owned(), format!("{file}#{document}"));
+    annotations.insert(MANIFEST_HASH.to_owned(), hash);
+    object
 }
 
 fn source(object: &Object) -> Option<&str> {
