@@ -44,6 +44,11 @@ Commands:
   describe  Show objects in detail
   logs      Show what containers have written
   events    Show what happened, oldest first
+  top       Show what pods and the node use
+  exec      Run a command in a container
+  attach    Connect to a running container
+  cp        Copy files to and from containers
+  port-forward  Reach a pod's TCP ports from here
   apply     Write manifests into the manifests directory
   delete    Delete objects
   rollout   Show, follow, restart and undo rollouts of DaemonSets

@@ -94,6 +94,13 @@ fn permit(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Who connected.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The user, as the kernel says.
+    pub uid: Option<u32>,
+}
+
 /// A connection with its place among [`CONNECTIONS`].
 pub struct Connection {
     stream: UnixStream,
@@ -131,9 +138,11 @@ async fn admit(stream: UnixStream, place: OwnedSemaphorePermit, sender: mpsc::Se
 }
 
 impl Connected for Connection {
-    type ConnectInfo = ();
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> Self::ConnectInfo {}
+    fn connect_info(&self) -> Peer {
+        Peer { uid: self.stream.peer_cred().ok().map(|cred| cred.uid()) }
+    }
 }
 
 impl AsyncRead for Connection {

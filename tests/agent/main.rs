@@ -12,6 +12,8 @@ mod chaos;
 mod cronjob;
 mod daemonset;
 mod directory;
+mod exec;
+mod forward;
 mod job;
 mod network;
 mod pod;
