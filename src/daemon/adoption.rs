@@ -54,6 +54,7 @@ impl Adoption {
             if let Err(error) = self.tell_version().await {
                 tracing::debug!("the version of containerd is not known: {error}");
             }
+            self.end_leftovers().await;
         }
     }
 
@@ -63,7 +64,7 @@ impl Adoption {
             Ok(0) => {}
             Ok(ended) => tracing::info!(ended, "ended what an earlier agent was executing in containers"),
             Err(error) => {
-                tracing::warn!(%error, "what an earlier agent was executing in containers cannot be ended; the next start tries again")
+                tracing::warn!(%error, "what an earlier agent was executing in containers cannot be ended yet")
             }
         }
     }

@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::process::Stdio;
 use std::time::Duration;
 
+use crate::lab::eventually;
 use crate::rig::{Rig, phase};
 
 const WAIT: Duration = Duration::from_secs(40);
@@ -28,10 +29,12 @@ spec:
       - name: main
         image: busybox
         ports: [{name: tcp, containerPort: 7000}]
-        command: [nc, -lk, -s, 127.0.0.1, -p, "7000", -e, cat]
+        command: [nc, -ll, -p, "7000", -e, cat]
 "#,
     );
     rig.wait("it runs", WAIT, |r| r.pods().iter().any(|p| phase(p) == "Running"));
+    let listens = ["exec", "ds/echo", "--", "sh", "-c", "cat /proc/net/tcp /proc/net/tcp6 | grep -q :1B58"];
+    eventually("it listens", || rig.minik8s(&listens).output().unwrap().status.success());
     let mut child = rig
         .minik8s(&["port-forward", "--address", "127.0.0.1", "ds/echo", ":tcp", ":7001"])
         .stdout(Stdio::piped())

@@ -164,13 +164,14 @@ b           idle        c      1m           100Mi           \n";
     #[test]
     fn memory_orders_and_sums_stand_below() {
         let view = View { sort_by: Some(SortBy::Memory), sum: true, ..View::default() };
-        let expected = "\
-NAME        CPU(cores)   MEMORY(bytes)   \n\
-idle        1m           100Mi           \n\
-web-7xk2p   251m         11Mi            \n\
-            ________     ________        \n\
-            251m         111Mi           \n";
-        assert_eq!(pods(two(), view), expected);
+        let expected = [
+            "NAME        CPU(cores)   MEMORY(bytes)   \n",
+            "idle        1m           100Mi           \n",
+            "web-7xk2p   251m         11Mi            \n",
+            "            ________     ________        \n",
+            "            251m         111Mi           \n",
+        ];
+        assert_eq!(pods(two(), view), expected.concat());
         assert!(pods(two(), View { headerless: true, ..View::default() }).starts_with("web-7xk2p"));
     }
 

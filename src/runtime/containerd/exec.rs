@@ -5,18 +5,24 @@
 //! exec_remove: Tasks.DeleteProcess ─▶ the directory (last: it is what a later agent finds)
 //! ```
 //!
+//! A shim that starts a process waits, for ever and with its other work, until its pipes have a reader. So an agent that comes after one that
+//! was killed opens what pipes it finds before it asks containerd for anything.
+//!
 //! Guarantees: a failed start leaves nothing; what an agent that was killed left behind is found by its directory, killed and removed
 //! ([`Containerd::exec_collect`]). The process has the container's environment, directory, user, capabilities, limits and labels: its
 //! OCI process with another command. Leaves to others: how many there may be, moving bytes, ending them.
 
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use containerd_client::services::v1::{
     CloseIoRequest, DeleteProcessRequest, ExecProcessRequest, GetContainerRequest, KillRequest, ResizePtyRequest, StartRequest, WaitRequest,
 };
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use tokio::net::unix::pipe;
 use tonic::{Code, Status};
@@ -36,6 +42,35 @@ const SIGKILL: u32 = 9;
 /// How long a killed process may take to be gone.
 const DEATH: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// What earlier runs of the agent were executing, with their pipes held open, so that no shim waits for a reader.
+pub(super) struct ExecLeftovers(Mutex<Vec<(ExecId, Vec<File>)>>);
+
+impl ExecLeftovers {
+    /// Looks below the agent's run directory. Before this run executes anything.
+    pub(super) fn find(run_dir: &Path) -> Self {
+        let entries = std::fs::read_dir(exec_root(run_dir)).into_iter().flatten().flatten();
+        let found = entries.filter_map(|entry| {
+            let id = exec_id(entry.file_name().to_str()?)?;
+            let pipes = ["stdin", "stdout", "stderr"].iter().filter_map(|name| hold(&entry.path().join(name)).ok());
+            Some((id, pipes.collect()))
+        });
+        Self(Mutex::new(found.collect()))
+    }
+
+    fn ids(&self) -> Vec<ExecId> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(id, _)| id.clone()).collect()
+    }
+
+    fn forget(&self, ended: &ExecId) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(id, _)| id != ended);
+    }
+}
+
+/// Both ends of a pipe, without waiting for anybody.
+fn hold(path: &Path) -> io::Result<File> {
+    std::fs::OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
+}
+
 /// Names for executed processes that no other run of the agent gives.
 pub(super) struct ExecNames {
     run: String,
@@ -50,10 +85,6 @@ impl ExecNames {
 
     fn next(&self) -> String {
         format!("{}-{}", self.run, self.next.fetch_add(1, Ordering::Relaxed))
-    }
-
-    fn is_ours(&self, name: &str) -> bool {
-        name.strip_prefix(&self.run).is_some_and(|rest| rest.starts_with('-'))
     }
 }
 
@@ -192,27 +223,24 @@ impl Containerd {
     /// The first failure; the others were tried all the same.
     pub async fn exec_collect(&self) -> Result<usize, RuntimeError> {
         let (mut count, mut outcome) = (0, Ok(()));
-        for id in self.exec_leftovers() {
+        for id in self.exec_leftovers.ids() {
             let ended = self.exec_end(&id).await;
-            count += usize::from(ended.is_ok());
+            if ended.is_ok() {
+                count += 1;
+                self.exec_leftovers.forget(&id);
+            }
             outcome = outcome.and(ended);
         }
         outcome.map(|()| count)
     }
 
-    fn exec_leftovers(&self) -> Vec<ExecId> {
-        let entries = std::fs::read_dir(self.exec_root()).into_iter().flatten().flatten();
-        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        names.filter_map(|name| exec_id(&name)).filter(|id| !self.exec_names.is_ours(&id.exec)).collect()
-    }
-
-    fn exec_root(&self) -> PathBuf {
-        self.config.run_dir.join("exec")
-    }
-
     fn exec_dir(&self, id: &ExecId) -> PathBuf {
-        self.exec_root().join(format!("{}.{}", id.container, id.exec))
+        exec_root(&self.config.run_dir).join(format!("{}.{}", id.container, id.exec))
     }
+}
+
+fn exec_root(run_dir: &Path) -> PathBuf {
+    run_dir.join("exec")
 }
 
 /// The process that a directory's name tells of.
@@ -261,13 +289,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn leftovers_are_told_from_our_own() {
-        let names = ExecNames::new();
-        let id = exec_id(&format!("abc.{}", names.next())).unwrap();
-        assert_eq!(id.container, "abc");
-        assert!(names.is_ours(&id.exec));
-        assert!(!names.is_ours("exec-1-0"));
-        assert!(!names.is_ours(&format!("{}0-1", names.run)), "another run's name may begin with ours");
+    fn directories_name_processes() {
+        let id = exec_id("abc.exec-1f-0").unwrap();
+        assert_eq!((id.container.as_str(), id.exec.as_str()), ("abc", "exec-1f-0"));
         assert_eq!((exec_id("nothing"), exec_id(".x"), exec_id("x.")), (None, None, None));
+        let names = ExecNames::new();
+        assert_ne!(names.next(), names.next());
+    }
+
+    #[test]
+    fn a_writer_that_waits_for_a_reader_goes_on_when_leftovers_are_found() {
+        let run = tempfile::tempdir().unwrap();
+        let dir = run.path().join("exec/abc.exec-1-0");
+        std::fs::create_dir_all(&dir).unwrap();
+        nix::unistd::mkfifo(&dir.join("stdout"), Mode::S_IRWXU).unwrap();
+        let path = dir.join("stdout");
+        let writer = std::thread::spawn(move || std::fs::OpenOptions::new().write(true).open(path).map(drop));
+        let leftovers = ExecLeftovers::find(run.path());
+        writer.join().unwrap().unwrap();
+        assert_eq!(leftovers.ids(), [exec_id("abc.exec-1-0").unwrap()]);
+        leftovers.forget(&exec_id("abc.exec-1-0").unwrap());
+        assert!(leftovers.ids().is_empty());
     }
 }

@@ -112,6 +112,7 @@ pub struct Containerd {
     events: broadcast::Sender<RuntimeEvent>,
     listener: JoinHandle<()>,
     exec_names: exec::ExecNames,
+    exec_leftovers: exec::ExecLeftovers,
 }
 
 impl Containerd {
@@ -124,7 +125,8 @@ impl Containerd {
         let images = Arc::new(Images::new(connection.clone(), &config));
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
         let listener = tokio::spawn(events::listen_for_ever(connection.clone(), events.clone()));
-        Ok(Self { config, connection, images, events, listener, exec_names: exec::ExecNames::new() })
+        let (exec_names, exec_leftovers) = (exec::ExecNames::new(), exec::ExecLeftovers::find(&config.run_dir));
+        Ok(Self { config, connection, images, events, listener, exec_names, exec_leftovers })
     }
 
     /// containerd's version, such as `1.6.20~ds1`; also the way to find out whether it answers.
