@@ -208,6 +208,41 @@ fn a_terminal_has_our_size_and_ours_is_as_before_afterwards() {
 }
 
 #[test]
+fn a_terminal_is_attached_to_and_outlives_client_and_agent() {
+    let mut rig = Rig::new();
+    rig.write(
+        "t.yaml",
+        r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: p}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+  - {name: main, image: busybox, stdin: true, tty: true, command: [sh, -c, "while read x; do echo got $x; stty size; done"]}
+"#,
+    );
+    rig.wait("it runs", WAIT, |r| r.pods().iter().any(|p| phase(p) == "Running"));
+    let pid = rig.container_pid("main");
+    for word in ["one", "two"] {
+        let (mut master, slave, name) = terminal();
+        let before = stty(&name, &["-g"]);
+        let end_of = || Stdio::from(slave.try_clone().unwrap());
+        let child = rig.minik8s(&["attach", "-it", POD]).stdin(end_of()).stdout(end_of()).stderr(end_of()).spawn().unwrap();
+        shows(&mut master, "If you don't see a command prompt, try pressing enter.\r\n");
+        eventually("it is raw", || stty(&name, &["-g"]) != before);
+        master.write_all(format!("{word}\n").as_bytes()).unwrap();
+        shows(&mut master, &format!("got {word}\r\n30 100\r\n"));
+        assert_eq!(end(child, Signal::SIGTERM), 143);
+        assert_eq!(stty(&name, &["-g"]), before);
+        rig.kill_agent();
+        rig.start_agent();
+    }
+    assert_eq!(rig.container_pid("main"), pid);
+    rig.close();
+}
+
+#[test]
 fn without_a_terminal_here_there_is_none_there() {
     let rig = rig();
     let (code, out, err) = exec(&rig, &["-it", "-c", "side"], &["tty"]);
@@ -215,7 +250,7 @@ fn without_a_terminal_here_there_is_none_there() {
     assert!(err.starts_with("Unable to use a TTY - input is not a terminal or the right kind of file\n"), "{err}");
     let (code, _, err) = said(&rig.minik8s(&["attach", "-i", "-c", "main", POD]).output().unwrap());
     assert_eq!(code, 1);
-    assert!(err.contains("container main has no stdin: its spec needs `stdin: true`"), "{err}");
+    assert!(err.contains("container main has no stdin: its spec needs `stdin: true` and `tty: true`"), "{err}");
     let mut child = rig.minik8s(&["attach", "-t", "-c", "main", POD]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     shows(child.stdout.as_mut().unwrap(), "tick\ntick\n");
     let mut complaint = String::new();

@@ -10,6 +10,20 @@ use crate::rig::{Rig, phase};
 
 const WAIT: Duration = Duration::from_secs(40);
 
+/// Sends a mebibyte, ends the input, and reads it all again.
+fn there_and_back(port: u16) {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut writer = connection.try_clone().unwrap();
+    let writing = std::thread::spawn(move || {
+        writer.write_all(&vec![7_u8; 1 << 20]).unwrap();
+        writer.shutdown(Shutdown::Write).unwrap();
+    });
+    let mut back = Vec::new();
+    connection.read_to_end(&mut back).unwrap();
+    writing.join().unwrap();
+    assert!(back.len() == 1 << 20 && back.iter().all(|b| *b == 7), "{} bytes came back", back.len());
+}
+
 #[test]
 fn connections_reach_what_listens_on_the_pods_loopback() {
     let rig = Rig::new();
@@ -58,17 +72,7 @@ spec:
     let mut three = [0; 3];
     first.read_exact(&mut three).unwrap();
     assert_eq!(&three, b"one");
-    let mut second = TcpStream::connect(("127.0.0.1", good)).unwrap();
-    let much = vec![7_u8; 1 << 20];
-    let mut writer = second.try_clone().unwrap();
-    let writing = std::thread::spawn(move || {
-        writer.write_all(&much).unwrap();
-        writer.shutdown(Shutdown::Write).unwrap();
-    });
-    let mut back = Vec::new();
-    second.read_to_end(&mut back).unwrap();
-    writing.join().unwrap();
-    assert!(back.len() == 1 << 20 && back.iter().all(|b| *b == 7), "a mebibyte there and back, {} came", back.len());
+    there_and_back(good);
     first.write_all(b"two").unwrap();
     first.read_exact(&mut three).unwrap();
     assert_eq!(&three, b"two", "the first connection lives beside the second");

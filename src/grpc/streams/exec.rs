@@ -13,14 +13,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use tokio::io::AsyncWriteExt as _;
 use tokio::net::unix::pipe;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::pump::pump;
+use super::pump::{give, pump};
 use super::target::{self, Target};
 use super::{Answers, Live, MESSAGES, Out, first};
 use crate::grpc::ApiState;
@@ -167,14 +166,10 @@ async fn connect(live: &Live, process: ExecProcess, input: Streaming<ExecRequest
 /// Passes input and sizes on until the client has no more of them.
 async fn feed(containerd: &Containerd, id: &ExecId, mut stdin: Option<pipe::Sender>, mut input: Streaming<ExecRequest>) {
     while let Some(Ok(message)) = input.next().await {
-        match (message.message, &mut stdin) {
-            (Some(Asked::Stdin(bytes)), Some(pipe)) => {
-                if pipe.write_all(&bytes).await.is_err() {
-                    stdin = None;
-                }
-            }
-            (Some(Asked::StdinClosed(true)), Some(_)) => close(containerd, id, &mut stdin).await,
-            (Some(Asked::Resize(new)), _) => {
+        match message.message {
+            Some(Asked::Stdin(bytes)) => give(&mut stdin, &bytes).await,
+            Some(Asked::StdinClosed(true)) if stdin.is_some() => close(containerd, id, &mut stdin).await,
+            Some(Asked::Resize(new)) => {
                 if let Some(new) = size(&new)
                     && let Err(error) = containerd.exec_resize(id, new).await
                 {

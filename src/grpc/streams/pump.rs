@@ -1,14 +1,24 @@
-//! Moving bytes from what is read to a session's answers, a chunk at a time.
+//! Moving bytes from what is read to a session's answers, a chunk at a time; and to an input.
 
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
 use super::{CHUNK, Out};
 
 /// A process that has ended may have left its output open to a child: after so long without a byte it is not waited for.
 const QUIET: Duration = Duration::from_secs(2);
+
+/// Writes to a process' input; one that takes no more is forgotten.
+pub(super) async fn give(to: &mut Option<pipe::Sender>, bytes: &[u8]) {
+    if let Some(pipe) = to
+        && pipe.write_all(bytes).await.is_err()
+    {
+        *to = None;
+    }
+}
 
 /// Sends what is read, wrapped, until it ends, nobody receives it, or `ended` is true and nothing has come for a while.
 pub(super) async fn pump<T>(mut from: impl AsyncRead + Unpin, to: Out<T>, wrap: fn(Vec<u8>) -> T, mut ended: watch::Receiver<bool>) {
@@ -33,7 +43,6 @@ pub(super) async fn pump<T>(mut from: impl AsyncRead + Unpin, to: Out<T>, wrap: 
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt as _;
     use tokio::sync::mpsc;
 
     use super::*;
