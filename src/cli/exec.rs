@@ -38,7 +38,7 @@ pub struct ExecArgs {
 /// Runs the command. Returns its exit code.
 pub async fn run(args: &ExecArgs) -> Result<u8, CliError> {
     let target = match args.target.as_slice() {
-        [] => return Err(CliError::local("pod, type/name or --filename must be specified")),
+        [] => return Err(CliError::local("pod or type/name must be specified")),
         [target] if args.command.is_empty() => {
             return Err(CliError::local(format!(
                 "you must specify at least one command for the container: minik8s exec {target} -- COMMAND"

@@ -40,7 +40,7 @@ pub use error::CliError;
 
 /// What `minik8s --help` ends with.
 const AFTER_HELP: &str = "\
-Exit codes: 0 done; 1 failed, or an object is not there; 2 wrong usage.
+Exit codes: 0 done; 1 failed, or an object is not there; 2 wrong usage; exec: its command's.
 Put manifests into /etc/minik8s (or use apply), then look with get, describe, logs and events.";
 
 /// DaemonSets, Jobs and CronJobs run on this host from plain Kubernetes manifests, without a cluster.

@@ -93,7 +93,7 @@ fn a_command_has_the_containers_surroundings_and_its_exit_code_is_ours() {
     assert_eq!((code, err.as_str()), (1, "Error from server (BadRequest): container gone is not valid for pod p-lab-node\n"));
     let (code, _, err) = said(&rig.minik8s(&["exec", "gone", "--", "true"]).output().unwrap());
     assert_eq!((code, err.as_str()), (1, "Error from server (NotFound): pods \"gone\" not found\n"));
-    assert!(rig.log().contains("exec") && rig.log().contains("program=\"sh\""), "{}", rig.log());
+    assert!(rig.log().contains("peer_uid=\"0\"") && rig.log().contains("program=\"sh\""), "{}", rig.log());
     assert!(!rig.log().contains("GREETING"), "arguments are not logged");
     eventually("nothing is left of them", || leftovers(&rig) == 0);
     rig.close();
@@ -133,6 +133,11 @@ fn a_command_ends_with_its_client_or_with_the_next_agent() {
     assert_eq!(end(child, Signal::SIGKILL), 137);
     eventually("the command ends with its client", || !runs("987651"));
     eventually("and leaves nothing", || leftovers(&rig) == 0);
+    let mut child = start(&rig, "987650");
+    rig.stop_agent();
+    assert!(!runs("987650") && leftovers(&rig) == 0, "an agent that is told to stop ends what it executes");
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    rig.start_agent();
     let mut child = start(&rig, "987652");
     rig.kill_agent();
     assert_eq!(child.wait().unwrap().code(), Some(1), "the client is told that the agent went away");

@@ -168,6 +168,13 @@ impl Rig {
         }
     }
 
+    /// SIGTERM of the agent, to its end.
+    pub fn stop_agent(&mut self) {
+        let mut agent = self.agent.take().unwrap();
+        run("kill", &[&agent.id().to_string()]);
+        assert_eq!(agent.wait().unwrap().code(), Some(0), "{}", self.log());
+    }
+
     /// kill -9 of containerd.
     pub fn kill_containerd(&mut self) {
         self.lab.kill_containerd();

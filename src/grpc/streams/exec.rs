@@ -200,11 +200,8 @@ async fn clean_up(containerd: &Containerd, id: &ExecId) {
         }
         tokio::time::sleep(PAUSE).await;
     }
-    tracing::warn!(
-        container = id.container,
-        exec = id.exec,
-        "an executed process cannot be removed; the next start of the agent tries again"
-    );
+    containerd.exec_leave(id);
+    tracing::warn!(container = id.container, exec = id.exec, "an executed process cannot be removed; to be tried again later");
 }
 
 #[cfg(test)]

@@ -42,19 +42,25 @@ const SIGKILL: u32 = 9;
 /// How long a killed process may take to be gone.
 const DEATH: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// What earlier runs of the agent were executing, with their pipes held open, so that no shim waits for a reader.
+/// What earlier runs of the agent were executing, and what could not be removed since, with their pipes held open, so that no shim waits for a reader.
 pub(super) struct ExecLeftovers(Mutex<Vec<(ExecId, Vec<File>)>>);
 
 impl ExecLeftovers {
     /// Looks below the agent's run directory. Before this run executes anything.
     pub(super) fn find(run_dir: &Path) -> Self {
         let entries = std::fs::read_dir(exec_root(run_dir)).into_iter().flatten().flatten();
-        let found = entries.filter_map(|entry| {
-            let id = exec_id(entry.file_name().to_str()?)?;
-            let pipes = ["stdin", "stdout", "stderr"].iter().filter_map(|name| hold(&entry.path().join(name)).ok());
-            Some((id, pipes.collect()))
-        });
-        Self(Mutex::new(found.collect()))
+        let leftovers = Self(Mutex::default());
+        for entry in entries {
+            if let Some(id) = entry.file_name().to_str().and_then(exec_id) {
+                leftovers.add(id, &entry.path());
+            }
+        }
+        leftovers
+    }
+
+    fn add(&self, id: ExecId, dir: &Path) {
+        let pipes = ["stdin", "stdout", "stderr"].iter().filter_map(|name| hold(&dir.join(name)).ok()).collect();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((id, pipes));
     }
 
     fn ids(&self) -> Vec<ExecId> {
@@ -98,18 +104,17 @@ impl Containerd {
         let id = ExecId { container: config.container_id.clone(), exec: self.exec_names.next() };
         let spec = self.process_of(config).await.map_err(|status| subject.error(status))?;
         let dir = self.exec_dir(&id);
-        let started = match Fifos::make(&dir, config) {
-            Ok(fifos) => self.start_exec(&id, config, spec, &fifos).await.map_err(|status| subject.error(status)).map(|()| fifos),
-            Err(error) => Err(subject.failed(format!("cannot make its pipes in {}: {error}", dir.display()))),
-        };
-        match started {
-            Ok(Fifos { stdin, stdout, stderr, .. }) => Ok(ExecProcess { id, stdin, stdout, stderr }),
-            Err(error) => {
-                // The failure is what the caller must hear; what stays here is found at the next start.
-                let _ = self.exec_remove(&id).await;
-                Err(error)
+        let made = Fifos::make(&dir, config);
+        let fifos = made.map_err(|error| subject.failed(format!("cannot make its pipes in {}: {error}", dir.display())))?;
+        if let Err(status) = self.start_exec(&id, config, spec, &fifos).await {
+            // Our ends stay open meanwhile: the shim may still be about to open its own.
+            if self.exec_end(&id).await.is_err() {
+                self.exec_leave(&id);
             }
+            return Err(subject.error(status));
         }
+        let Fifos { stdin, stdout, stderr, .. } = fifos;
+        Ok(ExecProcess { id, stdin, stdout, stderr })
     }
 
     async fn start_exec(&self, id: &ExecId, config: &ExecConfig, spec: Vec<u8>, fifos: &Fifos) -> Result<(), Status> {
@@ -206,8 +211,13 @@ impl Containerd {
         }
     }
 
-    /// Kills, awaits (10 s at most) and removes a process that nobody listens to any more.
+    /// Removes a process that nobody listens to any more; one that runs is killed and awaited (10 s at most) before.
     pub async fn exec_end(&self, id: &ExecId) -> Result<(), RuntimeError> {
+        match self.exec_remove(id).await {
+            // It runs: the code does not tell.
+            Err(RuntimeError::Failed { .. }) => {}
+            done => return done,
+        }
         self.exec_kill(id).await?;
         match tokio::time::timeout(DEATH, self.exec_wait(id)).await {
             Ok(Err(error @ RuntimeError::Unavailable { .. })) => return Err(error),
@@ -217,7 +227,12 @@ impl Containerd {
         self.exec_remove(id).await
     }
 
-    /// Ends what earlier runs of the agent were executing: nobody listens to it any more. How many there were.
+    /// Leaves a process that cannot be removed now to [`Self::exec_collect`].
+    pub fn exec_leave(&self, id: &ExecId) {
+        self.exec_leftovers.add(id.clone(), &self.exec_dir(id));
+    }
+
+    /// Ends what earlier runs of the agent were executing, and what was left: nobody listens to it any more. How many there were.
     ///
     /// # Errors
     /// The first failure; the others were tried all the same.
