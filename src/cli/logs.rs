@@ -1,13 +1,12 @@
 //! `minik8s logs`: what a pod's containers have written.
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::Pod;
 
 use super::client::{Client, ClientArgs, ScopeArgs};
 use super::error::CliError;
 use super::output::{complain, nothing_found, put};
-use super::targets;
-use crate::api::{Kind, Object};
+use super::pod_target;
+use crate::api::Kind;
 use crate::grpc::pb::{LogsChunk, LogsRequest};
 
 /// Show what the containers of a pod, a job or a daemon set have written.
@@ -67,7 +66,13 @@ pub async fn run(args: &LogsArgs) -> Result<u8, CliError> {
     let since_seconds = args.since.as_deref().map(|text| seconds(text, "--since")).transpose()?;
     let mut client = Client::connect(&args.client).await?;
     let pods = match &args.target {
-        Some(target) => vec![pod_of(&mut client, args, target).await?],
+        Some(target) => {
+            let chosen = pod_target::pod_of(&mut client, &args.namespace, target).await?;
+            if chosen.among > 1 {
+                complain(&format!("Found {} pods, using pod/{}", chosen.among, chosen.name));
+            }
+            vec![chosen.name]
+        }
         None => selected(&mut client, args).await?,
     };
     let mut streams = Vec::new();
@@ -75,7 +80,7 @@ pub async fn run(args: &LogsArgs) -> Result<u8, CliError> {
         let container = match args.container.clone().or_else(|| args.positional.clone()) {
             Some(container) => container,
             None if args.all_containers => String::new(),
-            None => default_container(&mut client, args, &pod).await?,
+            None => pod_target::default_container(&mut client, &args.namespace, &pod, false).await?,
         };
         let request = request(args, &pod, container, since_seconds);
         let head = args.prefix.then(|| pod.clone());
@@ -126,26 +131,6 @@ async fn selected(client: &mut Client, args: &LogsArgs) -> Result<Vec<String>, C
     Ok(pods)
 }
 
-/// The container whose log is meant where none is named; "" where there is no choice. Says which it took, on stderr, as kubectl does.
-async fn default_container(client: &mut Client, args: &LogsArgs, pod: &str) -> Result<String, CliError> {
-    let scope = ScopeArgs { namespace: args.namespace.clone(), all_namespaces: false, selector: String::new() };
-    let pods = client.list(scope.request(Kind::Pod, &[pod.to_owned()])).await?.objects;
-    let Some((container, notice)) = pods.first().and_then(Object::as_pod).and_then(defaulted) else { return Ok(String::new()) };
-    complain(&notice);
-    Ok(container)
-}
-
-/// kubectl's choice among several containers, and its words (k8s.io/kubectl/pkg/cmd/util/podcmd FindOrDefaultContainerByName).
-fn defaulted(pod: &Pod) -> Option<(String, String)> {
-    let spec = pod.spec.as_ref()?;
-    let mains = spec.containers.iter().map(|c| c.name.clone());
-    let inits = spec.init_containers.iter().flatten().map(|c| format!("{} (init)", c.name));
-    let all: Vec<String> = mains.chain(inits).collect();
-    let annotated = pod.metadata.annotations.as_ref().and_then(|a| a.get("kubectl.kubernetes.io/default-container"));
-    let chosen = annotated.filter(|name| spec.containers.iter().any(|c| c.name == **name)).or(spec.containers.first().map(|c| &c.name))?;
-    (all.len() > 1).then(|| (chosen.clone(), format!("Defaulted container {chosen:?} out of: {}", all.join(", "))))
-}
-
 /// `[pod/web/c] line`.
 fn prefixed(pod: &str, chunk: &LogsChunk) -> Vec<u8> {
     let head = format!("[pod/{pod}/{}] ", chunk.container);
@@ -172,45 +157,6 @@ pub(super) fn seconds(text: &str, flag: &str) -> Result<i64, CliError> {
     Ok(total.ceil() as i64)
 }
 
-/// The pod meant: itself, or one of those that the workload has.
-async fn pod_of(client: &mut Client, args: &LogsArgs, target: &str) -> Result<String, CliError> {
-    let (kind, name) = match target.contains('/') {
-        true => targets::one(target)?,
-        false => return Ok(target.to_owned()),
-    };
-    if kind == Kind::Pod {
-        return Ok(name);
-    }
-    let scope = ScopeArgs { namespace: args.namespace.clone(), all_namespaces: false, selector: String::new() };
-    let owner = client.list(scope.request(kind, std::slice::from_ref(&name))).await?.objects;
-    let Some(owner) = owner.first() else { return Err(CliError::local(super::get::not_found(kind, &name).trim_start_matches("error: "))) };
-    let mut owners = vec![owner.uid().to_owned()];
-    if kind == Kind::CronJob {
-        let jobs = client.list(scope.request(Kind::Job, &[])).await?.objects;
-        owners.extend(jobs.iter().filter(|job| job.controller_uid() == Some(owner.uid())).map(|job| job.uid().to_owned()));
-    }
-    let pods = client.list(scope.request(Kind::Pod, &[])).await?.objects;
-    let mut pods: Vec<&Object> =
-        pods.iter().filter(|pod| pod.controller_uid().is_some_and(|uid| owners.iter().any(|o| o == uid))).collect();
-    pods.sort_by_key(|pod| preference(pod.as_pod()));
-    let Some(chosen) = pods.first().and_then(|pod| pod.meta().name.clone()) else {
-        return Err(CliError::local(format!("{target} has no pods here")));
-    };
-    if pods.len() > 1 {
-        complain(&format!("Found {} pods, using pod/{chosen}", pods.len()));
-    }
-    Ok(chosen)
-}
-
-/// Running and ready first, then the youngest (client-go's ByLogging: what one most likely wants to read).
-fn preference(pod: Option<&Pod>) -> (bool, bool, std::cmp::Reverse<Option<jiff::Timestamp>>) {
-    let status = pod.and_then(|p| p.status.as_ref());
-    let running = status.and_then(|s| s.phase.as_deref()) == Some("Running");
-    let ready = status.iter().flat_map(|s| s.conditions.iter().flatten()).any(|c| c.type_ == "Ready" && c.status == "True");
-    let created = pod.and_then(|p| p.metadata.creation_timestamp.as_ref()).map(|t| t.0);
-    (!running, !ready, std::cmp::Reverse(created))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,21 +169,5 @@ mod tests {
         for bad in ["", "5", "m", "5x", "-5s", "0s", "1..2s", "99999999999h"] {
             assert!(seconds(bad, "--since").is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn the_first_main_container_is_the_default_unless_annotated() {
-        let pod = |annotation: Option<&str>| -> Pod {
-            serde_json::from_value(serde_json::json!({
-                "metadata": {"annotations": annotation.map(|a| serde_json::json!({"kubectl.kubernetes.io/default-container": a}))},
-                "spec": {"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]},
-            }))
-            .unwrap()
-        };
-        let (name, notice) = defaulted(&pod(None)).unwrap();
-        assert_eq!((name.as_str(), notice.as_str()), ("a", "Defaulted container \"a\" out of: a, b, i (init)"));
-        assert_eq!(defaulted(&pod(Some("b"))).unwrap().0, "b");
-        assert_eq!(defaulted(&pod(Some("gone"))).unwrap().0, "a");
-        assert_eq!(defaulted(&serde_json::from_value(serde_json::json!({"spec": {"containers": [{"name": "a"}]}})).unwrap()), None);
     }
 }

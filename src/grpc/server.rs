@@ -12,11 +12,13 @@ use tonic::{Request, Response, Status};
 
 use super::filter::{Filter, item};
 use super::pb::agent_server::{Agent, AgentServer};
+use super::pb::streams_server::StreamsServer;
 use super::pb::{
     ApplyRequest, ApplyResponse, DESCRIPTORS, DeleteRequest, DeleteResponse, GetRequest, InfoRequest, InfoResponse, Item, ListRequest,
     ListResponse, LogsChunk, LogsRequest, RolloutRequest, RolloutResponse, WatchEvent, WatchRequest,
 };
 use super::status::{not_found, parse_kind};
+use super::streams::StreamsService;
 use super::{ApiState, MAX_MESSAGE, SocketError, applying, deleting, listing, logs, rollout, socket, watching};
 use crate::api::Key;
 
@@ -25,6 +27,8 @@ const STREAMS_PER_CLIENT: u32 = 64;
 /// Bytes in flight per stream and per connection: 128 slow clients must not cost the agent its memory.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
+/// A message of a session, in bytes: what is moved at a time, with room to spare.
+const MAX_STREAM_MESSAGE: usize = 2 << 20;
 /// A client that does not answer for so long is gone.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -42,6 +46,7 @@ pub async fn serve(state: ApiState, shutdown: impl Future<Output = ()> + Send) -
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(|cause| failed(std::io::Error::other(cause)))?;
+    let streams = StreamsServer::new(StreamsService(state.clone())).max_decoding_message_size(MAX_STREAM_MESSAGE);
     let agent = AgentServer::new(Service(state)).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
     let served = Server::builder()
         .max_concurrent_streams(STREAMS_PER_CLIENT)
@@ -50,6 +55,7 @@ pub async fn serve(state: ApiState, shutdown: impl Future<Output = ()> + Send) -
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
         .add_service(InterceptedService::new(agent, socket::refuse_without_place))
+        .add_service(InterceptedService::new(streams, socket::refuse_without_place))
         .add_service(health_service)
         .add_service(reflection)
         .serve_with_incoming_shutdown(incoming, shutdown)

@@ -100,6 +100,15 @@ fn permit(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Who connected.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The user, as the kernel says.
+    pub uid: Option<u32>,
+    /// Whether there is a place for it.
+    pub admission: Admission,
+}
+
 /// A connection with its place among [`CONNECTIONS`], or one that is only told that there is none.
 pub struct Connection {
     stream: UnixStream,
@@ -120,7 +129,7 @@ pub enum Admission {
 
 /// The refusal of every call of a client without a place.
 pub fn refuse_without_place<T>(request: tonic::Request<T>) -> Result<tonic::Request<T>, tonic::Status> {
-    if request.extensions().get::<Admission>() != Some(&Admission::Full) {
+    if request.extensions().get::<Peer>().is_none_or(|peer| peer.admission != Admission::Full) {
         return Ok(request);
     }
     let mut refusal = tonic::Status::resource_exhausted(format!(
@@ -200,10 +209,11 @@ async fn admit(stream: UnixStream, seat: OwnedSemaphorePermit, places: Arc<Semap
 }
 
 impl Connected for Connection {
-    type ConnectInfo = Admission;
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> Admission {
-        if self.end.is_some() { Admission::Full } else { Admission::Served }
+    fn connect_info(&self) -> Peer {
+        let admission = if self.end.is_some() { Admission::Full } else { Admission::Served };
+        Peer { uid: self.stream.peer_cred().ok().map(|cred| cred.uid()), admission }
     }
 }
 

@@ -19,6 +19,7 @@ mod slices;
 mod systemd;
 #[cfg(test)]
 mod testing;
+pub mod usage;
 
 pub use cgroupfs::CgroupfsPods;
 pub use describe::describe;

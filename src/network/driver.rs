@@ -141,6 +141,12 @@ impl CniNetwork {
         .await
     }
 
+    /// Where the pod's network namespace is pinned, if it has one of its own. Errors: the uid is none.
+    pub fn network_namespace(&self, uid: &str) -> Result<Option<PathBuf>, NetworkError> {
+        check_uid(uid, &self.config.run)?;
+        Ok(self.pins.is_pinned(uid, Kind::Net).then(|| self.pins.path(uid, Kind::Net)))
+    }
+
     /// Runs what blocks (mounts, files) where it may. The driver's parts are paths, cheap to copy.
     async fn blocking<T: Send + 'static>(
         &self,

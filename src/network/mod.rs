@@ -14,6 +14,7 @@ mod bridge;
 mod cache;
 mod cni;
 mod conflist;
+mod dial;
 mod driver;
 mod masquerade;
 mod namespaces;
@@ -21,6 +22,7 @@ mod netlink;
 mod plugin;
 mod result;
 
+pub use dial::dial;
 pub use driver::{BridgeConfig, CniNetwork, NetworkConfig};
 
 /// A namespace a pod's containers join.

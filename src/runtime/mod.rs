@@ -10,6 +10,7 @@ use oci_spec::runtime::Spec;
 use tokio::sync::broadcast;
 
 pub mod containerd;
+pub mod exec;
 pub mod images;
 
 pub use containerd::{Containerd, ContainerdConfig};

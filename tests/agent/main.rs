@@ -13,6 +13,8 @@ mod config;
 mod cronjob;
 mod daemonset;
 mod directory;
+mod exec;
+mod forward;
 mod job;
 mod network;
 mod pod;

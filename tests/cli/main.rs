@@ -33,30 +33,51 @@ DaemonSets, Jobs and CronJobs run on this host from plain Kubernetes manifests, 
 Usage: minik8s <COMMAND>
 
 Commands:
-  agent     Run the agent
-  get       Show objects
-  describe  Show objects in detail
-  logs      Show what containers have written
-  events    Show what happened, oldest first
-  apply     Write manifests into the manifests directory
-  delete    Delete objects
-  rollout   Show, follow, restart and undo rollouts of DaemonSets
-  validate  Check manifests, without an agent
-  schedule  Explain a schedule and show its next runs, without an agent
-  simulate  Play manifests in virtual time and show the timeline, without an agent
-  plan      Show whether workloads will run on this node, and why not
-  version   Show versions
-  help      Print this message or the help of the given subcommand(s)
+  agent         Run the agent
+  get           Show objects
+  describe      Show objects in detail
+  logs          Show what containers have written
+  events        Show what happened, oldest first
+  top           Show what pods and the node use
+  exec          Run a command in a container
+  attach        Connect to a running container
+  cp            Copy files to and from containers
+  port-forward  Reach a pod's TCP ports from here
+  apply         Write manifests into the manifests directory
+  delete        Delete objects
+  rollout       Show, follow, restart and undo rollouts of DaemonSets
+  validate      Check manifests, without an agent
+  schedule      Explain a schedule and show its next runs, without an agent
+  simulate      Play manifests in virtual time and show the timeline, without an agent
+  plan          Show whether workloads will run on this node, and why not
+  version       Show versions
+  help          Print this message or the help of the given subcommand(s)
 
 Options:
   -h, --help     Print help
   -V, --version  Print version
 
-Exit codes: 0 done; 1 failed, or an object is not there; 2 wrong usage.
+Exit codes: 0 done; 1 failed, or an object is not there; 2 wrong usage; exec: its command's.
 Put manifests into /etc/minik8s (or use apply), then look with get, describe, logs and events.
 ";
     assert_eq!(out, expected);
     assert_eq!(run(&["version", "--client-only"]).1, "Client Version: v0.1.0\n");
+}
+
+#[test]
+fn sessions_are_refused_in_kubectls_words_before_anybody_is_asked() {
+    let why = |args: &[&str]| {
+        let (code, out, err) = run(args);
+        assert_eq!((code, out.as_str()), (1, ""), "{args:?}");
+        err
+    };
+    assert_eq!(why(&["exec", "--", "ls"]), "error: pod or type/name must be specified\n");
+    let dashes = "error: exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead\n";
+    assert_eq!(why(&["exec", "p", "ls"]), dashes);
+    assert_eq!(why(&["exec", "p"]), "error: you must specify at least one command for the container: minik8s exec p -- COMMAND\n");
+    assert_eq!(why(&["cp", "p:/a", "q:/b"]), "error: one of src or dest must be a local file specification\n");
+    assert_eq!(why(&["cp", "a", "b"]), "error: one of src or dest must be a remote file specification\n");
+    assert_eq!(why(&["port-forward", "p", "80", "--address", "nowhere"]), "error: nowhere is not a valid IP\n");
 }
 
 #[test]

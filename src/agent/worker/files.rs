@@ -5,7 +5,7 @@
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::host::Paths;
 use crate::logs;
@@ -14,6 +14,11 @@ use crate::pod::recover::{Marker, NotedEnd};
 /// The log of one attempt.
 pub(crate) fn log_path(paths: &Paths, pod: &Pod, container: &str, number: u32) -> PathBuf {
     logs::container_log_path(&paths.pod_logs, pod, container, number)
+}
+
+/// Makes the pipe that a terminal's input is read from, if the container is to have one.
+pub(super) fn prepare_stdin(log: &Path, container: &Container) -> io::Result<()> {
+    if container.stdin == Some(true) && container.tty == Some(true) { logs::make_stdin(log) } else { Ok(()) }
 }
 
 /// Makes the log's directory and the link in `/var/log/containers`; drops what is older than the attempt before this one.

@@ -217,6 +217,7 @@ impl Making<'_> {
         let spec = self.spec(container, image).await?;
         let stop_signal = oci::stop_signal(container, &image.config);
         let path = files::prepare_log(&drivers.paths, self.pod, &self.of.name, self.of.number, &self.of.id)
+            .and_then(|path| files::prepare_stdin(&path, container).map(|()| path))
             .map_err(|e| Failure::Create(format!("failed to make the log of container {}: {e}", self.of.name)))?;
         let settings = &drivers.settings;
         let config = ContainerConfig {

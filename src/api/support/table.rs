@@ -218,8 +218,8 @@ static ROWS: &[Row] = rows! {
         "restartPolicyRules": Refused("not yet: restart rules of single containers; use the pod's restartPolicy");
         "securityContext": Honoured => SecurityContext;
         "startupProbe": Warned(NO_PROBES);
-        "stdin": Warned("nothing can be attached yet: the container reads an empty input") unless ["false"];
-        "stdinOnce": Warned("nothing can be attached yet: the container reads an empty input") unless ["false"];
+        "stdin": Warned("only a container with tty: true, too, reads what is attached to it; any other an empty input") unless ["false"];
+        "stdinOnce": Warned("the input stays open for whoever attaches next") unless ["false"];
         "terminationMessagePath": Honoured;
         "terminationMessagePolicy": Honoured;
         "tty": Honoured;

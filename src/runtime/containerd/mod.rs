@@ -23,6 +23,8 @@ pub(crate) mod connection;
 mod containers;
 mod errors;
 mod events;
+mod exec;
+mod exec_process;
 mod listing;
 mod logger_uri;
 mod options;
@@ -109,6 +111,8 @@ pub struct Containerd {
     images: Arc<Images>,
     events: broadcast::Sender<RuntimeEvent>,
     listener: JoinHandle<()>,
+    exec_names: exec::ExecNames,
+    exec_leftovers: exec::ExecLeftovers,
 }
 
 impl Containerd {
@@ -121,7 +125,8 @@ impl Containerd {
         let images = Arc::new(Images::new(connection.clone(), &config));
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
         let listener = tokio::spawn(events::listen_for_ever(connection.clone(), events.clone()));
-        Ok(Self { config, connection, images, events, listener })
+        let (exec_names, exec_leftovers) = (exec::ExecNames::new(), exec::ExecLeftovers::find(&config.run_dir));
+        Ok(Self { config, connection, images, events, listener, exec_names, exec_leftovers })
     }
 
     /// containerd's version, such as `1.6.20~ds1`; also the way to find out whether it answers.
