@@ -44,6 +44,7 @@ mod user;
 
 pub use devices::{grant_host_devices, wants_host_devices};
 pub use downward::needs_pod_ip;
+pub use expansion::expand_static;
 pub use signal::stop_signal;
 
 /// Everything a container's spec is made from.

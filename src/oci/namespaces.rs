@@ -7,7 +7,7 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceTyp
 use super::Inputs;
 use crate::host::CgroupVersion;
 use crate::network::Namespace;
-use crate::pod::attempt;
+use crate::pod::attempt::{hostname, kernel_hostname};
 
 /// linux.namespaces: what is not listed is the host's.
 pub(super) fn namespaces(inputs: &Inputs) -> Vec<LinuxNamespace> {
@@ -35,11 +35,12 @@ fn own(kind: Type) -> LinuxNamespace {
     LinuxNamespaceBuilder::default().typ(kind).build().expect("every field of a namespace has a default")
 }
 
-/// spec.hostname: only where the UTS namespace is the pod's.
+/// The hostname: only where the UTS namespace is the pod's.
 pub(super) fn own_hostname(inputs: &Inputs) -> Option<String> {
     match inputs.sandbox.uts {
         Namespace::Host => None,
-        Namespace::Pinned(_) => Some(attempt::hostname(inputs.pod)),
+        // A full name that is too long is refused with the pod's namespaces, before any container is made.
+        Namespace::Pinned(_) => Some(kernel_hostname(inputs.pod).unwrap_or_else(|_| hostname(inputs.pod))),
     }
 }
 

@@ -3,13 +3,14 @@
 //! The plan carries the Pod with the status it is to have, intents of the starts it asks for included: the caller commits that first and
 //! then does what the plan says. Called again with nothing changed it returns the same status and no events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::attempt::{Attempt, Role, container_id, containers, format_pod, status_of, uid};
+use super::signals::{self, Condemned};
 use super::{backoff, conditions, events, phase, restart, status, stopping};
 use crate::controllers::EventDraft;
 
@@ -22,13 +23,26 @@ pub enum Live {
     Running,
 }
 
-/// Which signal a container was last sent.
+/// What a container was last asked for to end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kill {
+    /// Its preStop hook is run; no signal yet.
+    PreStop,
     /// Its stop signal (SIGTERM by default).
     Stop,
     /// SIGKILL.
     Kill,
+}
+
+/// How far the ending of a container has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signalled {
+    /// The last it was asked for.
+    pub kill: Kill,
+    /// When it was asked for anything first.
+    pub first: Timestamp,
+    /// When it was asked for `kill`.
+    pub last: Timestamp,
 }
 
 /// A failed try at making a container, and when the next is due.
@@ -56,8 +70,12 @@ pub struct Observed {
     pub live: BTreeMap<String, Live>,
     /// Tries that failed before anything ran.
     pub retry: BTreeMap<String, Retry>,
-    /// Signals sent, and when first.
-    pub signalled: BTreeMap<String, (Kill, Timestamp)>,
+    /// Signals sent.
+    pub signalled: BTreeMap<String, Signalled>,
+    /// Containers whose preStop hook is over, however it ended.
+    pub pre_stopped: BTreeSet<String>,
+    /// Containers that are to end although the Pod goes on.
+    pub condemned: BTreeMap<String, Condemned>,
     /// What probes say.
     pub probed: BTreeMap<String, Probed>,
     /// Whether namespaces and addresses are there.
@@ -152,6 +170,13 @@ impl Step<'_> {
         self.out.wake_at = Some(self.out.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 
+    /// Looks again at `at` if that is still to come.
+    pub(super) fn wake_unless_past(&mut self, at: Timestamp) {
+        if at > self.now {
+            self.wake(at);
+        }
+    }
+
     /// started and ready of what runs, by the probes' word.
     fn mark_running(&mut self) {
         let names: Vec<(Role, String)> = containers(self.before).map(|(role, c)| (role, c.name.clone())).collect();
@@ -169,6 +194,7 @@ impl Step<'_> {
             self.wake(deadline);
         }
         let pod = self.before.clone();
+        signals::end_condemned(self, &pod);
         if self.init_containers(&pod) {
             for (role, container) in containers(&pod).filter(|(role, _)| *role == Role::Main) {
                 self.consider(role, container);

@@ -15,5 +15,7 @@ mod directory;
 mod job;
 mod network;
 mod pod;
+mod probes;
 mod restart;
 mod rig;
+mod sidecars;

@@ -16,12 +16,16 @@ use tracing::{Instrument, info_span, warn};
 
 use super::commit::{Committed, commit, overlay};
 use super::exit::AttemptRef;
+use super::hooks::HookResult;
 use super::parts::Parts;
+use super::pause::Pause;
+use super::probing::Probing;
 use super::start::{Failure, Started};
 use super::{Outcome, Shared, files};
-use crate::agent::Drivers;
+use crate::agent::{Drivers, prober};
 use crate::api::{Key, Object};
 use crate::controllers::EventDraft;
+use crate::pod::probes::ProbeKind;
 use crate::pod::status::Ended;
 use crate::pod::{End, Live, Observed, PodActions, attempt, compute_pod_actions, events, phase, recover, status};
 use crate::runtime::RuntimeError;
@@ -41,29 +45,10 @@ pub(super) enum Done {
     Removed(AttemptRef, Result<(), RuntimeError>),
     /// What the Pod held is given back, or not.
     Released(Result<(), String>),
-}
-
-/// A doubling pause between tries of one kind: 1 s to 30 s.
-#[derive(Default)]
-pub(super) struct Pause {
-    tries: u32,
-    until: Option<Timestamp>,
-}
-
-impl Pause {
-    pub(super) fn fail(&mut self, now: Timestamp) {
-        let seconds = 1u64.checked_shl(self.tries.min(5)).unwrap_or(30).min(30);
-        self.tries = self.tries.saturating_add(1);
-        self.until = now.checked_add(Duration::from_secs(seconds)).ok();
-    }
-
-    pub(super) fn over(&self, now: Timestamp) -> bool {
-        self.until.is_none_or(|until| until <= now)
-    }
-
-    pub(super) fn reset(&mut self) {
-        *self = Pause::default();
-    }
+    /// What came of a probe.
+    Probed(AttemptRef, ProbeKind, prober::Outcome),
+    /// A preStop hook is over.
+    PreStopped(AttemptRef, HookResult),
 }
 
 /// The task that owns one Pod.
@@ -98,6 +83,7 @@ pub(super) struct Worker {
     pub(super) kill_pause: Pause,
     /// The signal that stops each running container.
     pub(super) stop_signals: BTreeMap<String, i32>,
+    pub(super) probing: Probing,
     /// Events of facts that are not committed yet.
     pub(super) events: Vec<EventDraft>,
     /// Commits in a row that came too late.
@@ -136,6 +122,7 @@ impl Worker {
             commit_pause: Pause::default(),
             kill_pause: Pause::default(),
             stop_signals: BTreeMap::new(),
+            probing: Probing::default(),
             events: Vec::new(),
             stale: 0,
         }
@@ -170,10 +157,11 @@ impl Worker {
                 Box::pin(self.examine_all()).await;
             }
             let plan = compute_pod_actions(&self.pod, &self.seen, self.now());
+            let stopping = plan.cancel;
             let wake_at = match Box::pin(self.carry_out(plan)).await {
                 Next::Again => continue,
                 Next::Over(outcome) => return outcome,
-                Next::Rest(wake_at) => wake_at,
+                Next::Rest(wake_at) => wake_at.into_iter().chain(self.run_probes(stopping)).min(),
             };
             self.rest(wake_at, &mut connected).await;
         }
@@ -315,6 +303,10 @@ impl Worker {
                 self.remove_pause.fail(now);
             }
             Ok(Done::Released(result)) => self.released(result, now),
+            Ok(Done::Probed(of, kind, outcome)) => self.probe_result(&of, kind, &outcome, now),
+            Ok(Done::PreStopped(of, result)) => self.pre_stopped(&of, &result),
+            // A probe of a container that has ended.
+            Err(error) if error.is_cancelled() => {}
             Err(error) => self.task_died(&error),
         }
     }
@@ -369,6 +361,7 @@ impl Worker {
         for (name, id, number) in open {
             // Held back from being started until its state is known.
             self.seen.live.insert(name.clone(), Live::Starting);
+            self.keep_last_word(&name);
             self.unexamined.insert(name.clone(), AttemptRef { name, number, id });
         }
     }

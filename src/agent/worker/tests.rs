@@ -1,7 +1,9 @@
 //! The worker on stand-in drivers: what reaches the runtime, what becomes durable, and what a crash between any two calls leaves.
 
 mod crash;
+mod hooks;
 mod life;
+mod probing;
 mod size;
 mod told;
 mod world;
