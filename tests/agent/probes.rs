@@ -98,6 +98,7 @@ kind: Pod
 metadata: {{name: p}}
 spec:
   terminationGracePeriodSeconds: 20
+  os: {{name: linux}}
   containers:
   - name: main
     image: busybox

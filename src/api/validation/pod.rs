@@ -54,6 +54,7 @@ fn spec(spec: &PodSpec, path: &Path, faults: &mut Faults) {
         claims: spec.resource_claims.iter().flatten().map(|c| c.name.as_str()).collect(),
         grace: spec.termination_grace_period_seconds,
         restart_policy: spec.restart_policy.as_deref().unwrap_or_default(),
+        os: spec.os.as_ref().map(|os| os.name.as_str()),
         host_users: spec.host_users != Some(false),
     };
     resource_claims(spec.resource_claims.as_deref().unwrap_or_default(), &path.child("resourceClaims"), faults);

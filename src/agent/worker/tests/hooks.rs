@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::Container;
 use serde_json::{Value, json};
 
 use super::life::{delete, running, status_in, waits_for};
-use super::world::{World, container, pod};
+use super::world::{Death, World, container, pod};
 use crate::pod::container_id;
 
 fn hooked(name: &str, lifecycle: Value) -> Container {
@@ -114,4 +114,55 @@ async fn a_hook_longer_than_the_grace_is_overtaken_and_a_natural_end_runs_none()
     world.until("succeeded", |h| super::world::phase(h) == "Succeeded").await;
     assert!(world.host().ran.is_empty() && world.host().signals.is_empty());
     agent.kill().await;
+}
+
+/// Runs a Pod with both hooks and a readiness probe, deletes it, with one death at `call`; returns whether the agent got that far.
+async fn hooks_with_death(death: Death) -> bool {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    world.host().commit_takes = Duration::from_millis(3);
+    world.host().commands.insert("drain".into(), (Duration::from_secs(2), 0));
+    let hooks = json!({"postStart": {"exec": {"command": ["warm"]}}, "preStop": {"exec": {"command": ["drain"]}}});
+    let mut c = hooked("c", hooks);
+    c.readiness_probe = Some(serde_json::from_value(json!({"exec": {"command": ["ready"]}, "periodSeconds": 1})).unwrap());
+    world.put(pod("Always", vec![c]));
+    world.die_at(death);
+    let agent = world.agent().await;
+    let ready = world.until("ready", |h| status_in(h, "c").is_some_and(|s| s.ready));
+    let mut died = tokio::select! {
+        () = world.death() => true,
+        () = ready => false,
+    };
+    delete(&world, 20);
+    if !died {
+        died = tokio::select! {
+            () = world.death() => true,
+            () = world.until("gone", |h| h.holds_nothing() && h.objects.values().all(|o| o.as_pod().is_none())) => false,
+        };
+    }
+    agent.kill().await;
+    world.revive();
+    let agent = world.agent().await;
+    world.until("gone", |h| h.holds_nothing() && h.objects.values().all(|o| o.as_pod().is_none())).await;
+    agent.kill().await;
+    let host = world.host();
+    assert!(host.violations.is_empty(), "{death:?}: {:?}", host.violations);
+    assert!(host.started.len() <= 1 && host.started.values().all(|n| *n == 1), "{death:?}: {:?}", host.trace);
+    let drained = host.ran.iter().any(|(word, _)| word == "drain");
+    assert!(drained || host.signals.is_empty(), "a signal without its hook: {death:?} {:?}", host.trace);
+    died
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kill_at_any_call_of_a_pod_with_hooks_and_a_probe() {
+    let mut reached = 0;
+    for call in 1..100 {
+        let before = hooks_with_death(Death { call, after_effect: false }).await;
+        let after = hooks_with_death(Death { call, after_effect: true }).await;
+        if !before && !after {
+            break;
+        }
+        reached = call;
+    }
+    assert!((10..99).contains(&reached), "{reached} calls");
 }
