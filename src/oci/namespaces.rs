@@ -1,6 +1,7 @@
 //! Which namespaces the container joins, makes or shares with the host.
 //!
-//! No pause container: network, UTS and IPC are joined by the paths of the pod's sandbox; the PID namespace is the container's own.
+//! No pause container: network, UTS and IPC are joined by the paths of the pod's sandbox; the PID namespace is the container's own,
+//! unless the pod shares its processes.
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType as Type};
 
@@ -12,10 +13,12 @@ use crate::pod::attempt::{hostname, kernel_hostname};
 /// linux.namespaces: what is not listed is the host's.
 pub(super) fn namespaces(inputs: &Inputs) -> Vec<LinuxNamespace> {
     let mut out = vec![own(Type::Mount)];
-    if !inputs.spec().and_then(|s| s.host_pid).unwrap_or(false) {
-        out.push(own(Type::Pid));
-    }
     let sandbox = inputs.sandbox;
+    if !inputs.spec().and_then(|s| s.host_pid).unwrap_or(false) {
+        let mut pid = own(Type::Pid);
+        pid.set_path(sandbox.pid.clone());
+        out.push(pid);
+    }
     for (kind, namespace) in [(Type::Network, &sandbox.network), (Type::Ipc, &sandbox.ipc), (Type::Uts, &sandbox.uts)] {
         if let Namespace::Pinned(path) = namespace {
             let mut joined = own(kind);
@@ -63,6 +66,9 @@ mod tests {
         assert_eq!(names(&Case::new("{}")), [&["mnt", "pid"][..], &joined].concat());
         assert_eq!(names(&Case::new("{}").pod("{hostPID: true}")), [&["mnt"][..], &joined].concat());
         assert_eq!(names(&Case::new("{}").host_network()), ["mnt", "pid", "ipc=/run/ns/ipc"]);
+        let mut shared = Case::new("{}");
+        shared.sandbox.pid = Some("/run/ns/pid".into());
+        assert_eq!(names(&shared), [&["mnt", "pid=/run/ns/pid"][..], &joined].concat());
         let mut v2 = Case::new("{}");
         v2.host.cgroup_version = CgroupVersion::V2;
         assert_eq!(names(&v2), [&["mnt", "pid"][..], &joined, &["cgroup"]].concat());

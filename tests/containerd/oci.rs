@@ -89,7 +89,7 @@ impl Bundle {
                 resolv_conf: file("resolv.conf"),
                 shm: file("shm"),
             },
-            sandbox: &Sandbox { network: pinned("net"), uts: pinned("uts"), ipc: pinned("ipc") },
+            sandbox: &Sandbox { network: pinned("net"), uts: pinned("uts"), ipc: pinned("ipc"), pid: None },
             host: &host(),
             cgroups_path: self.cgroup.clone(),
             termination_log: file("log"),

@@ -25,9 +25,8 @@ pub(super) async fn probe(action: &HTTPGetAction, address: &str, timeout: Durati
     let asked = async {
         let response = get(&url, headers(action, "kube-probe/1.36")?).await.map_err(|e| words(&url, address, &e))?;
         let status = response.status().as_u16();
-        // A body that cannot be read in time is a failure; how long it is does not matter.
-        let body = if (300..400).contains(&status) { body(response).await } else { String::new() };
-        Ok::<_, String>((status, body))
+        // Read even where nobody looks at it: a server that is hung up on in the middle of its answer complains.
+        Ok::<_, String>((status, body(response).await))
     };
     match tokio::time::timeout(timeout, asked).await {
         Ok(Ok((200..=299, _))) => Outcome::Passed(None),
@@ -46,7 +45,10 @@ pub(super) async fn hook(action: &HTTPGetAction, address: &str) -> Result<HookDo
     let (secure, mut headers) = (secure(action), headers(action, "kube-lifecycle/1.36")?);
     let first = url(action, address, secure)?;
     let error = match get(&first, headers.clone()).await {
-        Ok(_) => return Ok(HookDone::Ran),
+        Ok(response) => {
+            body(response).await;
+            return Ok(HookDone::Ran);
+        }
         Err(error) => error,
     };
     if !secure || !answered_in_http(&error) {

@@ -33,6 +33,10 @@ impl Parts {
             attempt::kernel_hostname(pod).map_err(Failure::Sandbox)?;
             drivers.network.create(&sandbox_spec(pod)).await.map_err(|e| Failure::Sandbox(e.to_string()))
         };
+        if sandbox_spec(pod).share_processes {
+            // What keeps the shared PID namespace may have been killed with all its containers: found again, or made anew.
+            return make().await;
+        }
         self.namespaces.get_or_try_init(make).await.cloned()
     }
 
@@ -97,6 +101,7 @@ fn sandbox_spec(pod: &Pod) -> SandboxSpec {
         hostname: attempt::kernel_hostname(pod).unwrap_or_else(|_| attempt::hostname(pod)),
         host_network,
         host_ipc: pod.spec.as_ref().is_some_and(|s| s.host_ipc == Some(true)),
+        share_processes: pod.spec.as_ref().is_some_and(|s| s.share_process_namespace == Some(true) && s.host_pid != Some(true)),
         ports: if host_network { Vec::new() } else { host_ports(pod) },
     }
 }

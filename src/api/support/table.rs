@@ -140,7 +140,7 @@ static ROWS: &[Row] = rows! {
         "serviceAccount": NotApplicable("there are no ServiceAccounts on a node alone; ignored");
         "serviceAccountName": NotApplicable("there are no ServiceAccounts on a node alone; ignored");
         "setHostnameAsFQDN": Honoured;
-        "shareProcessNamespace": Refused("not yet: the containers of a pod cannot share their processes; remove the field") unless ["false"];
+        "shareProcessNamespace": Honoured;
         "subdomain": NotApplicable("there is no cluster DNS on a node alone: the full name is known to the pod itself only");
         "terminationGracePeriodSeconds": Honoured;
         "tolerations": Honoured;
