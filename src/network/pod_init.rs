@@ -120,9 +120,45 @@ pub(super) fn end(pin: &Path) -> Result<(), NetworkError> {
     Ok(())
 }
 
+/// Whether a process has begun to end, by its line in /proc/<pid>/stat (PF_EXITING in the seventh field after the name): the last of its
+/// namespace may be awaited for a while, and nobody can join it any more.
+fn is_ending(stat: &str) -> bool {
+    const PF_EXITING: u64 = 0x4;
+    let flags = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6)?.parse::<u64>().ok());
+    flags.is_none_or(|flags| flags & PF_EXITING != 0)
+}
+
 /// The recorded process, if it lives in the pinned namespace.
 fn living(pin: &Path) -> Option<Pid> {
     let pid: i32 = std::fs::read_to_string(record(pin)).ok()?.trim().parse().ok()?;
+    if is_ending(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?) {
+        return None;
+    }
     let (own, pinned) = (std::fs::metadata(format!("/proc/{pid}/ns/pid")).ok()?, std::fs::metadata(pin).ok()?);
     (pid > 1 && (own.dev(), own.ino()) == (pinned.dev(), pinned.ino())).then(|| Pid::from_raw(pid))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_ends_is_not_joined() {
+        assert!(!is_ending("25833 (minik8s-init) S 1 25833 25770 0 -1 1077936384 97 0 0"));
+        assert!(is_ending("25833 (a) b) S 1 25833 25770 0 -1 1077936388 97 0 0"));
+        assert!(is_ending("garbage"));
+        assert!(!is_ending(&std::fs::read_to_string("/proc/self/stat").unwrap()));
+    }
+
+    #[test]
+    fn what_is_recorded_but_not_pinned_is_never_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let pin = dir.path().join("pid");
+        std::fs::write(&pin, "").unwrap();
+        std::fs::write(record(&pin), std::process::id().to_string()).unwrap();
+        assert_eq!(living(&pin), None);
+        end(&pin).unwrap();
+        end(&pin).unwrap();
+        assert!(!record(&pin).exists());
+    }
 }
