@@ -8,10 +8,8 @@ use std::collections::HashMap;
 use k8s_openapi::api::core::v1::EnvVar;
 
 use super::expansion::expand;
-use super::{Inputs, OciError};
+use super::{Inputs, OciError, namespaces};
 use crate::config;
-use crate::network::Namespace;
-use crate::pod::attempt;
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -49,10 +47,7 @@ fn value(inputs: &Inputs, var: &EnvVar, known: &HashMap<String, String>) -> Resu
 /// process.env: PATH, HOSTNAME, the image's, then `own`.
 pub(super) fn all(inputs: &Inputs, own: &[(String, String)]) -> Vec<String> {
     let mut out = vec![DEFAULT_PATH.to_owned()];
-    let hostname = match inputs.sandbox.uts {
-        Namespace::Host => inputs.host.hostname.clone(),
-        Namespace::Pinned(_) => attempt::hostname(inputs.pod),
-    };
+    let hostname = namespaces::own_hostname(inputs).unwrap_or_else(|| inputs.host.hostname.clone());
     put(&mut out, format!("HOSTNAME={hostname}"));
     for entry in inputs.image_config().and_then(|c| c.env().as_ref()).into_iter().flatten() {
         put(&mut out, entry.clone());

@@ -45,6 +45,7 @@ mod testing;
 mod user;
 
 pub use devices::{grant_host_devices, wants_host_devices};
+pub use expansion::expand_static;
 pub use signal::stop_signal;
 pub use sub_path::sub_paths;
 

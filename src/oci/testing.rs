@@ -183,7 +183,7 @@ impl Case {
 
 fn pinned() -> Sandbox {
     let at = |name: &str| Namespace::Pinned(format!("/run/ns/{name}").into());
-    Sandbox { network: at("net"), uts: at("uts"), ipc: at("ipc") }
+    Sandbox { network: at("net"), uts: at("uts"), ipc: at("ipc"), pid: None }
 }
 
 /// A host of 2 cores and 4 GiB on cgroup v1, with every capability but SYS_RESOURCE.

@@ -21,6 +21,8 @@ pub const POD_INITIALIZING: &str = "PodInitializing";
 pub const CONTAINER_STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
 /// The waiting reason during a restart back-off.
 pub const CRASH_LOOP_BACK_OFF: &str = "CrashLoopBackOff";
+/// The waiting reason of an attempt that is being ended because its postStart hook failed.
+pub const POST_START_HOOK_ERROR: &str = "PostStartHookError";
 /// The reason of an attempt whose process could not be started; exit code 128.
 pub const START_ERROR: &str = "StartError";
 

@@ -1,5 +1,7 @@
 //! The pure core driven by a small world in virtual time: containers end with given codes after given times.
 
+mod ending;
+mod probes;
 mod properties;
 mod recovery;
 mod world;

@@ -8,7 +8,7 @@ use super::world::{Happening, World};
 use crate::api::{Key, Object};
 use crate::pod::attempt::{self, Role};
 use crate::pod::status::{self, Ended};
-use crate::pod::{End, Kill, Live, Observed, PodActions, Start, compute_pod_actions, events};
+use crate::pod::{End, Kill, Live, Observed, PodActions, Signalled, Start, compute_pod_actions, events};
 
 /// What the worker of one pod sees.
 #[derive(Default)]
@@ -45,8 +45,15 @@ impl World<'_> {
             }
         }
         for (name, kill) in plan.kill {
-            let first = worker.seen.signalled.get(&name).map_or(self.now(), |(_, at)| *at);
-            worker.seen.signalled.insert(name.clone(), (kill, first));
+            let now = self.now();
+            let first = worker.seen.signalled.get(&name).map_or(now, |sent| sent.first);
+            worker.seen.signalled.insert(name.clone(), Signalled { kill, first, last: now });
+            if kill == Kill::PreStop {
+                // Hooks take no time here.
+                worker.seen.pre_stopped.insert(name);
+                self.dirty.insert(key.clone());
+                continue;
+            }
             worker.pending.remove(&name).into_iter().for_each(|serial| self.cancel(serial));
             let code = if kill == Kill::Kill { 137 } else { 143 };
             self.expect_exit(key, uid, worker, name, SignedDuration::ZERO, code);

@@ -19,6 +19,8 @@ mod job;
 mod network;
 mod pod;
 mod policies;
+mod probes;
 mod restart;
 mod rig;
+mod sidecars;
 mod volumes;

@@ -92,7 +92,7 @@ impl Bundle {
                 shm: file("shm"),
                 ..PodFiles::default()
             },
-            sandbox: &Sandbox { network: pinned("net"), uts: pinned("uts"), ipc: pinned("ipc") },
+            sandbox: &Sandbox { network: pinned("net"), uts: pinned("uts"), ipc: pinned("ipc"), pid: None },
             host: &host(),
             cgroups_path: self.cgroup.clone(),
             termination_log: file("log"),

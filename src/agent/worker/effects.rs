@@ -13,7 +13,7 @@ use super::exit::{self, AttemptRef};
 use super::task::{Done, Next, Worker};
 use super::{Outcome, files, release, start};
 use crate::agent::recover as orphans;
-use crate::pod::{End, Kill, PodActions, Start, phase, status};
+use crate::pod::{End, Kill, PodActions, Signalled, Start, phase, status};
 use crate::runtime::RuntimeError;
 
 impl Worker {
@@ -50,21 +50,23 @@ impl Worker {
             return;
         }
         let ids: BTreeMap<String, String> = status::open_attempts(&self.pod).into_iter().map(|(name, id, _)| (name, id)).collect();
+        let (hooks, signals): (Vec<_>, Vec<_>) = plan.kill.iter().cloned().partition(|(_, kill)| *kill == Kill::PreStop);
+        hooks.iter().for_each(|(name, _)| self.pre_stop(name, ids.get(name).map(String::as_str), now));
         let drivers = self.drivers().clone();
         let send = |(name, kill): &(String, Kill)| {
             let (signal, all) = match kill {
-                Kill::Stop => (self.stop_signals.get(name).copied().unwrap_or(15), false),
+                Kill::PreStop | Kill::Stop => (self.stop_signals.get(name).copied().unwrap_or(15), false),
                 Kill::Kill => (9, true),
             };
             let (drivers, id, name, kill) = (drivers.clone(), ids.get(name).cloned().unwrap_or_default(), name.clone(), *kill);
             async move { (name, kill, drivers.runtime.kill(&id, signal, all).await) }
         };
-        let sent = futures::future::join_all(plan.kill.iter().map(send)).await;
+        let sent = futures::future::join_all(signals.iter().map(send)).await;
         for (name, kill, result) in sent {
             match result {
                 Ok(()) | Err(RuntimeError::NotFound { .. }) => {
-                    let first = self.seen.signalled.get(&name).map_or(now, |(_, at)| *at);
-                    self.seen.signalled.insert(name, (kill, first));
+                    let first = self.seen.signalled.get(&name).map_or(now, |s| s.first);
+                    self.seen.signalled.insert(name, Signalled { kill, first, last: now });
                     self.kill_pause.reset();
                 }
                 Err(error) => {

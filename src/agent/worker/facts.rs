@@ -22,7 +22,7 @@ const PARTS_CAP: Duration = Duration::from_secs(120);
 impl Worker {
     /// A container runs.
     pub(super) fn started(&mut self, of: AttemptRef, started: Started) {
-        let Started { at, image, image_millis, pod_ips, stop_signal } = started;
+        let Started { at, image, image_millis, pod_ips, stop_signal, post_start } = started;
         let reference = self.image_of(&of.name);
         if image.pulled {
             self.events.push(events::pulled(&self.pod, &reference, image_millis, image.size));
@@ -38,6 +38,14 @@ impl Worker {
         self.seen.sandbox = true;
         self.seen.pod_ips = pod_ips.iter().map(IpAddr::to_string).collect();
         self.stop_signals.insert(of.name.clone(), stop_signal);
+        self.forget_ending(&of.name);
+        match &post_start {
+            Ok(done) => {
+                self.tell_fallback(done);
+                self.begin_probes(&of, None);
+            }
+            Err(error) => self.post_start_failed(&of.name, error),
+        }
         self.runs(of);
     }
 
@@ -49,8 +57,15 @@ impl Worker {
         }
     }
 
+    /// What was asked of an attempt that is over, or that another agent had asked.
+    fn forget_ending(&mut self, name: &str) {
+        self.seen.signalled.remove(name);
+        self.seen.pre_stopped.remove(name);
+        self.seen.condemned.remove(name);
+        self.end_probes(name);
+    }
+
     fn runs(&mut self, of: AttemptRef) {
-        self.seen.signalled.remove(&of.name);
         self.seen.live.insert(of.name.clone(), Live::Running);
         self.watch_exit(of);
     }
@@ -141,7 +156,12 @@ impl Worker {
     /// A container ended: its record is durable with the next commit, and only then its task goes.
     pub(super) fn ended(&mut self, of: AttemptRef, end: Ended) {
         self.seen.live.remove(&of.name);
-        self.seen.signalled.remove(&of.name);
+        let mut end = end;
+        if let Some(condemned) = self.seen.condemned.get(&of.name) {
+            // Where its hook had failed, it never counted as running.
+            end.started.get_or_insert(condemned.since);
+        }
+        self.forget_ending(&of.name);
         self.seen.retry.remove(&of.name);
         self.failures.remove(&of.name);
         let cap = self.seen.backoff_cap;
@@ -206,7 +226,14 @@ impl Worker {
         self.stop_signals.insert(of.name.clone(), signal.unwrap_or(15));
         self.drivers().cgroups.adopt(&self.pod);
         let at = found.map_or_else(|| self.now(), |state| state.created_at);
-        status::started(&mut self.pod, &of.name, at);
+        let (known, hook_failed) = (self.last_word(&of.name), self.had_failed_its_hook(&of.name));
+        self.forget_ending(&of.name);
+        if hook_failed {
+            self.condemn_for_hook(&of.name);
+        } else {
+            status::started(&mut self.pod, &of.name, at);
+            self.begin_probes(of, known);
+        }
         self.seen.sandbox = true;
         if attempt::status_of(&self.pod, &of.name).is_some_and(|s| s.image_id.is_empty())
             && let Ok(image) = self.drivers().runtime.ensure_image(&self.image_of(&of.name), PullPolicy::Never, &|| {}).await

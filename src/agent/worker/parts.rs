@@ -32,7 +32,14 @@ pub(super) struct Parts {
 impl Parts {
     /// The pinned namespaces (about 1 ms).
     pub(super) async fn namespaces(&self, drivers: &Drivers, pod: &Pod) -> Result<Sandbox, Failure> {
-        let make = async || drivers.network.create(&sandbox_spec(pod)).await.map_err(|e| Failure::Sandbox(e.to_string()));
+        let make = async || {
+            attempt::kernel_hostname(pod).map_err(Failure::Sandbox)?;
+            drivers.network.create(&sandbox_spec(pod)).await.map_err(|e| Failure::Sandbox(e.to_string()))
+        };
+        if sandbox_spec(pod).share_processes {
+            // What keeps the shared PID namespace may have been killed with all its containers: found again, or made anew.
+            return make().await;
+        }
         self.namespaces.get_or_try_init(make).await.cloned()
     }
 
@@ -110,9 +117,10 @@ fn sandbox_spec(pod: &Pod) -> SandboxSpec {
         uid: attempt::uid(pod).to_owned(),
         namespace: meta.namespace.clone().unwrap_or_default(),
         name: meta.name.clone().unwrap_or_default(),
-        hostname: attempt::hostname(pod),
+        hostname: attempt::kernel_hostname(pod).unwrap_or_else(|_| attempt::hostname(pod)),
         host_network,
         host_ipc: pod.spec.as_ref().is_some_and(|s| s.host_ipc == Some(true)),
+        share_processes: pod.spec.as_ref().is_some_and(|s| s.share_process_namespace == Some(true) && s.host_pid != Some(true)),
         ports: if host_network { Vec::new() } else { host_ports(pod) },
     }
 }

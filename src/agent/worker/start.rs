@@ -8,6 +8,8 @@
 //!               └─▶ CNI ADD ─▶ hosts ────┘      (CNI ADD overlaps create, unless the environment needs the address)
 //! ```
 //!
+//! The postStart hook runs before the start counts as done, so that what is started next waits for it, as the kubelet's does.
+//!
 //! Until the gate opens nothing of the container exists. Giving up is heeded until then, and not after: create and start are short.
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use tokio::sync::{Notify, oneshot, watch};
 
 use super::configuration::Bell;
 use super::exit::AttemptRef;
+use super::hooks::{HookResult, post_start};
 use super::parts::Parts;
 use super::{Shared, configuration, files};
 use crate::api::well_known::container_labels as label;
@@ -78,6 +81,7 @@ pub(super) struct Started {
     pub(super) image_millis: u128,
     pub(super) pod_ips: Vec<IpAddr>,
     pub(super) stop_signal: i32,
+    pub(super) post_start: HookResult,
 }
 
 /// One attempt to make.
@@ -137,11 +141,12 @@ async fn make(job: Job) -> Result<Started, Failure> {
             tokio::try_join!(gate, cgroup, making.image(container), parts.namespaces(drivers, &pod), parts.files(drivers, &pod))?;
         Ok::<_, Failure>(image)
     };
+    let mut given_up = cancel.clone();
     // Cancel-safe: until `prepare` is done nothing of the container exists, and the shared parts may be asked for again.
     let prepared = async {
         tokio::select! {
             image = prepare => image,
-            _ = cancel.wait_for(|given_up| *given_up) => Err(Failure::Cancelled),
+            _ = given_up.wait_for(|given_up| *given_up) => Err(Failure::Cancelled),
             () = no_address.notified() => Err(Failure::Cancelled),
         }
     };
@@ -153,7 +158,8 @@ async fn make(job: Job) -> Result<Started, Failure> {
     };
     let ((image, image_millis, stop_signal), pod_ips) = making.both(create, addresses, &no_address).await?;
     let at = making.start().await?;
-    Ok(Started { at, image, image_millis, pod_ips, stop_signal })
+    let post_start = post_start(&shared, container, &of, &pod_ips, &mut cancel).await;
+    Ok(Started { at, image, image_millis, pod_ips, stop_signal, post_start })
 }
 
 struct Making<'a> {

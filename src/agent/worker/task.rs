@@ -17,14 +17,17 @@ use tracing::{Instrument, info_span, warn};
 use super::commit::{Committed, commit, overlay};
 use super::configuration::{Bell, Configuration, RefreshError};
 use super::exit::AttemptRef;
+use super::hooks::HookResult;
 use super::parts::Parts;
 use super::pause::Pause;
+use super::probing::Probing;
 use super::start::{Failure, Pulls, Started};
 use super::{Outcome, Shared, files};
-use crate::agent::Drivers;
+use crate::agent::{Drivers, prober};
 use crate::api::{Key, Object};
 use crate::config;
 use crate::controllers::EventDraft;
+use crate::pod::probes::ProbeKind;
 use crate::pod::status::Ended;
 use crate::pod::{End, Live, Observed, PodActions, attempt, compute_pod_actions, events, phase, recover, status};
 use crate::runtime::RuntimeError;
@@ -48,6 +51,10 @@ pub(super) enum Done {
     Refreshed(Result<(), RefreshError>),
     /// The emptyDir that holds too much, if one does.
     Measured(Result<Option<String>, String>),
+    /// What came of a probe.
+    Probed(AttemptRef, ProbeKind, prober::Outcome),
+    /// A preStop hook is over.
+    PreStopped(AttemptRef, HookResult),
 }
 
 /// The task that owns one Pod.
@@ -84,6 +91,7 @@ pub(super) struct Worker {
     pub(super) kill_pause: Pause,
     /// The signal that stops each running container.
     pub(super) stop_signals: BTreeMap<String, i32>,
+    pub(super) probing: Probing,
     /// Events of facts that are not committed yet.
     pub(super) events: Vec<EventDraft>,
     /// Commits in a row that came too late.
@@ -124,6 +132,7 @@ impl Worker {
             commit_pause: Pause::default(),
             kill_pause: Pause::default(),
             stop_signals: BTreeMap::new(),
+            probing: Probing::default(),
             events: Vec::new(),
             stale: 0,
         }
@@ -162,10 +171,11 @@ impl Worker {
             self.tend_volumes(now);
             self.seen.clock_is(now);
             let plan = compute_pod_actions(&self.pod, &self.seen, now);
+            let stopping = plan.cancel;
             let wake_at = match Box::pin(self.carry_out(plan)).await {
                 Next::Again => continue,
                 Next::Over(outcome) => return outcome,
-                Next::Rest(wake_at) => wake_at,
+                Next::Rest(wake_at) => wake_at.into_iter().chain(self.run_probes(stopping)).min(),
             };
             self.rest(wake_at, &mut connected).await;
         }
@@ -315,6 +325,10 @@ impl Worker {
             Ok(Done::Released(result)) => self.released(result, now),
             Ok(Done::Refreshed(result)) => self.refreshed(result, now),
             Ok(Done::Measured(result)) => self.measured(result, now),
+            Ok(Done::Probed(of, kind, outcome)) => self.probe_result(&of, kind, &outcome, now),
+            Ok(Done::PreStopped(of, result)) => self.pre_stopped(&of, &result),
+            // A probe of a container that has ended.
+            Err(error) if error.is_cancelled() => {}
             Err(error) => self.task_died(&error),
         }
     }
@@ -371,6 +385,7 @@ impl Worker {
         for (name, id, number) in open {
             // Held back from being started until its state is known.
             self.seen.live.insert(name.clone(), Live::Starting);
+            self.keep_last_word(&name);
             self.unexamined.insert(name.clone(), AttemptRef { name, number, id });
         }
     }

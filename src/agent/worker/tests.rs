@@ -3,8 +3,10 @@
 mod clock;
 mod configuration;
 mod crash;
+mod hooks;
 mod images;
 mod life;
+mod probing;
 mod size;
 mod told;
 mod world;

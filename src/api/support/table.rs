@@ -3,8 +3,6 @@
 use super::{Row, Status};
 
 const ALONE: &str = "means nothing on a node alone; ignored";
-const NO_PROBES: &str = "probes are not run yet: the container counts as ready as soon as it runs";
-const NO_HOOKS: &str = "lifecycle hooks are not run yet; do the work in the container's own command or in an init container";
 const NO_ENV_FILES: &str = "files of variables cannot be read: the feature is off in Kubernetes too; use a ConfigMap with envFrom";
 const NO_API: &str = "there is no API server that would issue it, or accept it; remove the source";
 const NO_DRIVER: &str =
@@ -122,7 +120,7 @@ static ROWS: &[Row] = rows! {
         "hostPID": Honoured;
         "hostUsers": Refused("not yet: user namespaces cannot be made, and the pod must not run without; remove the field") unless ["true"];
         "hostname": Honoured;
-        "hostnameOverride": Refused("not yet: use hostname");
+        "hostnameOverride": Honoured;
         "imagePullSecrets": Warned("registry logins are not used yet: only public images, or images already on the host, can be had");
         "initContainers": Honoured => Container;
         "nodeName": Honoured;
@@ -143,9 +141,9 @@ static ROWS: &[Row] = rows! {
         "securityContext": Honoured => PodSecurityContext;
         "serviceAccount": NotApplicable("there are no ServiceAccounts on a node alone; ignored");
         "serviceAccountName": NotApplicable("there are no ServiceAccounts on a node alone; ignored");
-        "setHostnameAsFQDN": Warned("there is no cluster domain: the host name stays short") unless ["false"];
-        "shareProcessNamespace": Refused("not yet: the containers of a pod cannot share their processes; remove the field") unless ["false"];
-        "subdomain": NotApplicable("there is no cluster DNS on a node alone; ignored");
+        "setHostnameAsFQDN": Honoured;
+        "shareProcessNamespace": Honoured;
+        "subdomain": NotApplicable("there is no cluster DNS on a node alone: the full name is known to the pod itself only");
         "terminationGracePeriodSeconds": Honoured;
         "tolerations": Honoured;
         "topologySpreadConstraints": NotApplicable("there is one node only; ignored");
@@ -208,16 +206,16 @@ static ROWS: &[Row] = rows! {
         "image": Honoured;
         "imagePullPolicy": Honoured;
         "lifecycle": Honoured => Lifecycle;
-        "livenessProbe": Warned(NO_PROBES);
+        "livenessProbe": Honoured;
         "name": Honoured;
         "ports": Honoured;
-        "readinessProbe": Warned(NO_PROBES);
+        "readinessProbe": Honoured;
         "resizePolicy": NotApplicable("containers are not resized in place: a change of resources makes a new pod; ignored");
         "resources": Honoured => ResourceRequirements;
-        "restartPolicy": Refused("not yet: sidecars (init containers with restartPolicy Always) and restart policies of single containers; make it an ordinary container");
-        "restartPolicyRules": Refused("not yet: restart rules of single containers; use the pod's restartPolicy");
+        "restartPolicy": Honoured;
+        "restartPolicyRules": Honoured => ContainerRestartRule;
         "securityContext": Honoured => SecurityContext;
-        "startupProbe": Warned(NO_PROBES);
+        "startupProbe": Honoured;
         "stdin": Warned("only a container with tty: true, too, reads what is attached to it; any other an empty input") unless ["false"];
         "stdinOnce": Warned("the input stays open for whoever attaches next") unless ["false"];
         "terminationMessagePath": Honoured;
@@ -228,9 +226,13 @@ static ROWS: &[Row] = rows! {
         "workingDir": Honoured;
     }
     Lifecycle {
-        "postStart": Warned(NO_HOOKS);
-        "preStop": Warned(NO_HOOKS);
+        "postStart": Honoured;
+        "preStop": Honoured;
         "stopSignal": Honoured;
+    }
+    ContainerRestartRule {
+        "action": Refused("not yet: only the container itself can be restarted (Restart), not all containers of its pod") unless ["Restart"];
+        "exitCodes": Honoured;
     }
     EnvVar {
         "name": Honoured;

@@ -195,7 +195,7 @@ fn each_field_is_reported_by_name_with_its_severity() {
             {"name": "a", "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}, {"name": "B", "valueFrom": {"fileKeyRef": {"volumeName": "s", "key": "k", "path": "p"}}}]},
             {"name": "b", "livenessProbe": {"exec": {"command": ["true"]}}, "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "x"}, {"name": "w", "mountPath": "/w", "subPath": ""}]},
         ],
-        "initContainers": [{"name": "s", "restartPolicy": "Always"}],
+        "initContainers": [{"name": "s", "restartPolicy": "Always"}, {"name": "r", "restartPolicyRules": [{"action": "Restart"}, {"action": "RestartAllContainers"}]}],
         "volumes": [{"name": "v", "projected": {"sources": [{"configMap": {"name": "c"}}, {"serviceAccountToken": {"path": "t"}}]}}, {"name": "w", "emptyDir": {"medium": "Memory"}}, {"name": "h", "emptyDir": {"medium": "HugePages"}}],
     });
     let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"managedBy": "example.com/queue", "podFailurePolicy": {"rules": []}, "podReplacementPolicy": "Failed", "template": {"spec": spec}}});
@@ -205,10 +205,9 @@ fn each_field_is_reported_by_name_with_its_severity() {
         (Severity::Error, "spec.managedBy"),
         (Severity::Info, "spec.template.spec.affinity.podAntiAffinity"),
         (Severity::Error, "spec.template.spec.containers[0].env[1].valueFrom.fileKeyRef"),
-        (Severity::Warning, "spec.template.spec.containers[1].livenessProbe"),
         (Severity::Error, "spec.template.spec.hostUsers"),
         (Severity::Warning, "spec.template.spec.imagePullSecrets"),
-        (Severity::Error, "spec.template.spec.initContainers[0].restartPolicy"),
+        (Severity::Error, "spec.template.spec.initContainers[1].restartPolicyRules[1].action"),
         (Severity::Error, "spec.template.spec.securityContext.seccompProfile.type"),
         (Severity::Info, "spec.template.spec.serviceAccountName"),
         (Severity::Error, "spec.template.spec.volumes[0].projected.sources[1].serviceAccountToken"),

@@ -73,7 +73,7 @@ impl ExecLeftovers {
 }
 
 /// Both ends of a pipe, without waiting for anybody.
-fn hold(path: &Path) -> io::Result<File> {
+pub(super) fn hold(path: &Path) -> io::Result<File> {
     std::fs::OpenOptions::new().read(true).write(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)
 }
 

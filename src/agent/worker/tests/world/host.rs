@@ -51,6 +51,10 @@ pub(in super::super) struct Host {
     /// What is in /dev; `None`: it cannot be read.
     pub(in super::super) devices: Option<Vec<LinuxDevice>>,
     pub(in super::super) start_error: Option<&'static str>,
+    /// What a command does, by its first word: how long it takes, and its exit code. Absent = it passes at once.
+    pub(in super::super) commands: BTreeMap<String, (Duration, u32)>,
+    /// The commands that were run, and in which container.
+    pub(in super::super) ran: Vec<(String, String)>,
     pub(in super::super) store_full: bool,
     pub(in super::super) runtime_away: bool,
     /// What was done before it was durable that it would be.

@@ -20,7 +20,8 @@ impl Network for Double {
             true => Namespace::Host,
             false => Namespace::Pinned(format!("/run/ns/{}/{name}", spec.uid).into()),
         };
-        Ok(Sandbox { network: pinned(spec.host_network, "net"), uts: pinned(spec.host_network, "uts"), ipc: pinned(spec.host_ipc, "ipc") })
+        let (network, uts) = (pinned(spec.host_network, "net"), pinned(spec.host_network, "uts"));
+        Ok(Sandbox { network, uts, ipc: pinned(spec.host_ipc, "ipc"), pid: None })
     }
     async fn attach(&self, _: &SandboxSpec) -> Result<Vec<IpAddr>, NetworkError> {
         self.0.call("attach", |_| ()).await;
