@@ -1,4 +1,4 @@
-//! Generates the agent's API from `proto/minik8s.proto`: messages, client, server and the descriptor set for reflection.
+//! Generates the agent's API from `proto`: messages, clients, servers and the descriptor set for reflection.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -26,6 +26,6 @@ fn generate() -> Result<(), String> {
     let out = std::env::var_os("OUT_DIR").map(PathBuf::from).ok_or("cargo sets OUT_DIR, run this through cargo")?;
     tonic_prost_build::configure()
         .file_descriptor_set_path(out.join("minik8s.bin"))
-        .compile_protos(&["proto/minik8s.proto"], &["proto"])
-        .map_err(|cause| format!("proto/minik8s.proto: {cause}"))
+        .compile_protos(&["proto/minik8s.proto", "proto/streams.proto"], &["proto"])
+        .map_err(|cause| format!("proto: {cause}"))
 }

@@ -50,7 +50,9 @@ impl Daemon {
         let drivers = self.real.agents.clone();
         let watcher = manifests::spawn(drivers.paths.manifests.clone()).context("cannot watch the manifests directory")?;
         let (version, containerd_version) = watch::channel(String::new());
-        let mut api = tokio::spawn(grpc::serve(self.api(&watcher, containerd_version.clone()), stopped(stop.clone())));
+        let live = Arc::new(self.real.live()?);
+        let api = ApiState { live: Some(live.clone()), ..self.api(&watcher, containerd_version.clone()) };
+        let mut api = tokio::spawn(grpc::serve(api, stopped(stop.clone())));
         let workers = PodWorkers::new(drivers.clone());
         let adopted = Arc::new(AtomicBool::new(false));
         let inputs = self.inputs(&watcher, &workers, &adopted, containerd_version);
@@ -81,7 +83,7 @@ impl Daemon {
                 // Its outcome no longer matters: what it had decided is committed or will be decided again.
                 let _ = (&mut reconciling).await;
             }
-            workers.shutdown().await;
+            tokio::join!(workers.shutdown(), live.end());
         };
         if outcome.is_ok() && tokio::time::timeout(DRAIN, drain).await.is_err() {
             tracing::warn!("not everything ended within {} s; the containers live on", DRAIN.as_secs());
@@ -119,7 +121,7 @@ impl Daemon {
         let pods = move |_, pod: Arc<Object>| {
             // Before adoption nothing is known about what runs; afterwards every pod is told once more.
             if adopted.load(Ordering::Acquire) {
-                workers.pod_changed(pod);
+                workers.changed(pod);
             }
         };
         let beat = || tell_systemd(NotifyState::Watchdog);

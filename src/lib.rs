@@ -11,7 +11,7 @@
 //! | layer | rooms | may use |
 //! |---|---|---|
 //! | 0 | `api` `clock` | nothing of ours |
-//! | 1 | `admission` `pod` `oci` `controllers` | layer 0, each other downwards, and layer 2's plain types as values; **pure**: no async, tokio, tracing, file or clock |
+//! | 1 | `admission` `config` `pod` `oci` `controllers` `simulation` | layer 0, each other downwards, and layer 2's plain types as values; **pure**: no async, tokio, tracing, file or clock |
 //! | 2 | `store` `runtime` `network` `volumes` `logs` `host` | layers 0–1, never `agent` |
 //! | 3 | `agent` | layers 0–2 |
 //! | 4 | `grpc` `cli` `telemetry` | layers 0–3 |
@@ -31,6 +31,7 @@ pub mod agent;
 pub mod api;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod controllers;
 pub mod grpc;
 pub mod host;
@@ -39,6 +40,7 @@ pub mod network;
 pub mod oci;
 pub mod pod;
 pub mod runtime;
+pub mod simulation;
 pub mod store;
 pub mod telemetry;
 pub mod volumes;

@@ -1,6 +1,7 @@
 //! minik8s: the command line. `minik8s agent` is the daemon, the rest talks to it or works offline.
 //!
-//! Started as `minik8s minik8s-logger …` by a shim it is a container's logger, before anything else is set up.
+//! Started as `minik8s minik8s-logger …` by a shim it is a container's logger, and as `minik8s minik8s-pod-init …` by the agent the first process
+//! of a pod whose containers share theirs, before anything else is set up.
 
 mod daemon;
 
@@ -9,14 +10,17 @@ use std::process::ExitCode;
 use clap::Parser;
 use minik8s::cli::agent_args::{AgentArgs, AgentConfig};
 use minik8s::cli::{self, Cli, Command};
+use minik8s::network::pod_init::{POD_INIT_ARGUMENT, pod_init_main};
 use minik8s::{logs, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == logs::LOGGER_ARGUMENT) {
-        return logs::logger_main(arguments.next());
+    match arguments.next() {
+        Some(first) if first == logs::LOGGER_ARGUMENT => return logs::logger_main(arguments.next()),
+        Some(first) if first == POD_INIT_ARGUMENT => return pod_init_main(arguments.next()),
+        _ => {}
     }
     match Cli::parse().command {
         Command::Agent(args) => agent(*args),

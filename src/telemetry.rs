@@ -17,6 +17,9 @@ pub enum LogFormat {
     Journald,
 }
 
+/// What other crates say that is no news to anybody: notify warns of each watch that ends with its directory. RUST_LOG may name them again.
+const QUIET: &str = "notify=error";
+
 /// Why nothing can be logged as asked.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
@@ -45,7 +48,8 @@ pub fn init(format: LogFormat) -> Result<(), TelemetryError> {
 
 fn filter(text: Option<&str>) -> Result<EnvFilter, TelemetryError> {
     let text = text.filter(|text| !text.is_empty()).unwrap_or("info");
-    EnvFilter::try_new(text).map_err(|cause| TelemetryError::Filter { value: text.to_owned(), cause: cause.to_string() })
+    EnvFilter::try_new(format!("{QUIET},{text}"))
+        .map_err(|cause| TelemetryError::Filter { value: text.to_owned(), cause: cause.to_string() })
 }
 
 fn layer(resolved: LogFormat, asked: LogFormat) -> Result<Box<dyn Layer<Registry> + Send + Sync>, TelemetryError> {
@@ -94,8 +98,9 @@ mod tests {
 
     #[test]
     fn levels_are_read_and_nonsense_is_told() {
-        assert_eq!(filter(None).unwrap().to_string(), "info");
-        assert_eq!(filter(Some("debug")).unwrap().to_string(), "debug");
+        assert_eq!(filter(None).unwrap().to_string(), "notify=error,info");
+        assert_eq!(filter(Some("debug")).unwrap().to_string(), "notify=error,debug");
+        assert_eq!(filter(Some("warn,notify=debug")).unwrap().to_string(), "notify=debug,warn");
         assert!(filter(Some("minik8s=loud")).unwrap_err().to_string().starts_with("RUST_LOG \"minik8s=loud\" cannot be read"));
     }
 }

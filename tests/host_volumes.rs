@@ -6,10 +6,16 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
 use minik8s::volumes::{HostVolumes, Volumes, VolumesConfig};
 use serde_json::{Value, json};
+
+#[path = "host_volumes/attack.rs"]
+mod attack;
+#[path = "host_volumes/configuration.rs"]
+mod configuration;
 
 struct Lab {
     dir: tempfile::TempDir,
@@ -76,7 +82,7 @@ async fn a_pod_s_files_and_volumes_are_set_up_once() {
         {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
         {"name": "host", "hostPath": {"path": lab.at("shared"), "type": "DirectoryOrCreate"}},
     ]));
-    let files = lab.volumes.setup(&pod, "p").await.unwrap();
+    let files = lab.volumes.setup(&pod, "p", &Arc::default()).await.unwrap();
     let read = |path: &Option<PathBuf>| std::fs::read_to_string(path.as_ref().unwrap()).unwrap();
     assert_eq!(read(&files.hostname), "p\n");
     assert_eq!(read(&files.resolv_conf), "search corp\nnameserver 10.0.0.53\n", "systemd-resolved's stub is not for pods");
@@ -93,7 +99,7 @@ async fn a_pod_s_files_and_volumes_are_set_up_once() {
 
     // A restart of the agent: the same again, nothing mounted twice, nothing lost.
     let mounted = mounts_under(lab.dir.path());
-    assert_eq!(lab.volumes.setup(&pod, "p").await.unwrap(), files);
+    assert_eq!(lab.volumes.setup(&pod, "p", &Arc::default()).await.unwrap(), files);
     assert_eq!(mounts_under(lab.dir.path()), mounted);
     assert!(files.volumes["disk"].join("kept").exists() && memory.join("kept").exists());
     lab.volumes.remove("u-1").await.unwrap();
@@ -105,13 +111,13 @@ async fn a_pod_s_files_and_volumes_are_set_up_once() {
 async fn hosts_is_written_in_place_and_stays_the_same_file() {
     let lab = Lab::new();
     let pod = pod(json!([]));
-    let hosts = lab.volumes.setup(&pod, "p").await.unwrap().hosts.unwrap();
+    let hosts = lab.volumes.setup(&pod, "p", &Arc::default()).await.unwrap().hosts.unwrap();
     let inode = std::fs::metadata(&hosts).unwrap().ino();
     lab.volumes.write_hosts(&pod, "p", &["10.1.2.3".parse().unwrap()]).await.unwrap();
     assert_eq!(std::fs::metadata(&hosts).unwrap().ino(), inode);
     assert!(std::fs::read_to_string(&hosts).unwrap().ends_with("\n10.1.2.3\tp\n"));
     // Set up again by a restarted agent: the addresses stay.
-    lab.volumes.setup(&pod, "p").await.unwrap();
+    lab.volumes.setup(&pod, "p", &Arc::default()).await.unwrap();
     assert!(std::fs::read_to_string(&hosts).unwrap().ends_with("\n10.1.2.3\tp\n"));
     lab.volumes.remove("u-1").await.unwrap();
     lab.finish().await;
@@ -132,10 +138,10 @@ async fn what_cannot_be_set_up_is_told_in_kubernetes_words() {
         (json!({"name": "v", "emptyDir": {"medium": "HugePages"}}), "unknown storage medium \"HugePages\"".to_owned()),
     ];
     for (volume, message) in cases {
-        let error = lab.volumes.setup(&pod(json!([volume])), "p").await.unwrap_err().to_string();
+        let error = lab.volumes.setup(&pod(json!([volume])), "p", &Arc::default()).await.unwrap_err().to_string();
         assert_eq!(error, format!("MountVolume.SetUp failed for volume \"v\" : {message}"));
     }
-    let error = lab.volumes.setup(&pod(json!([{"name": "../x", "emptyDir": {}}])), "p").await.unwrap_err().to_string();
+    let error = lab.volumes.setup(&pod(json!([{"name": "../x", "emptyDir": {}}])), "p", &Arc::default()).await.unwrap_err().to_string();
     assert!(error.contains("invalid volume name"), "{error}");
     lab.volumes.remove("u-1").await.unwrap();
     lab.finish().await;
@@ -153,7 +159,7 @@ async fn removal_reaches_nothing_outside_of_the_pod() {
         {"name": "memory", "emptyDir": {"medium": "Memory"}},
         {"name": "host", "hostPath": {"path": outside, "type": "Directory"}},
     ]));
-    let files = lab.volumes.setup(&pod, "p").await.unwrap();
+    let files = lab.volumes.setup(&pod, "p", &Arc::default()).await.unwrap();
     let disk = &files.volumes["disk"];
     // Symlinks out, a bind mount of the same file system inside, one of a directory with a blank, mounts stacked and nested.
     std::os::unix::fs::symlink("/", disk.join("root")).unwrap();

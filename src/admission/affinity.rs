@@ -1,6 +1,6 @@
 //! nodeSelector and required node affinity (component-helpers/scheduling/corev1/nodeaffinity).
 //!
-//! Guarantees: nodeSelector and affinity are ANDed, terms ORed, an empty term matches nothing. The error says which label decided.
+//! Guarantees: nodeSelector and affinity are ANDed, terms ORed, an empty term matches nothing. The error names every label that decided.
 
 use std::collections::BTreeMap;
 
@@ -10,16 +10,13 @@ use k8s_openapi::api::core::v1::{Node, NodeSelector, NodeSelectorRequirement, No
 pub(super) fn matches(spec: &PodSpec, node: &Node) -> Result<(), String> {
     let empty = BTreeMap::new();
     let labels = node.metadata.labels.as_ref().unwrap_or(&empty);
-    for (key, wanted) in spec.node_selector.iter().flatten() {
-        if labels.get(key) != Some(wanted) {
-            return Err(format!("{key}={wanted}: {}", has(key, labels)));
-        }
-    }
+    let unmatched = spec.node_selector.iter().flatten().filter(|(key, wanted)| labels.get(*key) != Some(wanted));
+    let mut why: Vec<String> = unmatched.map(|(key, wanted)| format!("{key}={wanted}: {}", has(key, labels))).collect();
     let required = spec.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
-    match required.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref()) {
-        Some(selector) => any_term(selector, labels, node.metadata.name.as_deref().unwrap_or_default()),
-        None => Ok(()),
+    if let Some(selector) = required.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref()) {
+        why.extend(any_term(selector, labels, node.metadata.name.as_deref().unwrap_or_default()).err());
     }
+    if why.is_empty() { Ok(()) } else { Err(why.join("; ")) }
 }
 
 fn any_term(selector: &NodeSelector, labels: &BTreeMap<String, String>, name: &str) -> Result<(), String> {
@@ -39,17 +36,14 @@ fn all_of(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>, name: &str
     if expressions.is_empty() && fields.is_empty() {
         return Err("an empty term matches nothing".to_owned());
     }
-    for r in expressions {
-        if !requirement(r, labels.get(&r.key).map(String::as_str)) {
-            return Err(format!("{}: {}", shown(r), has(&r.key, labels)));
-        }
-    }
+    let unmet = expressions.iter().filter(|r| !requirement(r, labels.get(&r.key).map(String::as_str)));
+    let mut why: Vec<String> = unmet.map(|r| format!("{}: {}", shown(r), has(&r.key, labels))).collect();
     for r in fields {
         if r.key != "metadata.name" || !matches!(r.operator.as_str(), "In" | "NotIn") || !requirement(r, Some(name)) {
-            return Err(format!("{}: the node is {name}", shown(r)));
+            why.push(format!("{}: the node is {name}", shown(r)));
         }
     }
-    Ok(())
+    if why.is_empty() { Ok(()) } else { Err(why.join(", ")) }
 }
 
 /// One requirement against a label's value. NotIn and DoesNotExist match where the label is absent; Gt and Lt need one int64 on each side.

@@ -19,10 +19,8 @@ pub fn operations(store: &dyn Store, plan: Plan, now: Timestamp) -> Vec<Op> {
     ops
 }
 
-/// A pod that is to go and was never given to a worker has nothing to stop: nobody else would drop it.
 fn replace_or_drop(object: Object) -> Op {
-    let unbound = object.as_pod().is_some_and(|p| p.spec.as_ref().is_none_or(|s| s.node_name.is_none()));
-    match unbound && object.meta().deletion_timestamp.is_some() {
+    match deletion::drops_at_once(&object) {
         true => Op::Delete { key: object.key(), uid: Some(object.uid().to_owned()) },
         false => Op::Update(object),
     }

@@ -260,7 +260,9 @@ fn as_written(file: &str, document: &str) -> Result<String, EditError> {
         return Ok(body(document).to_owned());
     }
     let by_hand = |_| EditError::ByHand { file: file.to_owned(), why: "the new text cannot be written as JSON" };
-    let value: serde_json::Value = serde_saphyr::from_str(body(document)).map_err(|_| by_hand(()))?;
+    // As kubectl reads YAML: `0400` is octal, `yes` is true.
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let value: serde_json::Value = serde_saphyr::from_str_with_options(body(document), options).map_err(|_| by_hand(()))?;
     serde_json::to_string_pretty(&value).map_err(|_| by_hand(()))
 }
 

@@ -123,6 +123,22 @@ fn a_file_in_the_way_is_not_overwritten() {
 }
 
 #[test]
+fn yaml_over_a_json_file_means_what_it_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = |mode: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec:\n  hostNetwork: yes\n  containers: [{{name: c, image: i}}]\n  volumes: [{{name: v, configMap: {{name: c, defaultMode: {mode}}}}}]\n"
+        )
+    };
+    let (old, new) = (pod("0400"), pod("0640"));
+    std::fs::write(dir.path().join("p.json"), as_written("p.json", &old).unwrap()).unwrap();
+    let place = Place { file: "p.json".into(), index: 0 };
+    write(dir.path(), Some(&place), &new, &object(&new), false).unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&std::fs::read(dir.path().join("p.json")).unwrap()).unwrap();
+    assert_eq!((&value["spec"]["volumes"][0]["configMap"]["defaultMode"], &value["spec"]["hostNetwork"]), (&0o640.into(), &true.into()));
+}
+
+#[test]
 fn a_json_file_stays_json() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("b.json");

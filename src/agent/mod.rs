@@ -12,13 +12,13 @@ use crate::runtime::Runtime;
 use crate::store::Store;
 use crate::volumes::Volumes;
 
-pub mod binding;
 pub mod commit;
 pub mod events;
 pub mod housekeeping;
 pub mod manifest_edit;
 pub mod manifests;
 pub mod node;
+pub mod prober;
 pub mod queue;
 pub mod reconcile;
 pub mod recover;

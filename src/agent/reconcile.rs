@@ -24,10 +24,10 @@ use tokio::sync::{broadcast, watch};
 
 use super::manifests::ManifestSet;
 use super::queue::Queue;
-use super::{Drivers, binding, commit, node, wishes};
+use super::{Drivers, commit, node, wishes};
 use crate::api::names::Names;
 use crate::api::{Key, Kind, Object, well_known};
-use crate::controllers::{self, Context, Plan};
+use crate::controllers::{self, Context, Plan, binding};
 use crate::pod::phase;
 use crate::store::{Change, ChangeKind, Op, StoreError};
 
@@ -40,7 +40,7 @@ const MOST_AT_ONCE: usize = 64;
 /// A clock that goes back by more than this was set.
 const CLOCK_SET_BACK: SignedDuration = SignedDuration::from_secs(1);
 
-/// Hands a changed pod that is bound here (or its last state, when it was removed) to its worker.
+/// Hands a changed pod that is bound here, ConfigMap, Secret or claim (or its last state, when it was removed) to the workers it concerns.
 pub type PodSink = Arc<dyn Fn(ChangeKind, Arc<Object>) + Send + Sync>;
 
 /// The loop's inputs beside the drivers.
@@ -285,7 +285,12 @@ impl Reconciler {
     /// A conflict is computed again at once, anything else after a while.
     fn failed(&mut self, error: &StoreError, key: &Key) {
         match error {
-            StoreError::Conflict(_) | StoreError::Exists(_) | StoreError::Missing(_) => {
+            // Not made by an old snapshot: what this loop has made itself it has seen.
+            StoreError::Exists(taken) => {
+                tracing::warn!(%key, "the name of {taken} is taken by another object; tried again until it is free");
+                self.queue.set_wake(key, Some(self.drivers.clock.now() + RETRY));
+            }
+            StoreError::Conflict(_) | StoreError::Missing(_) => {
                 tracing::debug!(%key, %error, "computed from an old snapshot; again");
                 self.queue.set_wake(key, Some(self.drivers.clock.now() + SignedDuration::from_millis(5)));
             }

@@ -7,11 +7,17 @@
 use k8s_openapi::api::apps::v1::DaemonSet;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde::Serialize;
+use serde_json::Value;
 
-use crate::api::Object;
 use crate::api::manifest::decode;
 use crate::api::yaml::{self, Node, Pair, Place};
+use crate::api::{Kind, Object, defaults};
 use crate::controllers::daemonset::rollback::RESTARTED_AT;
+
+/// The template in a DaemonSet's JSON.
+const TEMPLATE: &str = "/spec/template";
+/// So many fields are looked at for being defaults; a template has some fifty.
+const MOST_FIELDS: usize = 1000;
 
 /// The document with the template's annotation [`RESTARTED_AT`] set to `at`.
 pub fn restarted(text: &str, ds: &DaemonSet, at: &str) -> (String, Object) {
@@ -29,7 +35,8 @@ pub fn with_template(text: &str, ds: &DaemonSet, template: &PodTemplateSpec) -> 
     if let Some(spec) = &mut wanted.spec {
         spec.template = template.clone();
     }
-    settle(replaced(text, template), wanted)
+    let edited = replaced(text, &without_defaults(&wanted));
+    settle(edited, wanted)
 }
 
 /// The edited text if it says what it should, else the whole document anew.
@@ -57,32 +64,38 @@ fn template_of(text: &str) -> Option<Pair> {
 
 fn annotated(text: &str, line: &str) -> Option<String> {
     let template = template_of(text)?;
-    let nested = |depth: usize, text: &str| format!("{}{text}", "  ".repeat(depth));
     let Some(metadata) = template.value.pair("metadata") else {
-        return insert_under(text, &template, &["metadata:".to_owned(), nested(1, "annotations:"), nested(2, line)]);
+        return insert_under(text, &template, &["metadata", "annotations", line]);
     };
     let Some(annotations) = metadata.value.pair("annotations") else {
-        return insert_under(text, metadata, &["annotations:".to_owned(), nested(1, line)]);
+        return insert_under(text, metadata, &["annotations", line]);
     };
     let Some(old) = annotations.value.pair(RESTARTED_AT) else {
-        return insert_under(text, annotations, &[line.to_owned()]);
+        return insert_under(text, annotations, &[line]);
     };
-    let indent = indent_of(text, old)?;
-    let (start, end) = (line_start(text, old.place.offset), line_end(text, old.place.offset));
-    Some(format!("{}{indent}{line}\n{}", &text[..start], &text[end..]))
+    let value = line.split_once(": ").map_or(line, |(_, value)| value);
+    Some(format!("{}{value}{}", text.get(..old.value.place.offset)?, text.get(old.value.end..)?))
 }
 
-/// Lines before the first key of the block mapping that `parent` holds.
-fn insert_under(text: &str, parent: &Pair, lines: &[String]) -> Option<String> {
-    let first = parent.value.pairs().first().filter(|first| first.place.line > parent.place.line)?;
-    let indent = indent_of(text, first)?;
+/// Keys nested in each other, the last with its value, as the first of the mapping that `parent` holds: in its flow braces, or above its first key.
+fn insert_under(text: &str, parent: &Pair, keys: &[&str]) -> Option<String> {
+    let (last, outer) = keys.split_last()?;
+    let first = parent.value.pairs().first()?;
+    let at = parent.value.place.offset;
+    if text.get(at..)?.starts_with('{') {
+        let open: String = outer.iter().map(|key| format!("{key}: {{")).collect();
+        return Some(format!("{}{open}{last}{}, {}", &text[..=at], "}".repeat(outer.len()), &text[at + 1..]));
+    }
+    let indent = indent_of(text, first).filter(|_| first.place.line > parent.place.line)?;
     let at = line_start(text, first.place.offset);
-    let added: String = lines.iter().map(|line| format!("{indent}{line}\n")).collect();
+    let line =
+        |(depth, key): (usize, &&str)| format!("{indent}{}{key}{}\n", "  ".repeat(depth), if depth < outer.len() { ":" } else { "" });
+    let added: String = keys.iter().enumerate().map(line).collect();
     Some(format!("{}{added}{}", &text[..at], &text[at..]))
 }
 
 /// The block below `template:` replaced.
-fn replaced(text: &str, template: &PodTemplateSpec) -> Option<String> {
+fn replaced(text: &str, template: &Value) -> Option<String> {
     let old = template_of(text)?;
     old.value.pairs().first().filter(|first| first.place.line > old.place.line)?;
     let indent = indent_of(text, &old)?;
@@ -101,6 +114,39 @@ fn replaced(text: &str, template: &PodTemplateSpec) -> Option<String> {
     let inner = format!("{indent}  ");
     let body: String = written(template)?.lines().map(|l| if l.is_empty() { "\n".to_owned() } else { format!("{inner}{l}\n") }).collect();
     Some(format!("{}{body}{}", &text[..start], &text[end..]))
+}
+
+/// The template without what the defaults fill in again, as one would write it.
+fn without_defaults(wanted: &DaemonSet) -> Value {
+    let wanted: Object = wanted.clone().into();
+    let mut json = wanted.to_json();
+    let mut paths = Vec::new();
+    fields(json.pointer(TEMPLATE).unwrap_or(&Value::Null), TEMPLATE, &mut paths);
+    for path in paths.iter().take(MOST_FIELDS) {
+        let Some((parent, field)) = path.rsplit_once('/') else { continue };
+        let mut shorter = json.clone();
+        shorter.pointer_mut(parent).and_then(Value::as_object_mut).and_then(|o| o.remove(&field.replace("~1", "/").replace("~0", "~")));
+        let same = Object::from_json(Kind::DaemonSet, shorter.to_string().as_bytes()).is_ok_and(|mut object| {
+            defaults::apply(&mut object);
+            object == wanted
+        });
+        if same {
+            json = shorter;
+        }
+    }
+    json.pointer(TEMPLATE).cloned().unwrap_or_default()
+}
+
+/// JSON pointers of all fields below `value`, outer ones first.
+fn fields(value: &Value, path: &str, paths: &mut Vec<String>) {
+    for (field, inner) in value.as_object().into_iter().flatten() {
+        let path = format!("{path}/{}", field.replace('~', "~0").replace('/', "~1"));
+        paths.push(path.clone());
+        fields(inner, &path, paths);
+    }
+    for (i, inner) in value.as_array().into_iter().flatten().enumerate() {
+        fields(inner, &format!("{path}/{i}"), paths);
+    }
 }
 
 /// The spaces before a key that begins its line.
@@ -166,6 +212,17 @@ spec:
     }
 
     #[test]
+    fn flow_mappings_grow_between_their_braces() {
+        let flow =
+            MANIFEST.replace("    metadata:\n      # why: selector\n      labels: {app: web}\n", "    metadata: {labels: {app: web}}\n");
+        let (once, object) = restarted(&flow, &daemon_set(&flow), "2026-01-01T00:00:00Z");
+        let grown = "metadata: {annotations: {kubectl.kubernetes.io/restartedAt: \"2026-01-01T00:00:00Z\"}, labels: {app: web}}";
+        assert_eq!((once.clone(), object), (flow.replace("metadata: {labels: {app: web}}", grown), daemon_set(&once).into()));
+        let (twice, _) = restarted(&once, &daemon_set(&once), "2026-01-01T00:00:09Z");
+        assert_eq!(twice, once.replace("00:00:00Z", "00:00:09Z"));
+    }
+
+    #[test]
     fn text_that_cannot_be_changed_in_place_is_written_anew() {
         for text in [
             "{\"apiVersion\": \"apps/v1\", \"kind\": \"DaemonSet\", \"metadata\": {\"name\": \"d\"}, \"spec\": {\"selector\": {\"matchLabels\": {\"a\": \"b\"}}, \"template\": {\"metadata\": {\"labels\": {\"a\": \"b\"}}, \"spec\": {\"containers\": [{\"name\": \"c\", \"image\": \"i\"}]}}}}",
@@ -189,6 +246,6 @@ spec:
             text.ends_with("# trailing\n  revisionHistoryLimit: 3\n") && text.contains("busybox:0") && !text.contains("busybox:1"),
             "{text}"
         );
-        assert!(!text.contains("not a comment\n          # not"), "{text}");
+        assert!(!text.contains("terminationMessagePath") && !text.contains("dnsPolicy"), "defaults are not written out: {text}");
     }
 }

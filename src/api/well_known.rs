@@ -4,6 +4,8 @@
 pub const SOURCE: &str = "minik8s.io/source";
 /// Annotation on what came from a file: sha256 of the decoded object as the file has it (before defaults by controllers).
 pub const MANIFEST_HASH: &str = "minik8s.io/manifest-hash";
+/// On an immutable ConfigMap or Secret: the [`MANIFEST_HASH`] of a change that was refused and told of.
+pub const REFUSED_MANIFEST: &str = "minik8s.io/refused-manifest";
 /// Annotation on a workload that does not run here: why (admission's words).
 pub const NOT_ADMITTED: &str = "minik8s.io/not-admitted";
 /// Annotation on a Pod: restart back-off by container, JSON `{"<container>": {"seconds": 40, "key": "<hash of image and resources>"}}`.

@@ -1,4 +1,4 @@
-//! `minik8s apply` and `delete`: what changes the manifests directory, or takes an object away.
+//! `minik8s apply`: manifests into the manifests directory; and the reading of manifests that a command names.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,8 @@ use super::error::CliError;
 use super::get::fault_line;
 use super::kinds;
 use super::output::{complain, put};
-use super::targets;
 use crate::api::{Kind, files};
-use crate::grpc::pb::{ApplyRequest, DeleteRequest, ManifestFile};
+use crate::grpc::pb::{ApplyRequest, ManifestFault, ManifestFile};
 
 /// Bytes read from one file or from stdin.
 const MAX_FILE: u64 = 16 << 20;
@@ -32,40 +31,12 @@ pub struct ApplyArgs {
     dry_run: bool,
 }
 
-/// Delete objects: from their manifests, or gracefully where they have none.
-#[derive(Clone, Debug, clap::Args)]
-pub struct DeleteArgs {
-    #[command(flatten)]
-    client: ClientArgs,
-    /// The namespace.
-    #[arg(short, long, default_value = "default", value_name = "NAME")]
-    namespace: String,
-    /// TYPE NAME..., or TYPE/NAME...
-    #[arg(value_name = "TYPE[/NAME]", required_unless_present = "files", conflicts_with = "files")]
-    words: Vec<String>,
-    /// The objects of a manifest, a directory of them, or - for stdin.
-    #[arg(short, long = "filename", value_name = "FILE|DIR|-")]
-    files: Vec<PathBuf>,
-    /// Seconds a pod has to stop; its own terminationGracePeriodSeconds if not given.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(i64).range(0..=86_400 * 365))]
-    grace_period: Option<i64>,
-    /// Kill at once (a grace period of 0).
-    #[arg(long, conflicts_with = "grace_period")]
-    now: bool,
-    /// How the objects it owns go: background or foreground.
-    #[arg(long, default_value = "background", value_parser = ["background", "foreground", "orphan"])]
-    cascade: String,
-    /// An object that is not there is no error.
-    #[arg(long)]
-    ignore_not_found: bool,
-}
-
 /// Runs `apply`. Returns the exit code.
 pub async fn apply(args: &ApplyArgs) -> Result<u8, CliError> {
     let files = read_all(&args.files)?;
     let mut client = Client::connect(&args.client).await?;
     let response = client.agent.apply(ApplyRequest { files, dry_run: args.dry_run }).await?.into_inner();
-    for fault in response.faults.iter().filter(|fault| fault.severity != "info") {
+    for fault in response.faults.iter().filter(|fault| is_told(fault)) {
         complain(&fault_line(fault));
     }
     if response.faults.iter().any(|fault| fault.severity == "error") {
@@ -82,61 +53,13 @@ pub async fn apply(args: &ApplyArgs) -> Result<u8, CliError> {
     Ok(0)
 }
 
-/// Runs `delete`. Returns the exit code.
-pub async fn delete(args: &DeleteArgs) -> Result<u8, CliError> {
-    let wanted = wanted(args)?;
-    let mut client = Client::connect(&args.client).await?;
-    let mut failed = false;
-    for (kind, namespace, name) in wanted {
-        let request = DeleteRequest {
-            kind: kind.as_str().to_owned(),
-            namespace: namespace.clone(),
-            name: name.clone(),
-            grace_seconds: if args.now { Some(0) } else { args.grace_period },
-            cascade: args.cascade.clone(),
-        };
-        match client.agent.delete(request).await {
-            Ok(_) => put(format!("{} deleted{}\n", kinds::quoted(kind, &name), from(kind, &namespace)))?,
-            Err(status) if args.ignore_not_found && status.code() == tonic::Code::NotFound => {}
-            Err(status) => {
-                failed = true;
-                complain(&CliError::from(status).to_string());
-            }
-        }
-    }
-    Ok(u8::from(failed))
+/// Errors, warnings, and which documents are passed over and why; not each field that means nothing on a node alone.
+fn is_told(fault: &ManifestFault) -> bool {
+    fault.severity != "info" || fault.field.is_empty()
 }
 
-/// ` from default namespace`, as kubectl has it since 1.33.
-fn from(kind: Kind, namespace: &str) -> String {
-    if kind.namespaced() { format!(" from {namespace} namespace") } else { String::new() }
-}
-
-/// The objects to delete.
-fn wanted(args: &DeleteArgs) -> Result<Vec<(Kind, String, String)>, CliError> {
-    if !args.files.is_empty() {
-        let mut found = Vec::new();
-        for file in read_all(&args.files)? {
-            let decoded = crate::api::manifest::decode(&file.name, &file.content);
-            let keys = decoded.documents.into_iter().filter_map(|document| document.object.map(|object| object.key()));
-            found.extend(keys.map(|key| (if key.kind == Kind::StaticPod { Kind::Pod } else { key.kind }, key.namespace, key.name)));
-        }
-        if found.is_empty() {
-            return Err(CliError::local("no objects found in the files to delete"));
-        }
-        return Ok(found);
-    }
-    let mut found = Vec::new();
-    for target in targets::parse(&args.words)? {
-        if target.names.is_empty() {
-            return Err(CliError::local("resource(s) were provided, but no name was specified"));
-        }
-        found.extend(target.names.into_iter().map(|name| (target.kind, args.namespace.clone(), name)));
-    }
-    Ok(found)
-}
-
-fn read_all(paths: &[PathBuf]) -> Result<Vec<ManifestFile>, CliError> {
+/// The files named, directories with what lies in them, and stdin.
+pub(super) fn read_all(paths: &[PathBuf]) -> Result<Vec<ManifestFile>, CliError> {
     let mut files = Vec::new();
     for path in paths {
         if path == Path::new("-") {

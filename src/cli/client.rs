@@ -11,6 +11,7 @@ use super::error::CliError;
 use crate::api::{Kind, Object};
 use crate::grpc::MAX_MESSAGE;
 use crate::grpc::pb::agent_client::AgentClient;
+use crate::grpc::pb::streams_client::StreamsClient;
 use crate::grpc::pb::{InfoRequest, InfoResponse, Item, ListRequest};
 
 /// Where the agent is asked.
@@ -52,6 +53,8 @@ impl ScopeArgs {
 pub struct Client {
     /// The generated client.
     pub agent: AgentClient<Channel>,
+    /// The generated client of sessions.
+    pub streams: StreamsClient<Channel>,
 }
 
 /// Objects, and the names of those that are not there.
@@ -81,6 +84,7 @@ impl Client {
         });
         match Endpoint::from_static("http://minik8s").connect_with_connector(connect).await {
             Ok(channel) => Ok(Client {
+                streams: StreamsClient::new(channel.clone()),
                 agent: AgentClient::new(channel).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE),
             }),
             Err(error) => Err(match failure.lock().unwrap_or_else(PoisonError::into_inner).take() {

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use tonic::{Code, Status};
 
+use crate::grpc::REASON;
+
 /// A failed command. Its text is printed to stderr as it is; the exit code is 1.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -58,6 +60,7 @@ impl From<Status> for CliError {
             Code::Aborted => "Conflict",
             Code::InvalidArgument => "BadRequest",
             Code::FailedPrecondition | Code::PermissionDenied => "Forbidden",
+            Code::ResourceExhausted if status.metadata().contains_key(REASON) => "TooManyRequests",
             Code::ResourceExhausted => "InsufficientStorage",
             Code::Unavailable | Code::Cancelled => return CliError::local("the minik8s agent went away; see journalctl -u minik8s"),
             _ => "InternalError",

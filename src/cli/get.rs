@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::client::{Client, ClientArgs, ScopeArgs, object};
 use super::error::CliError;
+use super::field_selector::FieldSelector;
 use super::output::{Format, complain, nothing_found, put, structured};
 use super::tables::{self, View};
 use super::targets::{self, Target};
@@ -34,24 +35,34 @@ pub struct GetArgs {
     /// No line of headers.
     #[arg(long)]
     no_headers: bool,
+    /// The labels as the last column.
+    #[arg(long)]
+    show_labels: bool,
+    /// Only objects with these fields: `status.phase=Running,metadata.name!=web`.
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "QUERY")]
+    field_selector: String,
 }
 
 /// Runs the command. Returns the exit code.
 pub async fn run(args: &GetArgs) -> Result<u8, CliError> {
     let targets = targets::parse(&args.words)?;
+    let fields = FieldSelector::parse(&args.field_selector).map_err(CliError::Local)?;
+    for target in &targets {
+        fields.check(target.kind).map_err(CliError::Local)?;
+    }
     let mut client = Client::connect(&args.client).await?;
     if args.watch {
         let [target] = targets.as_slice() else {
             return Err(CliError::local("you may only specify a single resource type with --watch"));
         };
-        return watch(&mut client, args, target).await;
+        return watch(&mut client, args, target, &fields).await;
     }
     let mut all = Vec::new();
     let mut missing = Vec::new();
     for target in &targets {
         let found = client.list(args.scope.request(target.kind, &target.names)).await?;
         missing.extend(found.missing.into_iter().map(|name| (target.kind, name)));
-        all.push((target.kind, found.objects));
+        all.push((target.kind, found.objects.into_iter().filter(|object| fields.matches(object)).collect::<Vec<_>>()));
     }
     match args.output {
         None | Some(Format::Wide) => {
@@ -88,6 +99,7 @@ fn view(args: &GetArgs, kind: crate::api::Kind, several: bool) -> View {
         namespace: args.scope.all_namespaces && kind.namespaced(),
         kind: several,
         headerless: args.no_headers,
+        labels: args.show_labels,
     }
 }
 
@@ -116,7 +128,7 @@ pub fn fault_line(fault: &crate::grpc::pb::ManifestFault) -> String {
     format!("{}:{}:{}: {}: {field}{}", fault.file, fault.line, fault.column, fault.severity, fault.message)
 }
 
-async fn watch(client: &mut Client, args: &GetArgs, target: &Target) -> Result<u8, CliError> {
+async fn watch(client: &mut Client, args: &GetArgs, target: &Target, fields: &FieldSelector) -> Result<u8, CliError> {
     let what = Some(args.scope.request(target.kind, &target.names));
     let mut events = client.agent.watch(WatchRequest { what }).await?.into_inner();
     let mut first = Vec::new();
@@ -130,6 +142,9 @@ async fn watch(client: &mut Client, args: &GetArgs, target: &Target) -> Result<u
             continue;
         };
         let object = object(item)?;
+        if !fields.matches(&object) {
+            continue;
+        }
         if began {
             put(print_changes(args, target, std::slice::from_ref(&object), true, &mut widths))?;
         } else {

@@ -1,13 +1,12 @@
 //! `minik8s logs`: what a pod's containers have written.
 
-use futures::StreamExt;
-use k8s_openapi::api::core::v1::Pod;
+use futures::{StreamExt, stream};
 
 use super::client::{Client, ClientArgs, ScopeArgs};
 use super::error::CliError;
-use super::output::{complain, put};
-use super::targets;
-use crate::api::{Kind, Object};
+use super::output::{complain, nothing_found, put};
+use super::pod_target;
+use crate::api::Kind;
 use crate::grpc::pb::{LogsChunk, LogsRequest};
 
 /// Show what the containers of a pod, a job or a daemon set have written.
@@ -19,8 +18,14 @@ pub struct LogsArgs {
     #[arg(short, long, default_value = "default", value_name = "NAME")]
     namespace: String,
     /// POD, or TYPE/NAME.
-    #[arg(value_name = "POD|TYPE/NAME")]
-    target: String,
+    #[arg(value_name = "POD|TYPE/NAME", required_unless_present = "selector")]
+    target: Option<String>,
+    /// All pods with these labels, the last 10 lines of each unless --tail says otherwise.
+    #[arg(short = 'l', long, default_value = "", hide_default_value = true, value_name = "QUERY", conflicts_with_all = ["target", "positional"])]
+    selector: String,
+    /// With -l and -f: at most so many logs at once.
+    #[arg(long, default_value_t = 5, value_name = "N")]
+    max_log_requests: usize,
     /// The container, as with -c.
     #[arg(value_name = "CONTAINER", conflicts_with = "container")]
     positional: Option<String>,
@@ -34,8 +39,8 @@ pub struct LogsArgs {
     #[arg(short, long)]
     previous: bool,
     /// Only so many lines from the end (-1: all).
-    #[arg(long, default_value_t = -1, allow_negative_numbers = true, hide_default_value = true, value_name = "LINES")]
-    tail: i64,
+    #[arg(long, allow_negative_numbers = true, value_name = "LINES")]
+    tail: Option<i64>,
     /// Only what is younger than this: 5s, 2m, 3h.
     #[arg(long, value_name = "DURATION")]
     since: Option<String>,
@@ -58,53 +63,72 @@ pub struct LogsArgs {
 
 /// Runs the command. Returns the exit code.
 pub async fn run(args: &LogsArgs) -> Result<u8, CliError> {
-    let since_seconds = args.since.as_deref().map(seconds).transpose()?;
+    let since_seconds = args.since.as_deref().map(|text| seconds(text, "--since")).transpose()?;
     let mut client = Client::connect(&args.client).await?;
-    let pod = pod_of(&mut client, args).await?;
-    let container = match args.container.clone().or_else(|| args.positional.clone()) {
-        Some(container) => container,
-        None if args.all_containers => String::new(),
-        None => default_container(&mut client, args, &pod).await?,
+    let pods = match &args.target {
+        Some(target) => {
+            let chosen = pod_target::pod_of(&mut client, &args.namespace, target).await?;
+            if chosen.among > 1 {
+                complain(&format!("Found {} pods, using pod/{}", chosen.among, chosen.name));
+            }
+            vec![chosen.name]
+        }
+        None => selected(&mut client, args).await?,
     };
-    let request = LogsRequest {
+    let mut streams = Vec::new();
+    for pod in pods {
+        let container = match args.container.clone().or_else(|| args.positional.clone()) {
+            Some(container) => container,
+            None if args.all_containers => String::new(),
+            None => pod_target::default_container(&mut client, &args.namespace, &pod, false).await?,
+        };
+        let request = request(args, &pod, container, since_seconds);
+        let head = args.prefix.then(|| pod.clone());
+        let stream = client.agent.logs(request).await?.into_inner();
+        streams.push(stream.map(move |chunk| chunk.map(|chunk| head.as_ref().map_or(chunk.data.clone(), |pod| prefixed(pod, &chunk)))));
+    }
+    // One after the other, but for those that go on: as they come.
+    let mut all = if args.follow { stream::select_all(streams).boxed() } else { stream::iter(streams).flatten().boxed() };
+    while let Some(text) = all.next().await {
+        put(text?)?;
+    }
+    Ok(0)
+}
+
+fn request(args: &LogsArgs, pod: &str, container: String, since_seconds: Option<i64>) -> LogsRequest {
+    // kubectl's defaults: all of one log, the end of several.
+    let tail = args.tail.unwrap_or(if args.target.is_some() { -1 } else { 10 });
+    LogsRequest {
         namespace: args.namespace.clone(),
         container,
         follow: args.follow,
         previous: args.previous,
-        tail_lines: u64::try_from(args.tail).ok(),
+        tail_lines: u64::try_from(tail).ok(),
         since_seconds,
         since_time: args.since_time.clone().unwrap_or_default(),
         timestamps: args.timestamps,
         all_containers: args.all_containers,
         limit_bytes: args.limit_bytes,
-        pod: pod.clone(),
-    };
-    let mut stream = client.agent.logs(request).await?.into_inner();
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk?;
-        put(if args.prefix { prefixed(&pod, &chunk) } else { chunk.data })?;
+        pod: pod.to_owned(),
     }
-    Ok(0)
 }
 
-/// The container whose log is meant where none is named; "" where there is no choice. Says which it took, on stderr, as kubectl does.
-async fn default_container(client: &mut Client, args: &LogsArgs, pod: &str) -> Result<String, CliError> {
-    let scope = ScopeArgs { namespace: args.namespace.clone(), all_namespaces: false, selector: String::new() };
-    let pods = client.list(scope.request(Kind::Pod, &[pod.to_owned()])).await?.objects;
-    let Some((container, notice)) = pods.first().and_then(Object::as_pod).and_then(defaulted) else { return Ok(String::new()) };
-    complain(&notice);
-    Ok(container)
-}
-
-/// kubectl's choice among several containers, and its words (k8s.io/kubectl/pkg/cmd/util/podcmd FindOrDefaultContainerByName).
-fn defaulted(pod: &Pod) -> Option<(String, String)> {
-    let spec = pod.spec.as_ref()?;
-    let mains = spec.containers.iter().map(|c| c.name.clone());
-    let inits = spec.init_containers.iter().flatten().map(|c| format!("{} (init)", c.name));
-    let all: Vec<String> = mains.chain(inits).collect();
-    let annotated = pod.metadata.annotations.as_ref().and_then(|a| a.get("kubectl.kubernetes.io/default-container"));
-    let chosen = annotated.filter(|name| spec.containers.iter().any(|c| c.name == **name)).or(spec.containers.first().map(|c| &c.name))?;
-    (all.len() > 1).then(|| (chosen.clone(), format!("Defaulted container {chosen:?} out of: {}", all.join(", "))))
+/// The pods of -l.
+async fn selected(client: &mut Client, args: &LogsArgs) -> Result<Vec<String>, CliError> {
+    let scope = ScopeArgs { namespace: args.namespace.clone(), all_namespaces: false, selector: args.selector.clone() };
+    let objects = client.list(scope.request(Kind::Pod, &[])).await?.objects;
+    let pods: Vec<String> = objects.iter().filter_map(|pod| pod.meta().name.clone()).collect();
+    if pods.is_empty() {
+        complain(&nothing_found(&[Kind::Pod], &args.namespace, false));
+    }
+    if args.follow && pods.len() > args.max_log_requests {
+        return Err(CliError::local(format!(
+            "you are attempting to follow {} log streams, but maximum allowed concurrency is {}, use --max-log-requests to increase the limit",
+            pods.len(),
+            args.max_log_requests
+        )));
+    }
+    Ok(pods)
 }
 
 /// `[pod/web/c] line`.
@@ -114,8 +138,8 @@ fn prefixed(pod: &str, chunk: &LogsChunk) -> Vec<u8> {
 }
 
 /// Whole seconds of a Go duration such as `1h30m`; rounded up as kubectl does.
-fn seconds(text: &str) -> Result<i64, CliError> {
-    let bad = || CliError::local(format!("invalid argument {text:?} for \"--since\" flag: write a duration such as 5s, 2m or 3h"));
+pub(super) fn seconds(text: &str, flag: &str) -> Result<i64, CliError> {
+    let bad = || CliError::local(format!("invalid argument {text:?} for \"{flag}\" flag: write a duration such as 5s, 2m or 3h"));
     let (mut rest, mut total) = (text, 0.0_f64);
     while !rest.is_empty() {
         let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(bad)?;
@@ -133,45 +157,6 @@ fn seconds(text: &str) -> Result<i64, CliError> {
     Ok(total.ceil() as i64)
 }
 
-/// The pod meant: itself, or one of those that the workload has.
-async fn pod_of(client: &mut Client, args: &LogsArgs) -> Result<String, CliError> {
-    let (kind, name) = match args.target.contains('/') {
-        true => targets::one(&args.target)?,
-        false => return Ok(args.target.clone()),
-    };
-    if kind == Kind::Pod {
-        return Ok(name);
-    }
-    let scope = ScopeArgs { namespace: args.namespace.clone(), all_namespaces: false, selector: String::new() };
-    let owner = client.list(scope.request(kind, std::slice::from_ref(&name))).await?.objects;
-    let Some(owner) = owner.first() else { return Err(CliError::local(super::get::not_found(kind, &name).trim_start_matches("error: "))) };
-    let mut owners = vec![owner.uid().to_owned()];
-    if kind == Kind::CronJob {
-        let jobs = client.list(scope.request(Kind::Job, &[])).await?.objects;
-        owners.extend(jobs.iter().filter(|job| job.controller_uid() == Some(owner.uid())).map(|job| job.uid().to_owned()));
-    }
-    let pods = client.list(scope.request(Kind::Pod, &[])).await?.objects;
-    let mut pods: Vec<&Object> =
-        pods.iter().filter(|pod| pod.controller_uid().is_some_and(|uid| owners.iter().any(|o| o == uid))).collect();
-    pods.sort_by_key(|pod| preference(pod.as_pod()));
-    let Some(chosen) = pods.first().and_then(|pod| pod.meta().name.clone()) else {
-        return Err(CliError::local(format!("{} has no pods here", args.target)));
-    };
-    if pods.len() > 1 {
-        complain(&format!("Found {} pods, using pod/{chosen}", pods.len()));
-    }
-    Ok(chosen)
-}
-
-/// Running and ready first, then the youngest (client-go's ByLogging: what one most likely wants to read).
-fn preference(pod: Option<&Pod>) -> (bool, bool, std::cmp::Reverse<Option<jiff::Timestamp>>) {
-    let status = pod.and_then(|p| p.status.as_ref());
-    let running = status.and_then(|s| s.phase.as_deref()) == Some("Running");
-    let ready = status.iter().flat_map(|s| s.conditions.iter().flatten()).any(|c| c.type_ == "Ready" && c.status == "True");
-    let created = pod.and_then(|p| p.metadata.creation_timestamp.as_ref()).map(|t| t.0);
-    (!running, !ready, std::cmp::Reverse(created))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,26 +164,10 @@ mod tests {
     #[test]
     fn durations_as_go_reads_them() {
         for (text, expected) in [("5s", 5), ("2m", 120), ("1h30m", 5400), ("1.5m", 90), ("1500ms", 2)] {
-            assert_eq!(seconds(text).unwrap(), expected, "{text}");
+            assert_eq!(seconds(text, "--since").unwrap(), expected, "{text}");
         }
         for bad in ["", "5", "m", "5x", "-5s", "0s", "1..2s", "99999999999h"] {
-            assert!(seconds(bad).is_err(), "{bad}");
+            assert!(seconds(bad, "--since").is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn the_first_main_container_is_the_default_unless_annotated() {
-        let pod = |annotation: Option<&str>| -> Pod {
-            serde_json::from_value(serde_json::json!({
-                "metadata": {"annotations": annotation.map(|a| serde_json::json!({"kubectl.kubernetes.io/default-container": a}))},
-                "spec": {"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]},
-            }))
-            .unwrap()
-        };
-        let (name, notice) = defaulted(&pod(None)).unwrap();
-        assert_eq!((name.as_str(), notice.as_str()), ("a", "Defaulted container \"a\" out of: a, b, i (init)"));
-        assert_eq!(defaulted(&pod(Some("b"))).unwrap().0, "b");
-        assert_eq!(defaulted(&pod(Some("gone"))).unwrap().0, "a");
-        assert_eq!(defaulted(&serde_json::from_value(serde_json::json!({"spec": {"containers": [{"name": "a"}]}})).unwrap()), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The command line: kubectl's verbs over the agent's socket, and what works without an agent.
 //!
 //! Guarantees: tables, descriptions, messages and their streams are kubectl's; exit codes are 0 (done), 1 (failed, or an object not there) and
-//! 2 (wrong usage). Printing is pure (objects and the time in, text out). `agent` is only parsed here; `main` runs it.
+//! 2 (wrong usage); `exec` has its command's. Printing is pure (objects and the time in, text out). `agent` is only parsed here; `main` runs it.
 
 use std::process::ExitCode;
 
@@ -9,21 +9,34 @@ use clap::{Parser, Subcommand};
 
 pub mod agent_args;
 mod apply;
+mod attach;
 mod client;
+mod cp;
+mod delete;
 pub mod describe;
 mod describe_command;
 mod duration;
 mod error;
 mod events;
+mod exec;
+mod field_selector;
 mod flag_values;
 mod get;
 mod kinds;
 mod logs;
 mod output;
+mod plan;
+mod pod_target;
+mod port_forward;
 mod rollout;
+mod schedule;
+mod session;
+pub mod simulate;
 pub mod tables;
 mod tabwriter;
 mod targets;
+mod terminal;
+mod top;
 pub mod validate;
 mod version;
 mod yaml;
@@ -32,7 +45,7 @@ pub use error::CliError;
 
 /// What `minik8s --help` ends with.
 const AFTER_HELP: &str = "\
-Exit codes: 0 done; 1 failed, or an object is not there; 2 wrong usage.
+Exit codes: 0 done; 1 failed, or an object is not there; 2 wrong usage; exec: its command's.
 Put manifests into /etc/minik8s (or use apply), then look with get, describe, logs and events.";
 
 /// DaemonSets, Jobs and CronJobs run on this host from plain Kubernetes manifests, without a cluster.
@@ -57,14 +70,30 @@ pub enum Command {
     Logs(logs::LogsArgs),
     /// Show what happened, oldest first.
     Events(events::EventsArgs),
+    /// Show what pods and the node use.
+    Top(top::TopArgs),
+    /// Run a command in a container.
+    Exec(exec::ExecArgs),
+    /// Connect to a running container.
+    Attach(attach::AttachArgs),
+    /// Copy files to and from containers.
+    Cp(cp::CpArgs),
+    /// Reach a pod's TCP ports from here.
+    PortForward(port_forward::PortForwardArgs),
     /// Write manifests into the manifests directory.
     Apply(apply::ApplyArgs),
     /// Delete objects.
-    Delete(apply::DeleteArgs),
+    Delete(delete::DeleteArgs),
     /// Show, follow, restart and undo rollouts of DaemonSets.
     Rollout(rollout::RolloutArgs),
     /// Check manifests, without an agent.
     Validate(validate::ValidateArgs),
+    /// Explain a schedule and show its next runs, without an agent.
+    Schedule(schedule::ScheduleArgs),
+    /// Play manifests in virtual time and show the timeline, without an agent.
+    Simulate(simulate::SimulateArgs),
+    /// Show whether workloads will run on this node, and why not.
+    Plan(plan::PlanArgs),
     /// Show versions.
     Version(version::VersionArgs),
 }
@@ -74,11 +103,27 @@ pub fn run(command: Command) -> ExitCode {
     if let Command::Validate(args) = &command {
         return ExitCode::from(validate::run(args));
     }
+    if let Some(result) = offline(&command) {
+        return ended(result);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
         Ok(runtime) => runtime.block_on(ask(command)),
         Err(cause) => Err(CliError::local(format!("this process cannot do anything: {cause}"))),
     };
+    ended(result)
+}
+
+/// Commands that need no agent, nor anything to wait with.
+fn offline(command: &Command) -> Option<Result<u8, CliError>> {
+    match command {
+        Command::Schedule(args) => Some(schedule::run(args)),
+        Command::Simulate(args) => Some(simulate::run(args)),
+        _ => None,
+    }
+}
+
+fn ended(result: Result<u8, CliError>) -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(CliError::Quiet) => ExitCode::SUCCESS,
@@ -95,11 +140,19 @@ async fn ask(command: Command) -> Result<u8, CliError> {
         Command::Describe(args) => describe_command::run(&args).await,
         Command::Logs(args) => logs::run(&args).await,
         Command::Events(args) => events::run(&args).await,
+        Command::Top(args) => top::run(&args).await,
+        Command::Exec(args) => exec::run(&args).await,
+        Command::Attach(args) => attach::run(&args).await,
+        Command::Cp(args) => cp::run(&args).await,
+        Command::PortForward(args) => port_forward::run(&args).await,
         Command::Apply(args) => apply::apply(&args).await,
-        Command::Delete(args) => apply::delete(&args).await,
+        Command::Delete(args) => delete::run(&args).await,
         Command::Rollout(args) => rollout::run(&args).await,
+        Command::Plan(args) => plan::run(&args).await,
         Command::Version(args) => version::run(&args).await,
-        Command::Validate(_) | Command::Agent(_) => Err(CliError::local("this command needs no agent to ask")),
+        Command::Validate(_) | Command::Agent(_) | Command::Schedule(_) | Command::Simulate(_) => {
+            Err(CliError::local("this command needs no agent to ask"))
+        }
     }
 }
 

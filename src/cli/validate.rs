@@ -25,8 +25,8 @@ const MAX_DIRECTORIES: usize = 64;
 /// Check manifests as the agent would, offline: every fault with file:line:column and the name that was probably meant.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ValidateArgs {
-    /// Manifests (*.yaml, *.yml, *.json), or directories of them with their sub-directories.
-    #[arg(required = true, value_name = "FILE|DIR")]
+    /// Manifests (*.yaml, *.yml, *.json), directories of them with their sub-directories, or - for stdin.
+    #[arg(required = true, value_name = "FILE|DIR|-")]
     pub paths: Vec<PathBuf>,
     /// How to print the faults.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
@@ -83,6 +83,12 @@ struct Check {
 impl Check {
     /// A file named on the command line is read whatever its name is.
     fn argument(&mut self, path: &Path) {
+        if path == Path::new("-") {
+            return match read_from(io::stdin().lock()) {
+                Ok(text) => self.text("STDIN", &text),
+                Err(error) => self.unreadable.push(("STDIN".into(), error)),
+            };
+        }
         match fs::metadata(path) {
             Err(error) => self.unreadable.push((path.to_owned(), error)),
             Ok(meta) if meta.is_dir() => self.directory(path, 0),
@@ -114,15 +120,18 @@ impl Check {
             Ok((_, text)) => text,
             Err(error) => return self.unreadable.push((path.to_owned(), error)),
         };
-        let name = path.display().to_string();
-        let mut decoded = manifest::decode(&name, &text);
-        self.refuse_known(&name, &mut decoded);
+        self.text(&path.display().to_string(), &text);
+    }
+
+    fn text(&mut self, name: &str, text: &[u8]) {
+        let mut decoded = manifest::decode(name, text);
+        self.refuse_known(name, &mut decoded);
         self.counts.files += 1;
         self.counts.objects += decoded.documents.iter().filter(|d| d.object.is_some()).count();
         self.counts.add(&decoded.faults);
         let source = self.sources.len();
         self.faults.extend(decoded.faults.into_iter().map(|f| (f, source)));
-        self.sources.push(String::from_utf8_lossy(&text).into_owned());
+        self.sources.push(String::from_utf8_lossy(text).into_owned());
     }
 
     /// An object that an earlier file has already is an error (SEMANTICS.md §15).
@@ -162,8 +171,12 @@ fn sorted(path: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// Reads a file, and one byte more than is allowed so that decoding can say it is too large.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
+    read_from(fs::File::open(path)?)
+}
+
+fn read_from(from: impl Read) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    fs::File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut text)?;
+    from.take(MAX_FILE as u64 + 1).read_to_end(&mut text)?;
     Ok(text)
 }
 

@@ -55,6 +55,12 @@ pub fn mark(object: &mut Object, deletion: &Deletion, now: Timestamp) -> bool {
     *object != before
 }
 
+/// Whether the object goes as soon as it is marked: a pod that was never given to a worker has nothing to stop, and nobody else would drop it.
+pub fn drops_at_once(object: &Object) -> bool {
+    let unbound = object.as_pod().is_some_and(|p| p.spec.as_ref().is_none_or(|s| s.node_name.is_none()));
+    unbound && object.meta().deletion_timestamp.is_some()
+}
+
 fn grace_of(object: &Object, deletion: &Deletion) -> i64 {
     let own = object.as_pod().map(|p| p.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(DEFAULT_GRACE_SECONDS));
     deletion.grace_seconds.or(own).unwrap_or(0).max(0)

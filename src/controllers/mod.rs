@@ -4,10 +4,12 @@
 //! in `update` only if it really changes, and every counter that goes up does so in the transaction that makes its cause uncountable.
 //! Left to others: committing (the agent; [`deletion::fold`] turns the graceful deletions into plain updates), and what pods really do.
 
+pub mod binding;
 pub mod cascade;
 pub mod cronjob;
 pub mod daemonset;
 pub mod deletion;
+pub mod forecast;
 pub mod job;
 pub mod pods;
 pub mod static_pod;

@@ -49,9 +49,22 @@ impl Adoption {
             let _ = tokio::time::timeout(RETRY, connected(&mut events)).await;
         }
         self.let_loose();
+        self.end_leftovers().await;
         while connected(&mut events).await {
             if let Err(error) = self.tell_version().await {
                 tracing::debug!("the version of containerd is not known: {error}");
+            }
+            self.end_leftovers().await;
+        }
+    }
+
+    /// What an earlier agent was executing in containers is heard by nobody any more.
+    async fn end_leftovers(&self) {
+        match self.containerd.exec_collect().await {
+            Ok(0) => {}
+            Ok(ended) => tracing::info!(ended, "ended what an earlier agent was executing in containers"),
+            Err(error) => {
+                tracing::warn!(%error, "what an earlier agent was executing in containers cannot be ended yet")
             }
         }
     }

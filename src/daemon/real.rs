@@ -7,7 +7,9 @@ use anyhow::Context as _;
 use minik8s::agent::Drivers;
 use minik8s::cli::agent_args::{AgentConfig, CgroupDriverChoice};
 use minik8s::clock::SystemClock;
-use minik8s::host::{self, CgroupDriver, HostFacts};
+use minik8s::grpc::Live;
+use minik8s::host::usage::UsageReader;
+use minik8s::host::{self, CgroupDriver, Hierarchies, HostFacts};
 use minik8s::network::{CniNetwork, NetworkConfig};
 use minik8s::runtime::containerd::{Containerd, ContainerdConfig, probe_runtime_binary};
 use minik8s::store::Store;
@@ -50,6 +52,12 @@ impl RealDrivers {
             settings: Arc::new(config.settings),
         };
         Ok(RealDrivers { agents, containerd, network, socket: config.containerd, cgroup_root: config.cgroup_root })
+    }
+
+    /// What sessions (exec, port-forward, top) reach running pods through. Errors: the cgroup mounts cannot be read.
+    pub(super) fn live(&self) -> anyhow::Result<Live> {
+        let usage = UsageReader::new(Hierarchies::read().context("cannot read this host's cgroups")?);
+        Ok(Live::new(self.containerd.clone(), self.network.clone(), self.agents.cgroups.clone(), usage))
     }
 
     /// Without any pod, the bridge, its rules and the QoS cgroups serve nobody until the next start makes them again.

@@ -55,15 +55,23 @@ fn check(request: &ApplyRequest) -> Result<(Vec<Wanted>, Vec<Fault>), Status> {
         faults.extend(decoded.faults);
         for document in decoded.documents {
             let Some(object) = document.object else { continue };
-            if object.meta().name.as_deref().unwrap_or_default().is_empty() {
-                let message = format!("{}: an object to apply needs a metadata.name of its own", file.name);
-                return Err(Status::invalid_argument(message));
-            }
             let bytes = file.content.get(document.span).unwrap_or_default();
+            if let Some(base) = generated_from(bytes, &object) {
+                let why = "what is applied twice must have one name. Give it one, or put the file into the manifests directory: there its path decides";
+                return Err(Status::invalid_argument(format!("from {base}: cannot use generate name with apply: {why}")));
+            }
             wanted.push(Wanted { text: own_text(bytes, &object), object });
         }
     }
     Ok((wanted, faults))
+}
+
+/// The generateName that gave the object its name: such a name changes with the file's.
+fn generated_from<'o>(bytes: &[u8], object: &'o Object) -> Option<&'o str> {
+    let base = object.meta().generate_name.as_deref().filter(|base| !base.is_empty())?;
+    let elsewhere = decode("/", bytes);
+    let same = elsewhere.documents.iter().filter_map(|d| d.object.as_ref()).any(|o| o.meta().name == object.meta().name);
+    (!same).then_some(base)
 }
 
 /// The object's own text; an item of a List, whose span is not a document of its own, is written out anew.

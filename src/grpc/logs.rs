@@ -151,7 +151,7 @@ fn attempt(pod: &Pod, container: &str, previous: bool) -> Result<i32, String> {
 }
 
 /// Tells when this run of the container has ended, from the Store's changes.
-fn ended(store: Arc<dyn Store>, key: Key, container: String, run: i32) -> watch::Receiver<bool> {
+pub(super) fn ended(store: Arc<dyn Store>, key: Key, container: String, run: i32) -> watch::Receiver<bool> {
     let (tell, ended) = watch::channel(false);
     let mut changes = store.watch();
     tokio::spawn(async move {

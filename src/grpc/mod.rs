@@ -1,4 +1,4 @@
-//! The agent's API on its unix socket (`proto/minik8s.proto`): what `minik8s get|describe|logs|apply|delete` and other programs talk to.
+//! The agent's API on its unix socket (`proto/minik8s.proto`, `proto/streams.proto`): what `minik8s get|describe|logs|exec|apply|delete` and other programs talk to.
 //!
 //! Guarantees: messages, streams, connections and what waits for a slow reader are bounded; a client can only change what the Store and
 //! the manifests directory allow. Left to others: acting on what was changed (the agent watches the Store and the directory).
@@ -23,11 +23,13 @@ mod selector;
 mod server;
 mod socket;
 mod status;
+mod streams;
 mod watching;
 
 pub use logs::{FileLogs, LogPart, LogReader, LogStream};
 pub use server::serve;
 pub use socket::SocketError;
+pub use streams::Live;
 
 /// The generated messages, client and server.
 #[allow(missing_docs, clippy::all, clippy::pedantic)]
@@ -39,6 +41,9 @@ pub mod pb {
 
 /// The largest message either side sends or takes, in bytes: a manifest file of 16 MiB is more than etcd would hold.
 pub const MAX_MESSAGE: usize = 32 << 20;
+
+/// The header of a refusal that carries Kubernetes' reason, where the code alone does not tell.
+pub const REASON: &str = "minik8s-reason";
 
 /// What the server answers from.
 #[derive(Clone)]
@@ -61,6 +66,8 @@ pub struct ApiState {
     pub logs: Arc<dyn LogReader>,
     /// One edit of the manifests directory at a time.
     pub edits: Arc<tokio::sync::Mutex<()>>,
+    /// What exec, attach, port-forward and top reach running pods through; none where there is no container runtime.
+    pub live: Option<Arc<Live>>,
 }
 
 impl ApiState {
@@ -74,6 +81,7 @@ impl ApiState {
         faults: watch::Receiver<Vec<Fault>>,
     ) -> ApiState {
         let started_at = clock.now();
-        ApiState { store, clock, paths, node_name, started_at, containerd_version, faults, logs: Arc::new(FileLogs), edits: Arc::default() }
+        let (logs, edits) = (Arc::new(FileLogs), Arc::default());
+        ApiState { store, clock, paths, node_name, started_at, containerd_version, faults, logs, edits, live: None }
     }
 }

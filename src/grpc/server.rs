@@ -6,16 +6,19 @@ use std::time::Duration;
 
 use futures::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
 
 use super::filter::{Filter, item};
 use super::pb::agent_server::{Agent, AgentServer};
+use super::pb::streams_server::StreamsServer;
 use super::pb::{
     ApplyRequest, ApplyResponse, DESCRIPTORS, DeleteRequest, DeleteResponse, GetRequest, InfoRequest, InfoResponse, Item, ListRequest,
     ListResponse, LogsChunk, LogsRequest, RolloutRequest, RolloutResponse, WatchEvent, WatchRequest,
 };
 use super::status::{not_found, parse_kind};
+use super::streams::StreamsService;
 use super::{ApiState, MAX_MESSAGE, SocketError, applying, deleting, listing, logs, rollout, socket, watching};
 use crate::api::Key;
 
@@ -24,6 +27,8 @@ const STREAMS_PER_CLIENT: u32 = 64;
 /// Bytes in flight per stream and per connection: 128 slow clients must not cost the agent its memory.
 const STREAM_WINDOW: u32 = 64 << 10;
 const CONNECTION_WINDOW: u32 = 256 << 10;
+/// A message of a session, in bytes: what is moved at a time, with room to spare.
+const MAX_STREAM_MESSAGE: usize = 2 << 20;
 /// A client that does not answer for so long is gone.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
@@ -33,7 +38,7 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 pub async fn serve(state: ApiState, shutdown: impl Future<Output = ()> + Send) -> Result<(), SocketError> {
     let path = state.paths.socket.clone();
     let failed = |source: std::io::Error| SocketError::Io { path: path.display().to_string(), source };
-    let incoming = ReceiverStream::new(socket::accept(socket::bind(&path)?));
+    let incoming = ReceiverStream::new(socket::accept(socket::bind(&path)?, path.clone()));
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<AgentServer<Service>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
@@ -41,6 +46,7 @@ pub async fn serve(state: ApiState, shutdown: impl Future<Output = ()> + Send) -
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(|cause| failed(std::io::Error::other(cause)))?;
+    let streams = StreamsServer::new(StreamsService(state.clone())).max_decoding_message_size(MAX_STREAM_MESSAGE);
     let agent = AgentServer::new(Service(state)).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
     let served = Server::builder()
         .max_concurrent_streams(STREAMS_PER_CLIENT)
@@ -48,7 +54,8 @@ pub async fn serve(state: ApiState, shutdown: impl Future<Output = ()> + Send) -
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        .add_service(agent)
+        .add_service(InterceptedService::new(agent, socket::refuse_without_place))
+        .add_service(InterceptedService::new(streams, socket::refuse_without_place))
         .add_service(health_service)
         .add_service(reflection)
         .serve_with_incoming_shutdown(incoming, shutdown)

@@ -264,6 +264,43 @@ async fn the_socket_is_private_guarded_and_goes_with_the_server() {
     assert!(!fixture.dir.path().join("run/minik8s.sock").exists());
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_that_was_removed_is_made_again_and_another_file_in_its_place_is_left_alone() {
+    let fixture = Fixture::start().await;
+    let before = fixture.client().await;
+    std::fs::remove_file(fixture.socket()).unwrap();
+    let again = async {
+        while !fixture.socket().exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), again).await.unwrap();
+    for mut client in [before, fixture.client().await] {
+        names(&mut client, all(Kind::Pod)).await;
+    }
+    let path = fixture.dir.path().join("run/other");
+    std::fs::write(&path, "theirs").unwrap();
+    assert!(socket::bind_again(&path).is_none() && std::fs::read_to_string(&path).unwrap() == "theirs");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_client_too_many_is_told_so_and_served_when_another_ends() {
+    let fixture = Fixture::start().await;
+    let mut watching = Vec::new();
+    for _ in 0..socket::CONNECTIONS {
+        let mut client = fixture.client().await;
+        let request = WatchRequest { what: Some(all(Kind::Pod)) };
+        let mut events = client.watch(request).await.unwrap().into_inner();
+        events.message().await.unwrap();
+        watching.push((client, events));
+    }
+    let refused = fixture.client().await.list(all(Kind::Pod)).await.err().unwrap();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert!(refused.message().starts_with("the agent serves 128 clients already"), "{refused}");
+    watching.pop();
+    names(&mut fixture.client().await, all(Kind::Pod)).await;
+}
+
 #[tokio::test]
 async fn a_dead_agents_socket_is_replaced_and_another_file_is_not() {
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The unix socket: who may connect, how many at once, and what is done about one that an earlier agent left.
+//! The unix socket: who may connect, how many at once, what is done about one that an earlier agent left, and about ours if it is removed.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
@@ -13,8 +13,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tonic::transport::server::Connected;
 
-/// Clients served at once; further ones wait in the listen queue for their turn.
-const CONNECTIONS: usize = 128;
+/// Clients served at once.
+pub(super) const CONNECTIONS: usize = 128;
+/// Clients accepted that have said nothing yet or have no place; further ones wait in the listen queue.
+const WAITING: usize = 128;
+/// How long a client waits for a place before it is refused.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether the socket is still there: a glance at one name.
+const LOOK: Duration = Duration::from_secs(5);
 /// A client that says nothing after connecting gives its place back.
 const FIRST_BYTE: Duration = Duration::from_secs(5);
 /// Who may use the socket beside root.
@@ -94,50 +100,129 @@ fn permit(path: &Path) -> io::Result<()> {
     }
 }
 
-/// A connection with its place among [`CONNECTIONS`].
-pub struct Connection {
-    stream: UnixStream,
-    _place: OwnedSemaphorePermit,
+/// Who connected.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer {
+    /// The user, as the kernel says.
+    pub uid: Option<u32>,
+    /// Whether there is a place for it.
+    pub admission: Admission,
 }
 
-/// Accepts for ever, at most [`CONNECTIONS`] at a time, until the receiver is dropped.
-pub fn accept(listener: UnixListener) -> mpsc::Receiver<io::Result<Connection>> {
+/// A connection with its place among [`CONNECTIONS`], or one that is only told that there is none.
+pub struct Connection {
+    stream: UnixStream,
+    /// A place, or one of [`WAITING`].
+    _place: OwnedSemaphorePermit,
+    /// When one without a place ends.
+    end: Option<Pin<Box<tokio::time::Sleep>>>,
+}
+
+/// Whether the client has a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It is served.
+    Served,
+    /// Every place is taken.
+    Full,
+}
+
+/// The refusal of every call of a client without a place.
+pub fn refuse_without_place<T>(request: tonic::Request<T>) -> Result<tonic::Request<T>, tonic::Status> {
+    if request.extensions().get::<Peer>().is_none_or(|peer| peer.admission != Admission::Full) {
+        return Ok(request);
+    }
+    let mut refusal = tonic::Status::resource_exhausted(format!(
+        "the agent serves {CONNECTIONS} clients already; end some (watches and followed logs hold a place each), or try again later"
+    ));
+    // Apart from a full disk, which has the same code.
+    refusal.metadata_mut().insert(super::REASON, tonic::metadata::MetadataValue::from_static("TooManyRequests"));
+    Err(refusal)
+}
+
+/// Accepts for ever, until the receiver is dropped. A socket that somebody removed is made again.
+pub fn accept(listener: UnixListener, path: PathBuf) -> mpsc::Receiver<io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(1);
-    tokio::spawn(async move {
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        while let Ok(place) = places.clone().acquire_owned().await {
-            // Both branches are cancel-safe: `accept` takes a connection only when it returns it.
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
-                () = sender.closed() => return,
-            };
-            match accepted {
-                Ok((stream, _)) => drop(tokio::spawn(admit(stream, place, sender.clone()))),
-                Err(cause) => {
-                    tracing::warn!(%cause, "a client could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
-    });
+    tokio::spawn(accept_for_ever(listener, path, sender));
     receiver
 }
 
-async fn admit(stream: UnixStream, place: OwnedSemaphorePermit, sender: mpsc::Sender<io::Result<Connection>>) {
-    if matches!(tokio::time::timeout(FIRST_BYTE, stream.readable()).await, Ok(Ok(()))) {
-        // An error means that the server has stopped.
-        let _ = sender.send(Ok(Connection { stream, _place: place })).await;
+async fn accept_for_ever(mut listener: UnixListener, path: PathBuf, sender: mpsc::Sender<io::Result<Connection>>) {
+    let (waiting, places) = (Arc::new(Semaphore::new(WAITING)), Arc::new(Semaphore::new(CONNECTIONS)));
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let accepted = async {
+            // Closed never.
+            let seat = waiting.clone().acquire_owned().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((listener.accept().await?.0, seat))
+        };
+        // All branches are cancel-safe: a seat that is dropped is free again, and `accept` takes a connection only when it returns it.
+        let accepted = tokio::select! {
+            accepted = accepted => accepted,
+            () = sender.closed() => return,
+            _ = look.tick() => {
+                if let Some(again) = bind_again(&path) {
+                    listener = again;
+                }
+                continue;
+            }
+        };
+        match accepted {
+            Ok((stream, seat)) => drop(tokio::spawn(admit(stream, seat, places.clone(), sender.clone()))),
+            Err(cause) => {
+                tracing::warn!(%cause, "a client could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
     }
 }
 
-impl Connected for Connection {
-    type ConnectInfo = ();
+/// A new socket where nothing is at the path any more. What somebody else put there is theirs.
+pub(super) fn bind_again(path: &Path) -> Option<UnixListener> {
+    let gone = path.symlink_metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    if !gone {
+        return None;
+    }
+    match bind(path) {
+        Ok(listener) => {
+            tracing::warn!(socket = %path.display(), "the socket was removed by somebody; it is made again");
+            Some(listener)
+        }
+        Err(error) => {
+            tracing::warn!(%error, "the socket was removed by somebody and cannot be made again yet");
+            None
+        }
+    }
+}
 
-    fn connect_info(&self) -> Self::ConnectInfo {}
+async fn admit(stream: UnixStream, seat: OwnedSemaphorePermit, places: Arc<Semaphore>, sender: mpsc::Sender<io::Result<Connection>>) {
+    if !matches!(tokio::time::timeout(FIRST_BYTE, stream.readable()).await, Ok(Ok(()))) {
+        return;
+    }
+    let connection = match tokio::time::timeout(PATIENCE, places.acquire_owned()).await {
+        Ok(Ok(place)) => Connection { stream, _place: place, end: None },
+        _ => Connection { stream, _place: seat, end: Some(Box::pin(tokio::time::sleep(FIRST_BYTE))) },
+    };
+    // An error means that the server has stopped.
+    let _ = sender.send(Ok(connection)).await;
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        let admission = if self.end.is_some() { Admission::Full } else { Admission::Served };
+        Peer { uid: self.stream.peer_cred().ok().map(|cred| cred.uid()), admission }
+    }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        // Nothing read is the end of the stream.
+        if self.end.as_mut().is_some_and(|end| end.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }

@@ -21,6 +21,7 @@ mod slices;
 mod systemd;
 #[cfg(test)]
 mod testing;
+pub mod usage;
 
 pub use cgroupfs::CgroupfsPods;
 pub use describe::describe;

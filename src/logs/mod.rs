@@ -12,11 +12,13 @@ mod cri;
 mod file;
 mod follow;
 mod reader;
+mod stdin;
 mod tail;
 mod writer;
 
 pub use follow::follow;
 pub use reader::{LogOptions, LogReader};
+pub use stdin::{has_stdin, make_stdin, stdin_path};
 pub use tail::tail;
 pub use writer::logger_main;
 

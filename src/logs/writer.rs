@@ -37,6 +37,8 @@ pub fn logger_main(argument: Option<OsString>) -> ExitCode {
     };
     // Not to hold the bundle the shim was started in.
     let _ = std::env::set_current_dir("/");
+    // Until the container has ended.
+    let _stdin = super::stdin::hold_stdin(&config.path);
     let mut log = LogFile::new(config);
     log.open();
     let _ = nix::unistd::close(READY);

@@ -141,6 +141,12 @@ impl CniNetwork {
         .await
     }
 
+    /// Where the pod's network namespace is pinned, if it has one of its own. Errors: the uid is none.
+    pub fn network_namespace(&self, uid: &str) -> Result<Option<PathBuf>, NetworkError> {
+        check_uid(uid, &self.config.run)?;
+        Ok(self.pins.is_pinned(uid, Kind::Net).then(|| self.pins.path(uid, Kind::Net)))
+    }
+
     /// Runs what blocks (mounts, files) where it may. The driver's parts are paths, cheap to copy.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -277,14 +283,23 @@ impl Network for CniNetwork {
             true => Namespace::Pinned(self.pins.path(&spec.uid, kind)),
             false => Namespace::Host,
         };
-        let sandbox = Sandbox { network: namespace(Kind::Net), uts: namespace(Kind::Uts), ipc: namespace(Kind::Ipc) };
+        let sandbox = Sandbox {
+            network: namespace(Kind::Net),
+            uts: namespace(Kind::Uts),
+            ipc: namespace(Kind::Ipc),
+            pid: spec.share_processes.then(|| self.pins.pid_path(&spec.uid)),
+        };
         check_uid(&spec.uid, &self.config.run)?;
         if !self.pins.is_pinned(&spec.uid, Kind::Net) {
             // A record older than its namespace (a reboot lies between) tells of addresses that the new one will not have.
             self.detach_recorded(&spec.uid).await?;
         }
-        let (uid, hostname) = (spec.uid.clone(), spec.hostname.clone());
-        self.blocking(move |n| n.pins.pin(&uid, &kinds, &hostname)).await?;
+        let (uid, hostname, share_processes) = (spec.uid.clone(), spec.hostname.clone(), spec.share_processes);
+        let pin = move |n: &Parts| {
+            n.pins.pin(&uid, &kinds, &hostname)?;
+            if share_processes { n.pins.pin_pid(&uid) } else { Ok(()) }
+        };
+        self.blocking(pin).await?;
         Ok(sandbox)
     }
 

@@ -14,13 +14,16 @@ mod bridge;
 mod cache;
 mod cni;
 mod conflist;
+mod dial;
 mod driver;
 mod masquerade;
 mod namespaces;
 mod netlink;
 mod plugin;
+pub mod pod_init;
 mod result;
 
+pub use dial::dial;
 pub use driver::{BridgeConfig, CniNetwork, NetworkConfig};
 
 /// A namespace a pod's containers join.
@@ -60,6 +63,8 @@ pub struct SandboxSpec {
     pub host_network: bool,
     /// Shares the host's IPC namespace.
     pub host_ipc: bool,
+    /// Has one PID namespace for all containers (shareProcessNamespace).
+    pub share_processes: bool,
     /// Ports to publish; empty with the host's network.
     pub ports: Vec<PortMapping>,
 }
@@ -73,6 +78,8 @@ pub struct Sandbox {
     pub uts: Namespace,
     /// IPC.
     pub ipc: Namespace,
+    /// Where the PID namespace that all containers join is pinned; `None`: each has its own, or the host's.
+    pub pid: Option<PathBuf>,
 }
 
 /// Why a pod has no namespaces or no address; shown as `FailedCreatePodSandBox`.

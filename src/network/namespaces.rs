@@ -12,7 +12,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::statfs::{NSFS_MAGIC, statfs};
 
-use super::{NetworkError, netlink};
+use super::{NetworkError, netlink, pod_init};
 
 /// How many mounts may be stacked on one pin before we give up unmounting.
 const MAX_STACKED: usize = 16;
@@ -91,6 +91,19 @@ impl Pins {
         pinner.join().unwrap_or_else(|_| Err(failed("pin namespaces in", &dir, io::Error::other("the thread panicked"))))
     }
 
+    /// Where the PID namespace is pinned that the pod's containers share.
+    pub(super) fn pid_path(&self, uid: &str) -> PathBuf {
+        self.root.join(uid).join("pid")
+    }
+
+    /// Pins a PID namespace for all containers of the pod, with a process that keeps it. Blocking.
+    pub(super) fn pin_pid(&self, uid: &str) -> Result<(), NetworkError> {
+        check_uid(uid, &self.root)?;
+        let dir = self.root.join(uid);
+        std::fs::create_dir_all(&dir).map_err(|e| failed("create", &dir, e))?;
+        pod_init::pin(&self.pid_path(uid))
+    }
+
     /// Whether the pod's namespace is pinned.
     pub(super) fn is_pinned(&self, uid: &str, kind: Kind) -> bool {
         is_pinned(&self.path(uid, kind))
@@ -100,7 +113,10 @@ impl Pins {
     pub(super) fn unpin(&self, uid: &str) -> Result<(), NetworkError> {
         check_uid(uid, &self.root)?;
         let mut errors = Vec::new();
-        for path in Kind::ALL.map(|k| self.path(uid, k)) {
+        if let Err(e) = pod_init::end(&self.pid_path(uid)) {
+            errors.push(e);
+        }
+        for path in Kind::ALL.map(|k| self.path(uid, k)).into_iter().chain([self.pid_path(uid)]) {
             if let Err(e) = unmount(&path) {
                 errors.push(failed("unmount", &path, e));
             } else if let Err(e) = absent_ok(std::fs::remove_file(&path)) {
@@ -160,7 +176,7 @@ fn is_pinned(path: &Path) -> bool {
 }
 
 /// Takes every mount off `path`; none there is no error.
-fn unmount(path: &Path) -> Result<(), Errno> {
+pub(super) fn unmount(path: &Path) -> Result<(), Errno> {
     for _ in 0..MAX_STACKED {
         match umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
             Ok(()) => {}

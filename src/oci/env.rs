@@ -1,58 +1,53 @@
-//! The environment: the image's, HOSTNAME, then the container's `env` with `$(VAR)` and the downward API.
+//! The environment: the image's, HOSTNAME, `envFrom`, then the container's `env` with `$(VAR)`, the downward API, ConfigMaps and Secrets.
 //!
 //! Order and replacement are the kubelet's (kubelet_pods.go makeEnvironmentVariables) and containerd's (pkg/oci replaceOrAppendEnvValues):
-//! a later value replaces an earlier one in its place. `KUBERNETES_SERVICE_*` are not set: there is no API server. ConfigMaps, Secrets
-//! and `envFrom` are not honoured yet and refused.
+//! a later value replaces an earlier one in its place. `KUBERNETES_SERVICE_*` are not set: there is no API server.
 
 use std::collections::HashMap;
 
 use k8s_openapi::api::core::v1::EnvVar;
 
-use super::downward;
 use super::expansion::expand;
-use super::{Inputs, OciError};
-use crate::network::Namespace;
-use crate::pod::attempt;
+use super::{Inputs, OciError, namespaces};
+use crate::config;
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The container's own variables, in the manifest's order, expanded. What `$(VAR)` in command and args may name.
+/// The container's own variables, expanded: those of `envFrom` by name, then `env` in the manifest's order. What `$(VAR)` in command, args and
+/// subPathExpr may name.
 pub(super) fn own(inputs: &Inputs) -> Result<Vec<(String, String)>, OciError> {
-    if inputs.container.env_from.as_ref().is_some_and(|e| !e.is_empty()) {
-        return Err(OciError::refused("envFrom", "ConfigMaps and Secrets as environment are not honoured yet"));
-    }
-    let (mut known, mut out) = (HashMap::new(), Vec::new());
+    let mut out: Vec<(String, String)> = config::from_sources(inputs.container, inputs.config)?.into_iter().collect();
+    let mut known: HashMap<String, String> = out.iter().cloned().collect();
     for var in inputs.container.env.iter().flatten() {
-        let value = value(inputs, var, &known)?;
+        let Some(value) = value(inputs, var, &known)? else { continue };
         known.insert(var.name.clone(), value.clone());
         out.push((var.name.clone(), value));
     }
     Ok(out)
 }
 
-fn value(inputs: &Inputs, var: &EnvVar, known: &HashMap<String, String>) -> Result<String, OciError> {
+/// The variable's value; `None`: it is optional and not there, so it is not set (nor is one of `envFrom` replaced).
+fn value(inputs: &Inputs, var: &EnvVar, known: &HashMap<String, String>) -> Result<Option<String>, OciError> {
     if let Some(text) = var.value.as_deref().filter(|v| !v.is_empty()) {
-        return Ok(expand(text, |name| known.get(name).cloned()));
+        return Ok(Some(expand(text, |name| known.get(name).cloned())));
     }
-    let Some(source) = &var.value_from else { return Ok(String::new()) };
-    let refuse = |what: &str| OciError::refused(format!("env[{}].valueFrom.{what}", var.name), "not honoured yet".to_owned());
-    match source {
-        s if s.field_ref.is_some() => s.field_ref.as_ref().map_or(Ok(String::new()), |f| downward::field(inputs, &f.field_path)),
-        s if s.resource_field_ref.is_some() => s.resource_field_ref.as_ref().map_or(Ok(String::new()), |r| downward::resource(inputs, r)),
-        s if s.config_map_key_ref.is_some() => Err(refuse("configMapKeyRef")),
-        s if s.secret_key_ref.is_some() => Err(refuse("secretKeyRef")),
-        s if s.file_key_ref.is_some() => Err(refuse("fileKeyRef")),
-        _ => Ok(String::new()),
+    let Some(source) = &var.value_from else { return Ok(Some(String::new())) };
+    if let Some(selector) = &source.field_ref {
+        return Ok(Some(config::field(&inputs.downward(), &selector.field_path)?));
     }
+    if let Some(selector) = &source.resource_field_ref {
+        return Ok(Some(config::resource(&inputs.downward(), Some(inputs.container), selector)?));
+    }
+    if source.file_key_ref.is_some() {
+        return Err(OciError::refused(format!("env[{}].valueFrom.fileKeyRef", var.name), "not honoured"));
+    }
+    Ok(config::value_of(source, inputs.config)?)
 }
 
 /// process.env: PATH, HOSTNAME, the image's, then `own`.
 pub(super) fn all(inputs: &Inputs, own: &[(String, String)]) -> Vec<String> {
     let mut out = vec![DEFAULT_PATH.to_owned()];
-    let hostname = match inputs.sandbox.uts {
-        Namespace::Host => inputs.host.hostname.clone(),
-        Namespace::Pinned(_) => attempt::hostname(inputs.pod),
-    };
+    let hostname = namespaces::own_hostname(inputs).unwrap_or_else(|| inputs.host.hostname.clone());
     put(&mut out, format!("HOSTNAME={hostname}"));
     for entry in inputs.image_config().and_then(|c| c.env().as_ref()).into_iter().flatten() {
         put(&mut out, entry.clone());
@@ -108,14 +103,24 @@ mod tests {
     }
 
     #[test]
-    fn configmaps_and_secrets_are_refused_by_name() {
+    fn env_wins_over_env_from_and_may_name_it() {
+        let yaml = "{envFrom: [{configMapRef: {name: c}}, {prefix: S_, secretRef: {name: s}}], env: [{name: B, value: '$(A)+$(S_K)'}, \
+            {name: A, valueFrom: {configMapKeyRef: {name: c, key: none, optional: true}}}, {name: Z, valueFrom: {secretKeyRef: {name: s, key: K}}}]}";
+        let case = Case::new(yaml)
+            .config(r#"{"kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"A": "1", "B": "2"}}"#)
+            .config(r#"{"kind": "Secret", "metadata": {"name": "s"}, "data": {"K": "c2VjcmV0"}}"#);
+        let env = case.build().process().as_ref().unwrap().env().clone().unwrap();
+        // The optional key that is not there leaves envFrom's A as it is.
+        assert_eq!(env[2..], ["A=1", "B=1+secret", "S_K=secret", "Z=secret"]);
+    }
+
+    #[test]
+    fn what_is_missing_is_told_in_the_kubelets_words() {
         for (yaml, message) in [
-            ("{envFrom: [{configMapRef: {name: c}}]}", "envFrom: ConfigMaps and Secrets as environment are not honoured yet"),
-            ("{env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}]}", "env[A].valueFrom.secretKeyRef: not honoured yet"),
-            ("{env: [{name: A, valueFrom: {configMapKeyRef: {name: s, key: k}}}]}", "env[A].valueFrom.configMapKeyRef: not honoured yet"),
+            ("{envFrom: [{configMapRef: {name: c}}]}", "configmap \"c\" not found"),
+            ("{env: [{name: A, valueFrom: {secretKeyRef: {name: s, key: k}}}]}", "secret \"s\" not found"),
         ] {
-            let case = Case::new(yaml);
-            let error: OciError = build(&case.inputs()).unwrap_err();
+            let error: OciError = build(&Case::new(yaml).inputs()).unwrap_err();
             assert_eq!(error.to_string(), message);
         }
     }

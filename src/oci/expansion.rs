@@ -1,5 +1,7 @@
 //! `$(VAR)` in env values, command and args, exactly as Kubernetes expands it (third_party/forked/golang/expansion).
 
+use k8s_openapi::api::core::v1::EnvVar;
+
 /// `$(NAME)` becomes `lookup(NAME)`, or stays where that is `None`; `$$` becomes `$`; any other `$` stays as it is.
 pub(super) fn expand(input: &str, lookup: impl Fn(&str) -> Option<String>) -> String {
     let mut out = String::with_capacity(input.len());
@@ -21,6 +23,12 @@ pub(super) fn expand(input: &str, lookup: impl Fn(&str) -> Option<String>) -> St
     }
     out.push_str(rest);
     out
+}
+
+/// A probe's command with the variables whose values stand in the manifest (pkg/kubelet/container/helpers.go, ExpandContainerCommandOnlyStatic).
+pub fn expand_static(command: &[String], env: &[EnvVar]) -> Vec<String> {
+    let value = |name: &str| env.iter().rev().find(|v| v.name == name).map(|v| v.value.clone().unwrap_or_default());
+    command.iter().map(|word| expand(word, value)).collect()
 }
 
 /// Reads `(NAME)` at the start of `after` and writes its value; returns what follows. Without `)` the `$(` is text.

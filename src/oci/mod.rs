@@ -8,6 +8,7 @@
 //! One file a concept. The rules are the kubelet's (pkg/kubelet/kuberuntime, pkg/kubelet/kubelet_pods.go) followed by what containerd's
 //! CRI plugin makes of them (internal/cri/server/container_create.go, internal/cri/opts).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ use k8s_openapi::api::core::v1::{Container, Node, Pod, PodSpec};
 use oci_spec::image::{Config, ImageConfiguration};
 use oci_spec::runtime::{Linux, LinuxBuilder, LinuxDevice, RootBuilder, Spec};
 
+use crate::config::{ConfigError, Downward, Objects};
 use crate::host::HostFacts;
 use crate::network::Sandbox;
 use crate::runtime::ImageUsers;
@@ -23,7 +25,6 @@ use crate::volumes::PodFiles;
 mod annotations;
 mod capabilities;
 mod devices;
-mod downward;
 mod env;
 mod expansion;
 #[cfg(test)]
@@ -37,14 +38,16 @@ mod seccomp;
 mod seccomp_table;
 mod security;
 mod signal;
+mod sub_path;
 mod sysctls;
 #[cfg(test)]
 mod testing;
 mod user;
 
 pub use devices::{grant_host_devices, wants_host_devices};
-pub use downward::needs_pod_ip;
+pub use expansion::expand_static;
 pub use signal::stop_signal;
+pub use sub_path::sub_paths;
 
 /// Everything a container's spec is made from.
 pub struct Inputs<'a> {
@@ -72,6 +75,10 @@ pub struct Inputs<'a> {
     pub host_ips: &'a [IpAddr],
     /// This node: allocatable is the fallback of `limits.*` in resourceFieldRef.
     pub node: &'a Node,
+    /// The ConfigMaps and Secrets the pod names, as far as they are there.
+    pub config: &'a Objects,
+    /// volumeMount (from 0) → where its subPath, as [`sub_paths`] names it, is ready to be mounted.
+    pub sub_paths: BTreeMap<usize, PathBuf>,
     /// Whether this is an init container (with restartPolicy Always: a sidecar).
     pub is_init: bool,
 }
@@ -122,9 +129,15 @@ pub enum OciError {
     /// A capability that this host's bounding set lacks.
     #[error("capability {0:?} cannot be added: minik8s itself does not have it on this host")]
     CapabilityUnavailable(String),
-    /// A container that `resourceFieldRef.containerName` names and the pod does not have.
-    #[error("container {0} not found")]
-    ContainerNotFound(String),
+    /// A value that is not to be had.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Variables that subPathExpr names and the container does not have, or has empty.
+    #[error("missing value for {0}")]
+    NoSubPathValue(String),
+    /// A subPath that leads out of its volume.
+    #[error("{0}")]
+    BadSubPath(String),
     /// A volume that a volumeMount names and the pod does not have.
     #[error("volumeMounts[{index}]: volume {name:?} is not there")]
     VolumeNotFound {
@@ -203,6 +216,11 @@ impl<'a> Inputs<'a> {
     /// The pod's spec; a pod without one is treated as one with every default.
     fn spec(&self) -> Option<&'a PodSpec> {
         self.pod.spec.as_ref()
+    }
+
+    /// What the downward API tells of.
+    fn downward(&self) -> Downward<'a> {
+        Downward { pod: self.pod, node: self.node, pod_ips: self.pod_ips, host_ips: self.host_ips }
     }
 
     /// The image's run configuration, if it has one.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 use oci_spec::runtime::{Mount, MountBuilder};
 
-use super::{Inputs, OciError, security};
+use super::{Inputs, OciError, security, sub_path};
 use crate::network::Namespace;
 
 /// Kubernetes' default of terminationMessagePath.
@@ -92,13 +92,9 @@ fn volumes(inputs: &Inputs) -> Result<Vec<Mount>, OciError> {
 
 fn volume(inputs: &Inputs, index: usize, wanted: &VolumeMount) -> Result<Mount, OciError> {
     let field = |name: &str| format!("volumeMounts[{index}].{name}");
-    for (name, value) in [("subPath", &wanted.sub_path), ("subPathExpr", &wanted.sub_path_expr)] {
-        if value.as_deref().is_some_and(|v| !v.is_empty()) {
-            return Err(OciError::refused(field(name), "not honoured yet; mount the whole volume"));
-        }
-    }
     let not_there = || OciError::VolumeNotFound { name: wanted.name.clone(), index };
-    let source = inputs.files.volumes.get(&wanted.name).ok_or_else(not_there)?;
+    let whole = inputs.files.volumes.get(&wanted.name);
+    let source = if sub_path::asked(wanted) { inputs.sub_paths.get(&index) } else { whole }.ok_or_else(not_there)?;
     let propagation = match wanted.mount_propagation.as_deref() {
         None | Some("" | "None") => "rprivate",
         Some("HostToContainer") => "rslave",
@@ -126,9 +122,10 @@ fn volume(inputs: &Inputs, index: usize, wanted: &VolumeMount) -> Result<Mount, 
 /// `rw`, `ro`, or `rro` (every mount below too), which needs Linux 5.12.
 fn access(inputs: &Inputs, wanted: &VolumeMount, propagation: &str, field: &str) -> Result<&'static str, OciError> {
     let read_only = wanted.read_only.unwrap_or(false);
+    let never_written = inputs.files.read_only.contains(&wanted.name);
     let able = kernel_at_least(&inputs.host.kernel, (5, 12));
     match wanted.recursive_read_only.as_deref() {
-        None | Some("" | "Disabled") => Ok(if read_only { "ro" } else { "rw" }),
+        None | Some("" | "Disabled") => Ok(if read_only || never_written { "ro" } else { "rw" }),
         Some("IfPossible" | "Enabled") if !read_only => Err(OciError::refused(field, "may only be specified when readOnly is true")),
         Some("IfPossible" | "Enabled") if propagation != "rprivate" => {
             Err(OciError::refused(field, "may only be specified when mountPropagation is None or not specified"))
@@ -248,8 +245,7 @@ mod tests {
             ("", "readOnly: true, recursiveReadOnly: IfPossible", Ok(("rbind,rprivate,rro", None))),
             ("", "readOnly: true, recursiveReadOnly: Disabled", Ok(("rbind,rprivate,ro", None))),
             ("", "recursiveReadOnly: Enabled", Err("volumeMounts[0].recursiveReadOnly: may only be specified when readOnly is true")),
-            ("", "subPath: x", Err("volumeMounts[0].subPath: not honoured yet")),
-            ("", "subPathExpr: $(X)", Err("volumeMounts[0].subPathExpr: not honoured yet")),
+            ("", "subPath: x", Err("volumeMounts[0]: volume \"v\" is not there")),
         ] {
             let case = Case::new(&format!("{{{container}volumeMounts: [{{name: v, mountPath: /m, {rest}}}]}}")).volume("v", "/vol");
             match (build(&case.inputs()), expected) {
@@ -264,6 +260,15 @@ mod tests {
         }
         let error = build(&Case::new("{volumeMounts: [{name: gone, mountPath: /m}]}").inputs()).unwrap_err().to_string();
         assert_eq!(error, "volumeMounts[0]: volume \"gone\" is not there");
+    }
+
+    #[test]
+    fn configuration_is_read_only_and_a_sub_path_is_mounted_from_where_it_was_made_safe() {
+        let mut case = Case::new("{volumeMounts: [{name: v, mountPath: /m}, {name: v, mountPath: /n, subPath: a/b}]}").volume("v", "/vol");
+        case.files.read_only.insert("v".to_owned());
+        case.sub_paths.insert(1, "/pods/u-1/sub".into());
+        let find = |path: &str| table(&case).into_iter().find(|(d, _)| d == path).unwrap().1;
+        assert_eq!((find("/m").as_str(), find("/n").as_str()), ("/vol rbind,rprivate,ro", "/pods/u-1/sub rbind,rprivate,ro"));
     }
 
     #[test]

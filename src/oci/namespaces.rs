@@ -1,21 +1,24 @@
 //! Which namespaces the container joins, makes or shares with the host.
 //!
-//! No pause container: network, UTS and IPC are joined by the paths of the pod's sandbox; the PID namespace is the container's own.
+//! No pause container: network, UTS and IPC are joined by the paths of the pod's sandbox; the PID namespace is the container's own,
+//! unless the pod shares its processes.
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType as Type};
 
 use super::Inputs;
 use crate::host::CgroupVersion;
 use crate::network::Namespace;
-use crate::pod::attempt;
+use crate::pod::attempt::{hostname, kernel_hostname};
 
 /// linux.namespaces: what is not listed is the host's.
 pub(super) fn namespaces(inputs: &Inputs) -> Vec<LinuxNamespace> {
     let mut out = vec![own(Type::Mount)];
-    if !inputs.spec().and_then(|s| s.host_pid).unwrap_or(false) {
-        out.push(own(Type::Pid));
-    }
     let sandbox = inputs.sandbox;
+    if !inputs.spec().and_then(|s| s.host_pid).unwrap_or(false) {
+        let mut pid = own(Type::Pid);
+        pid.set_path(sandbox.pid.clone());
+        out.push(pid);
+    }
     for (kind, namespace) in [(Type::Network, &sandbox.network), (Type::Ipc, &sandbox.ipc), (Type::Uts, &sandbox.uts)] {
         if let Namespace::Pinned(path) = namespace {
             let mut joined = own(kind);
@@ -35,11 +38,12 @@ fn own(kind: Type) -> LinuxNamespace {
     LinuxNamespaceBuilder::default().typ(kind).build().expect("every field of a namespace has a default")
 }
 
-/// spec.hostname: only where the UTS namespace is the pod's.
+/// The hostname: only where the UTS namespace is the pod's.
 pub(super) fn own_hostname(inputs: &Inputs) -> Option<String> {
     match inputs.sandbox.uts {
         Namespace::Host => None,
-        Namespace::Pinned(_) => Some(attempt::hostname(inputs.pod)),
+        // A full name that is too long is refused with the pod's namespaces, before any container is made.
+        Namespace::Pinned(_) => Some(kernel_hostname(inputs.pod).unwrap_or_else(|_| hostname(inputs.pod))),
     }
 }
 
@@ -62,6 +66,9 @@ mod tests {
         assert_eq!(names(&Case::new("{}")), [&["mnt", "pid"][..], &joined].concat());
         assert_eq!(names(&Case::new("{}").pod("{hostPID: true}")), [&["mnt"][..], &joined].concat());
         assert_eq!(names(&Case::new("{}").host_network()), ["mnt", "pid", "ipc=/run/ns/ipc"]);
+        let mut shared = Case::new("{}");
+        shared.sandbox.pid = Some("/run/ns/pid".into());
+        assert_eq!(names(&shared), [&["mnt", "pid=/run/ns/pid"][..], &joined].concat());
         let mut v2 = Case::new("{}");
         v2.host.cgroup_version = CgroupVersion::V2;
         assert_eq!(names(&v2), [&["mnt", "pid"][..], &joined, &["cgroup"]].concat());

@@ -59,8 +59,9 @@ pub(super) fn refuse_unsupported(inputs: &Inputs) -> Result<(), OciError> {
     if spec.and_then(|s| s.host_users) == Some(false) {
         return Err(OciError::refused("spec.hostUsers", "user namespaces are not honoured yet; remove the field or set it to true"));
     }
-    if spec.and_then(|s| s.share_process_namespace) == Some(true) {
-        return Err(OciError::refused("spec.shareProcessNamespace", "a PID namespace for the whole pod is not honoured yet"));
+    let shares = spec.is_some_and(|s| s.share_process_namespace == Some(true) && s.host_pid != Some(true));
+    if shares && inputs.sandbox.pid.is_none() {
+        return Err(OciError::refused("spec.shareProcessNamespace", "the pod asked for a PID namespace of its own but was given none"));
     }
     if !spec.and_then(|s| s.host_network).unwrap_or(false) && inputs.sandbox.network == Namespace::Host {
         return Err(OciError::refused("spec.hostNetwork", "the pod did not ask for the host's network but was given it"));

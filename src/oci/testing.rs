@@ -1,5 +1,6 @@
 //! What the tests of this room share: one pod, host and image that a case changes only where it matters.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -9,6 +10,8 @@ use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
 use super::{Inputs, build};
+use crate::api::{Kind, Object};
+use crate::config::Objects;
 use crate::host::HostFacts;
 use crate::network::{Namespace, Sandbox};
 use crate::runtime::ImageUsers;
@@ -66,6 +69,8 @@ pub(super) struct Case {
     pub(super) host: HostFacts,
     pub(super) node: Node,
     pub(super) termination_log: Option<PathBuf>,
+    pub(super) sub_paths: BTreeMap<usize, PathBuf>,
+    config: Objects,
     pod_ips: Vec<IpAddr>,
     host_ips: Vec<IpAddr>,
 }
@@ -96,6 +101,8 @@ impl Case {
             host: host(),
             node: serde_json::from_value(json!({"metadata": {"name": "node1"}, "status": {"allocatable": {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "20Gi"}}})).unwrap(),
             termination_log: file("log"),
+            sub_paths: BTreeMap::new(),
+            config: Objects::default(),
             pod_ips: vec!["10.88.0.5".parse().unwrap(), "fd00::5".parse().unwrap()],
             host_ips: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
         }
@@ -118,6 +125,17 @@ impl Case {
     /// With a volume at this host path.
     pub(super) fn volume(mut self, name: &str, path: &str) -> Case {
         self.files.volumes.insert(name.to_owned(), path.into());
+        self
+    }
+
+    /// With this ConfigMap or Secret (JSON) in the pod's namespace.
+    pub(super) fn config(mut self, object: &str) -> Case {
+        let mut value: Value = serde_json::from_str(object).unwrap();
+        value["metadata"]["namespace"] = json!("shop");
+        let kind = Kind::parse(value["kind"].as_str().unwrap()).unwrap();
+        let object = std::sync::Arc::new(Object::from_json(kind, value.to_string().as_bytes()).unwrap());
+        let before = self.config;
+        self.config = Objects::gather(&self.pod, |key| if *key == object.key() { Some(object.clone()) } else { before.find(key) });
         self
     }
 
@@ -151,6 +169,8 @@ impl Case {
             pod_ips: &self.pod_ips,
             host_ips: &self.host_ips,
             node: &self.node,
+            config: &self.config,
+            sub_paths: self.sub_paths.clone(),
             is_init: false,
         }
     }
@@ -163,7 +183,7 @@ impl Case {
 
 fn pinned() -> Sandbox {
     let at = |name: &str| Namespace::Pinned(format!("/run/ns/{name}").into());
-    Sandbox { network: at("net"), uts: at("uts"), ipc: at("ipc") }
+    Sandbox { network: at("net"), uts: at("uts"), ipc: at("ipc"), pid: None }
 }
 
 /// A host of 2 cores and 4 GiB on cgroup v1, with every capability but SYS_RESOURCE.

@@ -3,13 +3,14 @@
 //! The plan carries the Pod with the status it is to have, intents of the starts it asks for included: the caller commits that first and
 //! then does what the plan says. Called again with nothing changed it returns the same status and no events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::attempt::{Attempt, Role, container_id, containers, format_pod, status_of, uid};
+use super::signals::{self, Condemned};
 use super::{backoff, conditions, events, phase, restart, status, stopping};
 use crate::controllers::EventDraft;
 
@@ -22,13 +23,26 @@ pub enum Live {
     Running,
 }
 
-/// Which signal a container was last sent.
+/// What a container was last asked for to end it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kill {
+    /// Its preStop hook is run; no signal yet.
+    PreStop,
     /// Its stop signal (SIGTERM by default).
     Stop,
     /// SIGKILL.
     Kill,
+}
+
+/// How far the ending of a container has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Signalled {
+    /// The last it was asked for.
+    pub kill: Kill,
+    /// When it was asked for anything first.
+    pub first: Timestamp,
+    /// When it was asked for `kill`.
+    pub last: Timestamp,
 }
 
 /// A failed try at making a container, and when the next is due.
@@ -56,8 +70,12 @@ pub struct Observed {
     pub live: BTreeMap<String, Live>,
     /// Tries that failed before anything ran.
     pub retry: BTreeMap<String, Retry>,
-    /// Signals sent, and when first.
-    pub signalled: BTreeMap<String, (Kill, Timestamp)>,
+    /// Signals sent.
+    pub signalled: BTreeMap<String, Signalled>,
+    /// Containers whose preStop hook is over, however it ended.
+    pub pre_stopped: BTreeSet<String>,
+    /// Containers that are to end although the Pod goes on.
+    pub condemned: BTreeMap<String, Condemned>,
     /// What probes say.
     pub probed: BTreeMap<String, Probed>,
     /// Whether namespaces and addresses are there.
@@ -70,12 +88,18 @@ pub struct Observed {
     pub host_ips: Vec<String>,
     /// Cap of the restart back-off.
     pub backoff_cap: Duration,
+    /// Since when and why the Pod has to go from this node: the kubelet's message.
+    pub evicted: Option<(Timestamp, String)>,
 }
 
 impl Observed {
-    /// Signals of a clock that was set back since were sent now at the latest: their grace is not to last until that clock's time.
-    pub fn mend_clock(&mut self, now: Timestamp) {
-        self.signalled.values_mut().for_each(|(_, at)| *at = (*at).min(now));
+    /// Forgets instants that lie ahead of `now`: the clock was set back, and nothing may wait for it to come there again.
+    pub fn clock_is(&mut self, now: Timestamp) {
+        self.retry.retain(|_, retry| retry.since <= now);
+        for sent in self.signalled.values_mut() {
+            (sent.first, sent.last) = (now.min(sent.first), now.min(sent.last));
+        }
+        self.condemned.values_mut().for_each(|condemned| condemned.since = now.min(condemned.since));
     }
 }
 
@@ -159,6 +183,13 @@ impl Step<'_> {
         self.out.wake_at = Some(self.out.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 
+    /// Looks again at `at` if that is still to come.
+    pub(super) fn wake_unless_past(&mut self, at: Timestamp) {
+        if at > self.now {
+            self.wake(at);
+        }
+    }
+
     /// started and ready of what runs, by the probes' word.
     fn mark_running(&mut self) {
         let names: Vec<(Role, String)> = containers(self.before).map(|(role, c)| (role, c.name.clone())).collect();
@@ -176,6 +207,7 @@ impl Step<'_> {
             self.wake(deadline);
         }
         let pod = self.before.clone();
+        signals::end_condemned(self, &pod);
         if self.init_containers(&pod) {
             for (role, container) in containers(&pod).filter(|(role, _)| *role == Role::Main) {
                 self.consider(role, container);

@@ -1,6 +1,6 @@
 //! Containers of a Pod by role, the attempts at running them (numbers, ids, how far one has come by its durable status), and the names a Pod goes by.
 
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod, PodSpec};
 use sha2::{Digest, Sha256};
 
 /// What a container is to its Pod.
@@ -90,9 +90,48 @@ pub fn format_pod(pod: &Pod) -> String {
     format!("{}_{}({})", meta.name.as_deref().unwrap_or_default(), meta.namespace.as_deref().unwrap_or_default(), uid(pod))
 }
 
-/// The hostname inside the Pod: spec.hostname or the Pod's name, cut to 63 (kubelet_pods.go, truncatePodHostnameIfNeeded).
+/// The domain a Pod with a `subdomain` is in; kubeadm's default, as no cluster says otherwise.
+pub const CLUSTER_DOMAIN: &str = "cluster.local";
+/// What the kernel holds.
+const LONGEST_HOSTNAME: usize = 64;
+
+/// The Pod's own domain: `<subdomain>.<namespace>.svc.<cluster domain>`, if it has a subdomain (GeneratePodHostNameAndDomain).
+pub fn domain(pod: &Pod) -> Option<String> {
+    let spec = pod.spec.as_ref().filter(|s| hostname_override(s).is_none())?;
+    let subdomain = spec.subdomain.as_deref().filter(|d| !d.is_empty())?;
+    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+    Some(format!("{subdomain}.{namespace}.svc.{CLUSTER_DOMAIN}"))
+}
+
+/// The name the kernel knows inside the Pod: the hostname, with the domain where setHostnameAsFQDN asks for it (GetNodenameForKernel).
+///
+/// # Errors
+/// The full name is longer than the kernel holds, in the kubelet's words.
+pub fn kernel_hostname(pod: &Pod) -> Result<String, String> {
+    let hostname = hostname(pod);
+    let asked = pod.spec.as_ref().is_some_and(|s| s.set_hostname_as_fqdn == Some(true));
+    let Some(domain) = domain(pod).filter(|_| asked) else { return Ok(hostname) };
+    let fqdn = format!("{hostname}.{domain}");
+    if fqdn.len() > LONGEST_HOSTNAME {
+        return Err(format!(
+            "failed to construct FQDN from pod hostname and cluster domain, FQDN {fqdn} is too long ({LONGEST_HOSTNAME} characters is the max, {} characters requested)",
+            fqdn.len()
+        ));
+    }
+    Ok(fqdn)
+}
+
+fn hostname_override(spec: &PodSpec) -> Option<&str> {
+    spec.hostname_override.as_deref().filter(|name| !name.is_empty())
+}
+
+/// The hostname inside the Pod: spec.hostnameOverride, else spec.hostname or the Pod's name, cut to 63 (kubelet_pods.go,
+/// truncatePodHostnameIfNeeded).
 pub fn hostname(pod: &Pod) -> String {
     let spec = pod.spec.as_ref();
+    if let Some(name) = spec.and_then(hostname_override) {
+        return name.to_owned();
+    }
     let wanted = spec.and_then(|s| s.hostname.clone()).filter(|h| !h.is_empty());
     let name = wanted.unwrap_or_else(|| pod.metadata.name.clone().unwrap_or_default());
     let cut: String = name.chars().take(63).collect();
@@ -113,6 +152,24 @@ mod tests {
             assert_ne!(id, other);
         }
         assert_eq!(bare_id(&status_id(&id)), id);
+    }
+
+    #[test]
+    fn the_full_name_is_the_kernels_where_asked_for_and_not_too_long() {
+        let pod = |name: &str, spec: serde_json::Value| -> Pod {
+            serde_json::from_value(serde_json::json!({"metadata": {"name": name, "namespace": "ns"}, "spec": spec})).unwrap()
+        };
+        let full = serde_json::json!({"containers": [], "subdomain": "sub", "setHostnameAsFQDN": true});
+        assert_eq!(kernel_hostname(&pod("web", full.clone())).as_deref(), Ok("web.sub.ns.svc.cluster.local"));
+        let error = kernel_hostname(&pod(&"w".repeat(40), full)).unwrap_err();
+        assert!(error.ends_with("is too long (64 characters is the max, 65 characters requested)"), "{error}");
+        for spec in [
+            serde_json::json!({"containers": [], "subdomain": "sub"}),
+            serde_json::json!({"containers": [], "setHostnameAsFQDN": true}),
+            serde_json::json!({"containers": [], "hostnameOverride": "web", "hostname": "x", "subdomain": "sub"}),
+        ] {
+            assert_eq!(kernel_hostname(&pod("web", spec)).as_deref(), Ok("web"));
+        }
     }
 
     #[test]

@@ -46,9 +46,40 @@ pub fn started(pod: &Pod) -> EventDraft {
     draft(pod, false, "Started", "Container started".to_owned())
 }
 
-/// A container is asked to stop.
-pub fn killing(pod: &Pod, container: &str) -> EventDraft {
-    draft(pod, false, "Killing", format!("Stopping container {container}"))
+/// A container is being ended.
+pub fn killing(pod: &Pod, message: String) -> EventDraft {
+    draft(pod, false, "Killing", message)
+}
+
+/// A probe has failed (pkg/kubelet/prober/prober.go).
+pub fn unhealthy(pod: &Pod, probe: &str, output: &str) -> EventDraft {
+    draft(pod, true, "Unhealthy", format!("{probe} probe failed: {output}"))
+}
+
+/// A probe could not be run.
+pub fn probe_errored(pod: &Pod, probe: &str, error: &str) -> EventDraft {
+    draft(pod, true, "Unhealthy", format!("{probe} probe errored and resulted in unknown state: {error}"))
+}
+
+/// A probe passed, but not quite.
+pub fn probe_warning(pod: &Pod, probe: &str, output: &str) -> EventDraft {
+    draft(pod, true, "ProbeWarning", format!("{probe} probe warning: {output}"))
+}
+
+/// A postStart hook failed; its words stay out, they may hold secrets.
+pub fn failed_post_start(pod: &Pod) -> EventDraft {
+    draft(pod, true, "FailedPostStartHook", "PostStartHook failed".to_owned())
+}
+
+/// A preStop hook failed.
+pub fn failed_pre_stop(pod: &Pod) -> EventDraft {
+    draft(pod, true, "FailedPreStopHook", "PreStopHook failed".to_owned())
+}
+
+/// A hook with scheme HTTPS was answered in HTTP (pkg/kubelet/lifecycle/handlers.go).
+pub fn hook_fell_back(pod: &Pod, host: &str) -> EventDraft {
+    let message = format!("request to HTTPS lifecycle hook {host} got HTTP response, retry with HTTP succeeded");
+    draft(pod, true, "LifecycleHTTPFallback", message)
 }
 
 /// A container waits before it is restarted.

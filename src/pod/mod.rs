@@ -30,7 +30,7 @@
 //! What a crash leaves of an Open attempt is judged by [`recover::examine`]: made again only if it surely never ran.
 //!
 //! Guarantees: no attempt is started twice, none before its back-off has passed, none of a terminal Pod.
-//! Leaves to `agent::worker`: effects, durability, the order of commit and effect. Leaves to others: admission, probes (their verdicts are an input).
+//! Leaves to `agent::worker`: effects, durability, the order of commit and effect. Leaves to others: admission, the running of probes and hooks.
 
 pub mod actions;
 pub mod attempt;
@@ -38,13 +38,16 @@ pub mod backoff;
 pub mod conditions;
 pub mod events;
 pub mod phase;
+pub mod probes;
 pub mod qos;
 pub mod recover;
 pub mod restart;
+pub mod signals;
+pub mod spam;
 pub mod status;
 pub mod stopping;
 #[cfg(test)]
 mod tests;
 
-pub use actions::{End, Kill, Live, Observed, PodActions, Retry, Start, compute_pod_actions};
+pub use actions::{End, Kill, Live, Observed, PodActions, Probed, Retry, Signalled, Start, compute_pod_actions};
 pub use attempt::{Attempt, Role, container_id};

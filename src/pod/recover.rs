@@ -4,6 +4,7 @@
 //!   found            marker of a start    verdict
 //!   no task          none                 Remake   it never ran: the same attempt again
 //!   no task          there                Lost     its shim is gone: ContainerStatusUnknown, counted as any exit
+//!   no task          with its end         Noted    its task was deleted for its last words: recorded as noted
 //!   created          either               Remake   a created task has not started
 //!   running          either               Adopt    untouched
 //!   exited           there                Record   now, once
@@ -13,6 +14,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, Role, containers, status_of};
 use super::{backoff, conditions, phase, restart, status};
@@ -36,6 +38,28 @@ pub enum Seen {
     },
 }
 
+/// What the file on tmpfs says of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// Its start was not asked for in this boot.
+    Absent,
+    /// Its start was asked for.
+    Started,
+    /// It has ended like this, and its task may be deleted already.
+    Ended(NotedEnd),
+}
+
+/// How an attempt ended, noted before its task is deleted and before the Store has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotedEnd {
+    /// Exit code.
+    pub code: u32,
+    /// When.
+    pub at: Timestamp,
+    /// Whether its cgroup said that it ran out of memory.
+    pub oom_killed: bool,
+}
+
 /// What to do about an announced attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -50,17 +74,20 @@ pub enum Verdict {
         /// When.
         at: Timestamp,
     },
+    /// It ended, its task is deleted, and this was noted before.
+    Noted(NotedEnd),
     /// It ran and is gone: nobody knows how it ended.
     Lost,
 }
 
-/// The verdict on an attempt of this boot. `marker`: its start was begun, says the file on tmpfs.
-pub fn examine(seen: &Seen, marker: bool) -> Verdict {
-    match seen {
-        Seen::NoTask if marker => Verdict::Lost,
-        Seen::Running => Verdict::Adopt,
-        Seen::Exited { code, at } if marker => Verdict::Record { code: *code, at: *at },
-        Seen::NoTask | Seen::Created | Seen::Exited { .. } => Verdict::Remake,
+/// The verdict on an attempt of this boot.
+pub fn examine(seen: &Seen, marker: &Marker) -> Verdict {
+    match (seen, marker) {
+        (Seen::Running, _) => Verdict::Adopt,
+        (Seen::NoTask, Marker::Started) => Verdict::Lost,
+        (Seen::NoTask, Marker::Ended(end)) => Verdict::Noted(end.clone()),
+        (Seen::Exited { code, at }, Marker::Started | Marker::Ended(_)) => Verdict::Record { code: *code, at: *at },
+        (Seen::NoTask | Seen::Exited { .. }, Marker::Absent) | (Seen::Created, _) => Verdict::Remake,
     }
 }
 

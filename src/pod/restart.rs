@@ -20,6 +20,13 @@ pub fn should_restart(pod: &Pod, role: Role, container: &Container, exit_code: i
     }
 }
 
+/// Whether a container may run again after some failure: for what its events promise (IsContainerRestartable).
+pub fn may_restart(pod: &Pod, container: &Container) -> bool {
+    let of_pod = pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref());
+    let ruled = container.restart_policy_rules.as_ref().is_some_and(|rules| !rules.is_empty());
+    ruled || container.restart_policy.as_deref().or(of_pod) != Some("Never")
+}
+
 /// Whether one of the container's restartPolicyRules asks for a restart on this code; the first that matches decides.
 fn rule_says_restart(container: &Container, exit_code: i32) -> bool {
     let matches = |rule: &&k8s_openapi::api::core::v1::ContainerRestartRule| {

@@ -21,6 +21,8 @@ pub const POD_INITIALIZING: &str = "PodInitializing";
 pub const CONTAINER_STATUS_UNKNOWN: &str = "ContainerStatusUnknown";
 /// The waiting reason during a restart back-off.
 pub const CRASH_LOOP_BACK_OFF: &str = "CrashLoopBackOff";
+/// The waiting reason of an attempt that is being ended because its postStart hook failed.
+pub const POST_START_HOOK_ERROR: &str = "PostStartHookError";
 /// The reason of an attempt whose process could not be started; exit code 128.
 pub const START_ERROR: &str = "StartError";
 
@@ -115,6 +117,10 @@ pub fn announce(pod: &mut Pod, name: &str, attempt: u32) {
     let id = status_id(&container_id(uid(pod), name, attempt));
     let Some(status) = edit(pod, name) else { return };
     if status.container_id.as_deref() == Some(&id) {
+        // Tried again after containerd was away: what it waited for is over.
+        if waiting_reason(status) == Some(CONTAINER_CREATING) {
+            status.state = Some(waiting(CONTAINER_CREATING, None));
+        }
         return;
     }
     retire(status);

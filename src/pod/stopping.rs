@@ -6,14 +6,14 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
-use super::actions::{End, Kill, Live, Observed, Step};
+use super::actions::{End, Observed, Step};
 use super::attempt::{Attempt, Role, containers, status_of};
+use super::signals::{self, Order};
 use super::{events, phase, restart, status};
 use crate::api::well_known::KEEP_OBJECT;
 
-/// What a container gets at least between the stop signal and SIGKILL (kuberuntime_container.go, minimumGracePeriodInSeconds).
-pub const MINIMUM_GRACE_SECONDS: i64 = 2;
-const DEFAULT_GRACE_SECONDS: i64 = 30;
+/// eviction_manager.go, immediateEvictionGracePeriodSeconds.
+const EVICTION_GRACE_SECONDS: i64 = 1;
 const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
 
 /// Why a Pod is being stopped.
@@ -23,6 +23,8 @@ pub enum Why {
     Deleted,
     /// activeDeadlineSeconds has passed.
     Deadline,
+    /// It takes more of the node than it may.
+    Evicted,
     /// Its regular containers are done, or an init container has failed for good, or its phase is terminal already.
     Finished,
 }
@@ -32,6 +34,8 @@ pub enum Why {
 pub struct Stop {
     why: Why,
     kill_at: Timestamp,
+    /// Whether the grace is not zero: without one no preStop hook is run.
+    hooks: bool,
 }
 
 /// When activeDeadlineSeconds will have passed.
@@ -43,7 +47,7 @@ pub fn deadline(pod: &Pod) -> Option<Timestamp> {
 
 /// Whether, why and by when the Pod is to be stopped.
 pub fn wanted(pod: &Pod, seen: &Observed, now: Timestamp) -> Option<Stop> {
-    let own_grace = pod.spec.as_ref().and_then(|s| s.termination_grace_period_seconds).unwrap_or(DEFAULT_GRACE_SECONDS);
+    let own_grace = signals::pod_grace(pod);
     let (why, since, grace) = if let Some(at) = &pod.metadata.deletion_timestamp {
         // As the API server sets it, deletionTimestamp is when the grace will be over.
         let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or(own_grace);
@@ -52,15 +56,17 @@ pub fn wanted(pod: &Pod, seen: &Observed, now: Timestamp) -> Option<Stop> {
         (Why::Finished, first_signal(seen).unwrap_or(now), own_grace)
     } else {
         let finish = finished(pod).then(|| last_finish(pod).unwrap_or(now));
-        match (finish, deadline(pod).filter(|d| *d <= now)) {
-            (Some(finish), passed) if passed.is_none_or(|d| finish < d) => (Why::Finished, finish, own_grace),
-            (_, passed) => (Why::Deadline, passed?, own_grace),
+        let evicted = seen.evicted.as_ref().map(|(at, _)| (Why::Evicted, *at, EVICTION_GRACE_SECONDS));
+        let late = deadline(pod).filter(|d| *d <= now).map(|d| (Why::Deadline, d, own_grace));
+        let cut_off = [evicted, late].into_iter().flatten().min_by_key(|(_, at, _)| *at);
+        match (finish, cut_off) {
+            (Some(finish), cut_off) if cut_off.is_none_or(|(_, at, _)| finish < at) => (Why::Finished, finish, own_grace),
+            (_, cut_off) => cut_off?,
         }
     };
-    // An instant in the future is of a clock that was set back since: the grace begins anew with the first signal on this clock.
+    // Ahead of the clock: it was set back. The grace is counted from when the containers were asked, as far as that is known.
     let since = if since > now { first_signal(seen).unwrap_or(now).min(now) } else { since };
-    let grace = SignedDuration::from_secs(grace.clamp(MINIMUM_GRACE_SECONDS, i64::from(i32::MAX)));
-    Some(Stop { why, kill_at: since.checked_add(grace).unwrap_or(Timestamp::MAX) })
+    Some(Stop { why, kill_at: signals::later(since, grace), hooks: grace > 0 })
 }
 
 /// Whether nothing of the Pod will run again but sidecars.
@@ -88,7 +94,7 @@ fn last_finish(pod: &Pod) -> Option<Timestamp> {
 }
 
 fn first_signal(seen: &Observed) -> Option<Timestamp> {
-    seen.signalled.values().map(|(_, at)| *at).min()
+    seen.signalled.values().map(|s| s.first).min()
 }
 
 /// One step towards the end: signal what lives, then release, then settle the status, then remove.
@@ -110,34 +116,19 @@ pub(super) fn step(step: &mut Step<'_>, stop: &Stop) {
 }
 
 fn signal(step: &mut Step<'_>, stop: &Stop) {
-    let seen = step.seen;
-    let of = |wanted: bool| -> Vec<String> {
-        let live = containers(&step.out.pod).filter(|(role, c)| (*role == Role::Sidecar) == wanted && seen.live.contains_key(&c.name));
-        live.map(|(_, c)| c.name.clone()).collect()
+    let live = |name: &str| step.seen.live.contains_key(name);
+    let names = |sidecars: bool| -> Vec<String> {
+        let of_role = containers(&step.out.pod).filter(|(role, c)| (*role == Role::Sidecar) == sidecars && live(&c.name));
+        of_role.map(|(_, c)| c.name.clone()).collect()
     };
-    let (sidecars, others) = (of(true), of(false));
-    if step.now >= stop.kill_at {
-        sidecars.iter().chain(&others).for_each(|name| ask(step, name, Kill::Kill));
-        return;
+    let (sidecars, others) = (names(true), names(false));
+    step.wake_unless_past(stop.kill_at);
+    let last_sidecar = sidecars.last().filter(|_| others.is_empty()).cloned();
+    for name in others.iter().chain(&sidecars) {
+        let turn = others.contains(name) || last_sidecar.as_ref() == Some(name);
+        let order = Order { kill_at: stop.kill_at, hook: stop.hooks, turn };
+        signals::advance(step, name, &order, format!("Stopping container {name}"));
     }
-    step.wake(stop.kill_at);
-    if others.is_empty() {
-        sidecars.last().into_iter().for_each(|name| ask(step, name, Kill::Stop));
-    } else {
-        others.iter().for_each(|name| ask(step, name, Kill::Stop));
-    }
-}
-
-fn ask(step: &mut Step<'_>, name: &str, kill: Kill) {
-    let sent = step.seen.signalled.get(name).map(|(kill, _)| *kill);
-    if step.seen.live.get(name) != Some(&Live::Running) || sent >= Some(kill) {
-        return;
-    }
-    if sent.is_none() {
-        let event = events::killing(&step.out.pod, name);
-        step.out.events.push(event);
-    }
-    step.out.kill.push((name.to_owned(), kill));
 }
 
 /// Gives the Pod the terminal phase it has earned, once nothing lives.
@@ -148,13 +139,20 @@ fn settle(step: &mut Step<'_>, stop: &Stop) {
     let pod = &mut step.out.pod;
     status::close_unfinished(pod);
     let earned = earned_phase(pod);
-    let phase = if stop.why == Why::Deadline || keep(pod) { phase::FAILED } else { earned };
+    let cut_off = matches!(stop.why, Why::Deadline | Why::Evicted);
+    let phase = if cut_off || keep(pod) { phase::FAILED } else { earned };
     let status = pod.status.get_or_insert_default();
     status.phase = Some(phase.to_owned());
     if stop.why == Why::Deadline {
         status.reason = Some("DeadlineExceeded".to_owned());
         status.message = Some(DEADLINE_MESSAGE.to_owned());
         let event = events::draft(pod, false, "DeadlineExceeded", DEADLINE_MESSAGE.to_owned());
+        step.out.events.push(event);
+    }
+    if let Some((_, message)) = step.seen.evicted.as_ref().filter(|_| stop.why == Why::Evicted) {
+        let status = pod.status.get_or_insert_default();
+        (status.reason, status.message) = (Some("Evicted".to_owned()), Some(message.clone()));
+        let event = events::draft(pod, true, "Evicted", message.clone());
         step.out.events.push(event);
     }
 }

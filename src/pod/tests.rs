@@ -1,6 +1,8 @@
 //! The pure core driven by a small world in virtual time: containers end with given codes after given times.
 
 mod clock;
+mod ending;
+mod probes;
 mod properties;
 mod recovery;
 mod world;

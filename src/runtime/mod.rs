@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use oci_spec::runtime::Spec;
 use tokio::sync::broadcast;
 
 pub mod containerd;
+pub mod exec;
 pub mod images;
 
 pub use containerd::{Containerd, ContainerdConfig};
@@ -39,7 +41,7 @@ pub struct Image {
     pub config: ImageConfiguration,
     /// Size of the content in bytes.
     pub size: u64,
-    /// Whether this call fetched it (for the events Pulling/Pulled).
+    /// Whether a registry was asked in this call and has answered: the event Pulled tells of a pull, and not of an image that was there.
     pub pulled: bool,
 }
 
@@ -66,6 +68,14 @@ pub enum ImageError {
         /// As written in the manifest.
         reference: String,
         /// The chain of causes, without secrets.
+        cause: String,
+    },
+    /// containerd does not answer, or not in time: nothing is known of the image, no registry has refused anything, no back-off counts.
+    #[error("containerd at {socket} does not answer: {cause}")]
+    Unavailable {
+        /// The socket.
+        socket: String,
+        /// The cause.
         cause: String,
     },
 }
@@ -164,6 +174,27 @@ pub enum RuntimeEvent {
     Connected,
 }
 
+/// A command to run in a running container, for its result only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecOnce {
+    /// The program and its arguments; environment, user and rights are the container's.
+    pub command: Vec<String>,
+    /// After this it is killed; `None`: it may take for ever.
+    pub timeout: Option<Duration>,
+}
+
+/// What became of a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// Its exit code; `None`: it took too long and was killed.
+    pub code: Option<u32>,
+    /// The beginning of what it wrote, stdout before stderr: at most [`EXEC_OUTPUT_LIMIT`] bytes.
+    pub output: Vec<u8>,
+}
+
+/// How much of a command's output is kept (pkg/probe/exec, maxReadLength).
+pub const EXEC_OUTPUT_LIMIT: usize = 10 * 1024;
+
 /// What an operation on a container failed with.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
@@ -202,8 +233,8 @@ pub enum RuntimeError {
 /// The runtime. Every call is safe to repeat.
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
-    /// Makes sure the image is here and unpacked. `reference` is as the manifest has it.
-    async fn ensure_image(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError>;
+    /// Makes sure the image is here and unpacked. `reference` is as the manifest has it. `pulling` is called before a registry is asked.
+    async fn ensure_image(&self, reference: &str, policy: PullPolicy, pulling: &(dyn Fn() + Sync)) -> Result<Image, ImageError>;
     /// The image's user databases; cached.
     async fn image_users(&self, image: &Image) -> Result<ImageUsers, RuntimeError>;
     /// Makes record, snapshot and task, in this order; on failure undoes what it made. The process does not run yet.
@@ -214,6 +245,8 @@ pub trait Runtime: Send + Sync + 'static {
     async fn wait(&self, id: &str) -> Result<Exit, RuntimeError>;
     /// Sends a signal to the init process (`all`: to every process). Signalling what has ended is no error.
     async fn kill(&self, id: &str, signal: i32, all: bool) -> Result<(), RuntimeError>;
+    /// Runs a command in a running container to its end. A command whose caller gives up waiting is killed.
+    async fn exec_once(&self, id: &str, exec: &ExecOnce) -> Result<ExecOutput, RuntimeError>;
     /// Removes the stopped task but leaves the record and its snapshot: frees the shim and the pod's namespaces.
     async fn delete_task(&self, id: &str) -> Result<(), RuntimeError>;
     /// Kills if needed and removes task, record and snapshot. Removing what is not there is no error.

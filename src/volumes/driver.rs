@@ -1,8 +1,10 @@
 //! [`HostVolumes`]: the driver of [`Volumes`] on a real host.
 //!
 //! ```text
-//! <run>/pods/<uid>/{etc-hosts,hostname,resolv.conf,shm/,containers/<c>/<attempt>.log,volumes/empty-dir/<name> (tmpfs)}
-//! <state>/pods/<uid>/volumes/empty-dir/<name> (disk)
+//! <run>/pods/<uid>/{etc-hosts,hostname,resolv.conf,shm/,containers/<c>/<attempt>.log,volume-subpaths/<volume>/<c>/<index>}
+//! <run>/pods/<uid>/volumes/{empty-dir,secret,projected,downward-api}/<name>   (tmpfs)
+//! <state>/pods/<uid>/volumes/{empty-dir,config-map}/<name>                    (disk)
+//! <state>/claims/<namespace>/<name>                                           (disk, never removed)
 //! ```
 
 use std::collections::BTreeMap;
@@ -10,12 +12,16 @@ use std::io;
 use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use k8s_openapi::api::core::v1::{Pod, Volume};
+use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 use nix::mount::MsFlags;
 
-use super::{PodFiles, VolumeError, Volumes, empty_dir, host_path, hosts, resolv, teardown, termination};
+use super::{
+    Payloads, PodFiles, SubPath, VolumeError, Volumes, configuration, empty_dir, host_path, hosts, resolv, sub_path, teardown, termination,
+    usage,
+};
 use crate::host::{HostFacts, Paths};
 
 /// Where the driver's things are; all of it relocatable, so that tests run side by side.
@@ -79,15 +85,16 @@ impl HostVolumes {
         joined.unwrap_or_else(|e| Err(VolumeError::files("work in", &self.config.run, io::Error::other(e))))
     }
 
-    fn setup_blocking(&self, pod: &Pod, hostname: &str) -> Result<PodFiles, VolumeError> {
+    fn setup_blocking(&self, pod: &Pod, hostname: &str, payloads: &Payloads) -> Result<PodFiles, VolumeError> {
         let uid = uid_of(pod)?;
         let dir = self.run_dir(uid);
         make_private(&dir)?;
         let mut volumes = BTreeMap::new();
         for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
             let failed = |message| VolumeError::SetUp { volume: volume.name.clone(), message };
-            volumes.insert(volume.name.clone(), self.volume(pod, uid, volume).map_err(failed)?);
+            volumes.insert(volume.name.clone(), self.volume(pod, uid, volume, payloads).map_err(failed)?);
         }
+        let read_only = configuration::read_only(pod);
         let hosts = dir.join("etc-hosts");
         if !hosts.exists() {
             write_in_place(&hosts, &hosts::content(pod, hostname, &[], &self.host_file(&self.config.hosts)))?;
@@ -96,34 +103,108 @@ impl HostVolumes {
         write_once(&hostname_file, &format!("{hostname}\n"))?;
         write_once(&resolv_conf, &resolv::content(pod, &self.host_resolv_conf()))?;
         let shm = Some(self.shm(pod, &dir)?);
-        Ok(PodFiles { volumes, dir, hosts: Some(hosts), hostname: Some(hostname_file), resolv_conf: Some(resolv_conf), shm })
+        Ok(PodFiles { volumes, read_only, dir, hosts: Some(hosts), hostname: Some(hostname_file), resolv_conf: Some(resolv_conf), shm })
     }
 
     /// Sets one volume up. Errors: in Kubernetes' words where it has them.
-    fn volume(&self, pod: &Pod, uid: &str, volume: &Volume) -> Result<PathBuf, String> {
+    fn volume(&self, pod: &Pod, uid: &str, volume: &Volume, payloads: &Payloads) -> Result<PathBuf, String> {
         if !is_plain_name(&volume.name) {
             return Err(format!("invalid volume name {:?}", volume.name));
         }
         if let Some(source) = &volume.host_path {
             return host_path::setup(source);
         }
-        let Some(source) = &volume.empty_dir else { return Err(not_honoured(volume)) };
+        let (path, made) = if let Some(source) = &volume.empty_dir {
+            self.empty_dir(pod, uid, volume, source)?
+        } else if let Some(place) = configuration::place(volume) {
+            let path = self.configuration_path(uid, volume, place);
+            let files = payloads.volumes.get(&volume.name).ok_or("its files were not put together")?;
+            let made =
+                self.private_state(uid).and_then(|()| configuration::setup(&path, place, self.payload_bytes(pod), files, payloads.at));
+            (path, made)
+        } else if let Some(source) = &volume.persistent_volume_claim {
+            let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
+            if !is_plain_name(namespace) || !is_plain_name(&source.claim_name) {
+                return Err(format!("invalid claim {namespace}/{}", source.claim_name));
+            }
+            let above = self.config.state.join("claims");
+            let path = above.join(namespace).join(&source.claim_name);
+            let made = make_private(&above).map_err(io::Error::other).and_then(|()| empty_dir::keep_on_disk(&path));
+            (path, made)
+        } else {
+            return Err(not_honoured(volume));
+        };
+        made.map_err(|e| format!("failed to set up {}: {e}", path.display()))?;
+        Ok(path)
+    }
+
+    fn empty_dir(&self, pod: &Pod, uid: &str, volume: &Volume, source: &EmptyDirVolumeSource) -> Result<(PathBuf, io::Result<()>), String> {
         let below = Path::new("volumes/empty-dir").join(&volume.name);
-        let (path, made) = match source.medium.as_deref().unwrap_or_default() {
+        match source.medium.as_deref().unwrap_or_default() {
             "" => {
                 let path = self.state_dir(uid).join(below);
-                let made = make_private(&self.state_dir(uid)).map_err(|e| e.to_string()).map(|()| empty_dir::on_disk(&path))?;
-                (path, made)
+                let made = self.private_state(uid).and_then(|()| empty_dir::on_disk(&path));
+                Ok((path, made))
             }
             "Memory" => {
                 let path = self.run_dir(uid).join(below);
                 let made = empty_dir::in_memory(&path, empty_dir::memory_size(source, pod, self.config.memory_bytes));
-                (path, made)
+                Ok((path, made))
             }
-            medium => return Err(format!("unknown storage medium {medium:?}")),
-        };
-        made.map_err(|e| format!("failed to set up {}: {e}", path.display()))?;
-        Ok(path)
+            medium => Err(format!("unknown storage medium {medium:?}")),
+        }
+    }
+
+    fn private_state(&self, uid: &str) -> io::Result<()> {
+        make_private(&self.state_dir(uid)).map_err(io::Error::other)
+    }
+
+    /// The most that a configuration volume on tmpfs may take.
+    fn payload_bytes(&self, pod: &Pod) -> u64 {
+        empty_dir::memory_size(&EmptyDirVolumeSource::default(), pod, self.config.memory_bytes)
+    }
+
+    fn configuration_path(&self, uid: &str, volume: &Volume, place: configuration::Place) -> PathBuf {
+        let dir = if place.in_memory { self.run_dir(uid) } else { self.state_dir(uid) };
+        dir.join("volumes").join(place.kind).join(&volume.name)
+    }
+
+    fn refresh_blocking(&self, pod: &Pod, payloads: &Payloads) -> Result<(), VolumeError> {
+        let uid = uid_of(pod)?;
+        for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()).filter(|v| is_plain_name(&v.name)) {
+            let (Some(place), Some(files)) = (configuration::place(volume), payloads.volumes.get(&volume.name)) else { continue };
+            let path = self.configuration_path(uid, volume, place);
+            let failed = |e: io::Error| VolumeError::SetUp { volume: volume.name.clone(), message: e.to_string() };
+            if path.is_dir() {
+                configuration::setup(&path, place, self.payload_bytes(pod), files, payloads.at).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn sub_path_blocking(&self, uid: &str, volume: &Path, wanted: &SubPath) -> Result<PathBuf, VolumeError> {
+        check_uid(uid)?;
+        let bad = || VolumeError::files("use", Path::new(&wanted.container), io::Error::from(io::ErrorKind::InvalidInput));
+        if !is_plain_name(&wanted.volume) || !is_plain_name(&wanted.container) {
+            return Err(bad());
+        }
+        let above = self.run_dir(uid).join("volume-subpaths").join(&wanted.volume).join(&wanted.container);
+        let target = above.join(wanted.index.to_string());
+        sub_path::bind(volume, &wanted.path, &target).map_err(|e| VolumeError::files("bind a subPath at", &target, e))
+    }
+
+    fn over_limit_blocking(&self, pod: &Pod) -> Result<Option<String>, VolumeError> {
+        let dir = self.state_dir(uid_of(pod)?).join("volumes/empty-dir");
+        for (volume, limit) in usage::limits(pod).into_iter().filter(|(name, _)| is_plain_name(name)) {
+            let path = dir.join(&volume);
+            match usage::exceeds(&path, limit) {
+                Ok(true) => return Ok(Some(volume)),
+                Ok(false) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(VolumeError::files("measure", &path, e)),
+            }
+        }
+        Ok(None)
     }
 
     /// 64 MiB of shared memory, as the CRI plugin gives; the host's where IPC is the host's.
@@ -175,9 +256,24 @@ impl HostVolumes {
 
 #[async_trait]
 impl Volumes for HostVolumes {
-    async fn setup(&self, pod: &Pod, hostname: &str) -> Result<PodFiles, VolumeError> {
-        let (pod, hostname) = (pod.clone(), hostname.to_owned());
-        self.blocking(move |v| v.setup_blocking(&pod, &hostname)).await
+    async fn setup(&self, pod: &Pod, hostname: &str, payloads: &Arc<Payloads>) -> Result<PodFiles, VolumeError> {
+        let (pod, hostname, payloads) = (pod.clone(), hostname.to_owned(), payloads.clone());
+        self.blocking(move |v| v.setup_blocking(&pod, &hostname, &payloads)).await
+    }
+
+    async fn refresh(&self, pod: &Pod, payloads: &Arc<Payloads>) -> Result<(), VolumeError> {
+        let (pod, payloads) = (pod.clone(), payloads.clone());
+        self.blocking(move |v| v.refresh_blocking(&pod, &payloads)).await
+    }
+
+    async fn sub_path(&self, uid: &str, volume: &Path, wanted: &SubPath) -> Result<PathBuf, VolumeError> {
+        let (uid, volume, wanted) = (uid.to_owned(), volume.to_owned(), wanted.clone());
+        self.blocking(move |v| v.sub_path_blocking(&uid, &volume, &wanted)).await
+    }
+
+    async fn over_limit(&self, pod: &Pod) -> Result<Option<String>, VolumeError> {
+        let pod = pod.clone();
+        self.blocking(move |v| v.over_limit_blocking(&pod)).await
     }
 
     async fn write_hosts(&self, pod: &Pod, hostname: &str, ips: &[IpAddr]) -> Result<(), VolumeError> {

@@ -15,6 +15,14 @@ pub(super) fn on_disk(path: &Path) -> std::io::Result<()> {
     std::fs::set_permissions(path, Permissions::from_mode(0o777))
 }
 
+/// Makes a claim's directory, if it is not there; what is there keeps its permissions.
+pub(super) fn keep_on_disk(path: &Path) -> std::io::Result<()> {
+    match path.is_dir() {
+        true => Ok(()),
+        false => on_disk(path),
+    }
+}
+
 /// Makes and mounts a tmpfs of at most `bytes`, if none is mounted there.
 pub(super) fn in_memory(path: &Path, bytes: u64) -> std::io::Result<()> {
     tmpfs(path, &format!("size={bytes},mode=0777"), MsFlags::empty())

@@ -4,8 +4,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{HostAlias, Pod};
 
-/// The domain a pod with a `subdomain` is in; kubeadm's default, as no cluster says otherwise.
-const CLUSTER_DOMAIN: &str = "cluster.local";
+use crate::pod::attempt;
 
 const MANAGED: &str = "# Kubernetes-managed hosts file.
 127.0.0.1\tlocalhost
@@ -23,9 +22,8 @@ pub(super) fn content(pod: &Pod, hostname: &str, ips: &[IpAddr], host_file: &str
     if spec.and_then(|s| s.host_network) == Some(true) {
         return format!("# Kubernetes-managed hosts file (host network).\n{host_file}{}", alias_lines(aliases));
     }
-    let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
-    let names = match spec.and_then(|s| s.subdomain.as_deref()).filter(|d| !d.is_empty()) {
-        Some(subdomain) => format!("{hostname}.{subdomain}.{namespace}.svc.{CLUSTER_DOMAIN}\t{hostname}"),
+    let names = match attempt::domain(pod) {
+        Some(domain) => format!("{hostname}.{domain}\t{hostname}"),
         None => hostname.to_owned(),
     };
     let own: String = ips.iter().map(|ip| format!("{ip}\t{names}\n")).collect();

@@ -2,24 +2,32 @@
 //!
 //! [`Volumes`] is the contract, [`HostVolumes`] its driver. What need not survive a reboot is under `<run>/pods/<uid>`, emptyDirs on
 //! disk under `<state>/pods/<uid>`. Kinds of volumes that are not honoured are refused by name, never passed over.
-//! A disk emptyDir's `sizeLimit` is not enforced yet.
+//! Claims are directories under `<state>/claims/<namespace>/<name>`, which nothing here removes. Secrets are on tmpfs only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 
+mod atomic_writer;
+mod configuration;
 mod driver;
 mod empty_dir;
 mod host_path;
 mod hosts;
+mod payload;
 mod resolv;
+mod sub_path;
 mod teardown;
 mod termination;
+mod usage;
 
 pub use driver::{HostVolumes, VolumesConfig};
+pub use payload::{PayloadFile, Payloads, SubPath};
+pub use usage::limits;
 
 /// Why a volume is not there; shown as the event `FailedMount`.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +63,8 @@ impl VolumeError {
 pub struct PodFiles {
     /// Volume name → its directory or file on the host.
     pub volumes: BTreeMap<String, PathBuf>,
+    /// Volumes that no container may write to.
+    pub read_only: BTreeSet<String>,
     /// The pod's own directory (`<run>/pods/<uid>`).
     pub dir: PathBuf,
     /// The file mounted at `/etc/hosts`; `None` to leave the image's.
@@ -71,7 +81,13 @@ pub struct PodFiles {
 #[async_trait]
 pub trait Volumes: Send + Sync + 'static {
     /// Sets up everything but `/etc/hosts`' addresses; finds again what is there.
-    async fn setup(&self, pod: &Pod, hostname: &str) -> Result<PodFiles, VolumeError>;
+    async fn setup(&self, pod: &Pod, hostname: &str, payloads: &Arc<Payloads>) -> Result<PodFiles, VolumeError>;
+    /// Brings the configuration volumes that are set up to what `payloads` has, each all at once.
+    async fn refresh(&self, pod: &Pod, payloads: &Arc<Payloads>) -> Result<(), VolumeError>;
+    /// Makes a subPath of the volume at `volume` safe to mount and returns where. The message is not for users: it may tell of the host.
+    async fn sub_path(&self, uid: &str, volume: &Path, wanted: &SubPath) -> Result<PathBuf, VolumeError>;
+    /// The first disk emptyDir of the pod that holds more than its sizeLimit.
+    async fn over_limit(&self, pod: &Pod) -> Result<Option<String>, VolumeError>;
     /// Writes `/etc/hosts` now that the addresses are known (in place: the file may be mounted already).
     async fn write_hosts(&self, pod: &Pod, hostname: &str, ips: &[IpAddr]) -> Result<(), VolumeError>;
     /// Makes the file mounted at terminationMessagePath, empty, and returns its path.

@@ -40,6 +40,20 @@ fn an_unreachable_containerd_is_waited_for() {
 }
 
 #[test]
+fn a_pod_made_while_containerd_is_away_is_being_created_and_its_image_is_not_blamed() {
+    let mut rig = Rig::new();
+    rig.kill_containerd();
+    rig.write("j.yaml", &job("j"));
+    let waiting = |r: &Rig| r.pods().first().map(|p| p["status"]["containerStatuses"][0]["state"]["waiting"].clone()).unwrap_or_default();
+    rig.wait("it says what it waits for", WAIT, |r| waiting(r)["message"].as_str().is_some_and(|m| m.contains("does not answer")));
+    assert_eq!(waiting(&rig)["reason"], "ContainerCreating");
+    rig.start_containerd();
+    rig.wait("it goes on by itself", WAIT, |r| condition(&r.get("job/j"), "Complete") == "True");
+    assert!(!rig.cli(&["events"]).contains("pull"), "{}", rig.cli(&["events"]));
+    rig.close();
+}
+
+#[test]
 fn a_state_file_from_a_newer_version_and_a_broken_one_are_refused_and_left_alone() {
     let mut rig = Rig::new();
     rig.kill_agent();

@@ -9,11 +9,18 @@ mod lab;
 
 mod bad_input;
 mod chaos;
+mod config;
 mod cronjob;
 mod daemonset;
 mod directory;
+mod exec;
+mod forward;
 mod job;
 mod network;
 mod pod;
+mod policies;
+mod probes;
 mod restart;
 mod rig;
+mod sidecars;
+mod volumes;

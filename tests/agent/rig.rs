@@ -168,6 +168,13 @@ impl Rig {
         }
     }
 
+    /// SIGTERM of the agent, to its end.
+    pub fn stop_agent(&mut self) {
+        let mut agent = self.agent.take().unwrap();
+        run("kill", &[&agent.id().to_string()]);
+        assert_eq!(agent.wait().unwrap().code(), Some(0), "{}", self.log());
+    }
+
     /// kill -9 of containerd.
     pub fn kill_containerd(&mut self) {
         self.lab.kill_containerd();
@@ -200,13 +207,15 @@ impl Rig {
         (status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()), said)
     }
 
+    /// The command line against this agent, to be connected and run as a test needs it.
+    pub fn minik8s(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_minik8s"));
+        command.env("MINIK8S_SOCKET", self.path("sock")).args(args).stdin(Stdio::null());
+        command
+    }
+
     fn try_cli(&self, args: &[&str]) -> (bool, String, String) {
-        let output = Command::new(env!("CARGO_BIN_EXE_minik8s"))
-            .env("MINIK8S_SOCKET", self.path("sock"))
-            .args(args)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+        let output = self.minik8s(args).output().unwrap();
         (
             output.status.success(),
             String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -9,6 +9,7 @@ mod lab;
 
 mod bare;
 mod containers;
+mod exec_once;
 mod images;
 mod logging;
 mod oci;

@@ -2,12 +2,14 @@
 //!
 //! Each test has its own bundle, runc state and cgroup, and leaves none behind.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use k8s_openapi::api::core::v1::{Node, Pod};
+use minik8s::config::Objects;
 use minik8s::host::{CgroupDriver, CgroupVersion, HostFacts, devices};
 use minik8s::network::{Namespace, Sandbox};
 use minik8s::oci::{Inputs, OciError, build, grant_host_devices, wants_host_devices};
@@ -88,14 +90,17 @@ impl Bundle {
                 hostname: file("hostname"),
                 resolv_conf: file("resolv.conf"),
                 shm: file("shm"),
+                ..PodFiles::default()
             },
-            sandbox: &Sandbox { network: pinned("net"), uts: pinned("uts"), ipc: pinned("ipc") },
+            sandbox: &Sandbox { network: pinned("net"), uts: pinned("uts"), ipc: pinned("ipc"), pid: None },
             host: &host(),
             cgroups_path: self.cgroup.clone(),
             termination_log: file("log"),
             pod_ips: &[],
             host_ips: &[],
             node: &Node::default(),
+            config: &Objects::default(),
+            sub_paths: BTreeMap::new(),
             is_init: false,
         })?;
         if wants_host_devices(container) {

@@ -32,7 +32,7 @@ impl Pulling {
     }
 
     async fn ensure(&self, policy: PullPolicy) -> Result<Image, ImageError> {
-        self.runtime.ensure_image(&self.name, policy).await
+        self.runtime.ensure_image(&self.name, policy, &|| {}).await
     }
 
     async fn fails(&self, policy: PullPolicy) -> String {
@@ -76,7 +76,13 @@ async fn always_asks_and_pulls_what_changed() {
     let first = pulling.ensure(PullPolicy::Always).await.unwrap();
     assert!(first.pulled);
     pulling.registry.requests();
-    assert!(!pulling.ensure(PullPolicy::Always).await.unwrap().pulled);
+    let told = std::sync::atomic::AtomicUsize::new(0);
+    let tell = || {
+        told.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    };
+    assert!(pulling.runtime.ensure_image(&pulling.name, PullPolicy::Always, &tell).await.unwrap().pulled, "the registry was asked");
+    assert!(!pulling.runtime.ensure_image(&pulling.name, PullPolicy::IfNotPresent, &tell).await.unwrap().pulled);
+    assert_eq!(told.into_inner(), 1, "Pulling is told of before a registry is asked, and only then");
     assert_eq!(pulling.registry.requests().iter().filter(|r| r.starts_with("GET /v2/team")).count(), 0);
     let digest = pulling.registry.push("team/app", "1", &image("two"));
     let second = pulling.ensure(PullPolicy::Always).await.unwrap();
@@ -104,14 +110,14 @@ async fn a_registry_that_is_not_there() {
     let lab = Lab::start();
     let runtime = Containerd::connect(lab.config()).await.unwrap();
     // Nobody listens on the discard port.
-    let error = runtime.ensure_image("127.0.0.1:9/x", PullPolicy::IfNotPresent).await.unwrap_err().to_string();
+    let error = runtime.ensure_image("127.0.0.1:9/x", PullPolicy::IfNotPresent, &|| {}).await.unwrap_err().to_string();
     assert!(
         error.starts_with("failed to pull and unpack image \"127.0.0.1:9/x\": failed to resolve reference \"127.0.0.1:9/x:latest\": "),
         "{error}"
     );
     assert!(error.contains("onnection refused"), "{error}");
     lab.import_busybox("127.0.0.1:9/x:latest");
-    let image = runtime.ensure_image("127.0.0.1:9/x", PullPolicy::Always).await.unwrap();
+    let image = runtime.ensure_image("127.0.0.1:9/x", PullPolicy::Always, &|| {}).await.unwrap();
     assert!(!image.pulled);
 }
 
@@ -144,7 +150,8 @@ async fn lies_and_silence_end_in_an_error() {
     assert!(matches!(pulling.ensure(PullPolicy::Never).await, Err(ImageError::NeverPull { .. })));
     pulling.registry.set(Fault::None);
     assert!(pulling.ensure(PullPolicy::IfNotPresent).await.unwrap().pulled);
-    let error = pulling.runtime.ensure_image(&format!("{}/team/app:nope", pulling.registry.address), PullPolicy::IfNotPresent).await;
+    let error =
+        pulling.runtime.ensure_image(&format!("{}/team/app:nope", pulling.registry.address), PullPolicy::IfNotPresent, &|| {}).await;
     let text = error.unwrap_err().to_string();
     assert!(text.contains("manifest unknown"), "{text}");
 }

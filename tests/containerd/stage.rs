@@ -20,7 +20,7 @@ impl Stage {
         let lab = Lab::start();
         lab.import_busybox("docker.io/library/busybox:latest");
         let runtime = Containerd::connect(lab.config()).await.unwrap();
-        let image = runtime.ensure_image("busybox", PullPolicy::IfNotPresent).await.unwrap();
+        let image = runtime.ensure_image("busybox", PullPolicy::IfNotPresent, &|| {}).await.unwrap();
         Self { runtime, image, lab }
     }
 

@@ -105,6 +105,7 @@ pub fn spec(uid: &str) -> SandboxSpec {
         hostname: format!("host-{uid}"),
         host_network: false,
         host_ipc: false,
+        share_processes: false,
         ports: Vec::new(),
     }
 }

@@ -3,12 +3,13 @@
 //! A thread of its own scans the directory, watches it by inotify and looks again slowly for what inotify cannot see (NFS).
 //!
 //! # Guarantees
-//! * Only files whose stamp changed are read and decoded again; a set is published only if something differs.
+//! * Only files whose stamp changed, or is too young to tell, are read and decoded again; a set is published only if something differs.
 //! * A file that is faulty, empty, unreadable or unsafe is in [`ManifestSet::keep`]: what it last defined stays.
 //! * A directory that vanished (unmounted, another device, unreadable) is kept likewise, whole ([`root::judge`]).
 //!
 //! What the set means for the Store is decided in `controllers::sync`.
 
+mod events;
 mod root;
 mod scan;
 mod set;

@@ -2,6 +2,9 @@
 //!
 //! SEMANTICS §15: "The whole directory vanishing (unmounted, other device or inode, unreadable) changes nothing that runs."
 
+use std::io::ErrorKind;
+use std::path::Path;
+
 /// What identifies a directory, and whether it holds manifests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Seen {
@@ -47,6 +50,19 @@ pub(super) fn judge(before: Option<Seen>, now: Option<Seen>) -> Verdict {
         return Verdict::Accept;
     }
     Verdict::Hold("another file system is in its place; restart the agent if that is meant".to_owned())
+}
+
+/// What is said of a directory that is not there or cannot be read: what, where, why, what to do.
+pub(super) fn absent(path: &Path, error: ErrorKind) -> String {
+    // Without the slash that a join with nothing leaves.
+    let path = path.components().as_path().display();
+    match error {
+        ErrorKind::NotFound => {
+            format!("{path} does not exist; make it (mkdir -p {path}) and it is taken up by itself, or name another with --manifests")
+        }
+        ErrorKind::NotADirectory => format!("{path} is no directory; put one in its place and it is taken up by itself"),
+        error => format!("{path} cannot be read ({error}); mend that and it is taken up by itself"),
+    }
 }
 
 #[cfg(test)]

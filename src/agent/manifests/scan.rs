@@ -1,9 +1,12 @@
 //! What lies in the manifests directory: a bounded walk that reads metadata, and the reading of one file.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 /// Directories are followed this deep.
 const MAX_DEPTH: usize = 16;
@@ -41,6 +44,8 @@ impl Stamp {
 pub(super) struct Dir {
     /// Device and inode; `None` if it cannot be read.
     pub identity: Option<(u64, u64)>,
+    /// Why it cannot be read.
+    pub error: Option<ErrorKind>,
     /// Where it really is, links followed.
     pub real: PathBuf,
 }
@@ -56,6 +61,15 @@ pub(super) struct Scan {
     pub cut: bool,
 }
 
+impl Stamp {
+    /// Whether a file read at `at` may have changed again within `tick` without another stamp. A time in the future counts, too.
+    pub(super) fn is_fresh(&self, at: Timestamp, tick: Duration) -> bool {
+        let (seconds, nanos) = self.modified.max(self.changed);
+        let settled = at.checked_sub(tick).map_or((i64::MIN, 0), |t| (t.as_second(), i64::from(t.subsec_nanosecond())));
+        (seconds, nanos) >= settled
+    }
+}
+
 /// Walks `root`. Links are followed; a directory reached twice is walked once.
 pub(super) fn walk(root: &Path) -> Scan {
     let mut scan = Scan::default();
@@ -64,14 +78,16 @@ pub(super) fn walk(root: &Path) -> Scan {
     let mut todo = vec![(String::new(), 0usize)];
     while let Some((relative, depth)) = todo.pop() {
         let path = root.join(&relative);
-        let identity = std::fs::metadata(&path).ok().filter(|m| m.is_dir()).map(|m| (m.dev(), m.ino()));
-        let entries = identity.and_then(|_| std::fs::read_dir(&path).ok());
-        let readable = entries.is_some();
+        let meta = std::fs::metadata(&path);
+        let identity = meta.as_ref().ok().filter(|m| m.is_dir()).map(|m| (m.dev(), m.ino()));
+        let listed = meta.and_then(|_| std::fs::read_dir(&path));
+        let error = listed.as_ref().err().map(std::io::Error::kind);
+        let (entries, readable) = (listed.ok(), error.is_none());
         if identity.is_some_and(|id| !seen.insert(id)) {
             continue;
         }
         let real = std::fs::canonicalize(&path).unwrap_or(path);
-        scan.dirs.insert(relative.clone(), Dir { identity: identity.filter(|_| readable), real });
+        scan.dirs.insert(relative.clone(), Dir { identity: identity.filter(|_| readable), error, real });
         for entry in entries.into_iter().flatten().flatten() {
             budget = budget.saturating_sub(1);
             if budget == 0 {
@@ -130,4 +146,18 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
 /// Whether everybody may put files into this directory (a sticky bit does not help: they may still add some).
 pub(super) fn open_to_all(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|m| m.mode() & 0o002 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_fresh_until_a_tick_after_its_later_time() {
+        let stamp = |modified, changed| Stamp { device: 1, inode: 1, size: 1, modified, changed, mode: 0 };
+        let fresh = |stamp: Stamp, second: i64| stamp.is_fresh(Timestamp::new(second, 500).unwrap(), Duration::from_secs(2));
+        assert!(fresh(stamp((10, 0), (100, 500)), 102) && !fresh(stamp((10, 0), (100, 499)), 102));
+        assert!(fresh(stamp((200, 0), (10, 0)), 102), "a time in the future");
+        assert!(!fresh(stamp((10, 0), (10, 0)), 102));
+    }
 }

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use crate::api::fault::{Fault, Severity};
 use crate::api::manifest::Decoded;
-use crate::api::{Key, Object, well_known};
+use crate::api::{Key, Object};
+use crate::controllers::sync::sourced;
 
 /// All that the manifests directory says now.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,7 +56,7 @@ pub(super) fn entry(relative: &str, decoded: Decoded) -> FileEntry {
         ));
     }
     let keep = faulty || decoded.documents.is_empty();
-    let objects = decoded.documents.into_iter().filter_map(|d| d.object.map(|o| Arc::new(annotated(o, relative, d.index)))).collect();
+    let objects = decoded.documents.into_iter().filter_map(|d| d.object.map(|o| Arc::new(sourced(o, relative, d.index)))).collect();
     FileEntry { objects, faults, keep }
 }
 
@@ -68,14 +67,6 @@ pub(super) fn refused(relative: &str, message: &str) -> FileEntry {
 
 fn file_fault(relative: &str, severity: Severity, message: &str) -> Fault {
     Fault { file: relative.to_owned(), line: 0, column: 0, severity, field: String::new(), message: message.to_owned() }
-}
-
-fn annotated(mut object: Object, relative: &str, index: usize) -> Object {
-    let hash: String = Sha256::digest(object.to_json_text()).iter().take(16).map(|b| format!("{b:02x}")).collect();
-    let annotations = object.meta_mut().annotations.get_or_insert_default();
-    annotations.insert(well_known::SOURCE.to_owned(), format!("{relative}#{index}"));
-    annotations.insert(well_known::MANIFEST_HASH.to_owned(), hash);
-    object
 }
 
 /// Puts the files together. `held` are the directories (ending in `/`; "" the root) that nothing is concluded about, with the reason.
@@ -113,6 +104,7 @@ mod tests {
     use k8s_openapi::api::core::v1::ConfigMap;
 
     use super::*;
+    use crate::api::well_known;
 
     fn config_map(name: &str) -> Object {
         let mut object = Object::from(ConfigMap::default());
@@ -122,7 +114,7 @@ mod tests {
     }
 
     fn file(relative: &str, names: &[&str]) -> (String, FileEntry) {
-        let objects = names.iter().enumerate().map(|(i, n)| Arc::new(annotated(config_map(n), relative, i))).collect();
+        let objects = names.iter().enumerate().map(|(i, n)| Arc::new(sourced(config_map(n), relative, i))).collect();
         (relative.to_owned(), FileEntry { objects, faults: Vec::new(), keep: false })
     }
 
@@ -155,7 +147,7 @@ mod tests {
     #[test]
     fn the_hash_tells_content_apart_and_not_place() {
         let hash = |o: Object| o.meta().annotations.as_ref().unwrap()[well_known::MANIFEST_HASH].clone();
-        assert_eq!(hash(annotated(config_map("x"), "a.yaml", 0)), hash(annotated(config_map("x"), "b.yaml", 7)));
-        assert_ne!(hash(annotated(config_map("x"), "a.yaml", 0)), hash(annotated(config_map("y"), "a.yaml", 0)));
+        assert_eq!(hash(sourced(config_map("x"), "a.yaml", 0)), hash(sourced(config_map("x"), "b.yaml", 7)));
+        assert_ne!(hash(sourced(config_map("x"), "a.yaml", 0)), hash(sourced(config_map("y"), "a.yaml", 0)));
     }
 }

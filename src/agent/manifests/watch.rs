@@ -2,49 +2,57 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind, RenameMode};
-use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher as _};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::watch;
 
-use super::root::{Seen, Verdict, judge};
+use super::events::{Message, Places, gather};
+use super::root::{Seen, Verdict, absent, judge};
 use super::scan::{self, Scan, Stamp};
 use super::set::{FileEntry, ManifestSet, assemble, entry, refused};
+use crate::clock::{Clock as _, SystemClock};
 
 /// How often the directory is walked for what inotify cannot see (kubelet's fileCheckFrequency).
 const RESCAN: Duration = Duration::from_secs(20);
+/// How often, while the directory is missing and so may its parent be: a look costs nothing then.
+const RESCAN_MISSING: Duration = Duration::from_secs(2);
+/// A file changed so shortly before it was read is read once more after this: a second change within one tick of the file system's clock
+/// (2 s on the coarsest) leaves the same stamp. As git does for its index ("racy git").
+const TICK: Duration = Duration::from_secs(2);
+/// How long the end of the thread is waited for: a file system that hangs holds it, and must not hold the agent.
+const STOP: Duration = Duration::from_secs(2);
+/// How soon a full queue is tried again.
+const FULL: Duration = Duration::from_millis(5);
 /// How often a walk is repeated because it found new directories.
 const MAX_WALKS: usize = 20;
 /// Events that wait while manifests are read; of more it is only known that some were missed, and everything is walked.
 const QUEUE: usize = 4096;
-/// Events that come within this time are handled together.
-const GATHER: Duration = Duration::from_millis(2);
 
 /// A handle on the watching thread: ends it when dropped.
 pub struct Watcher {
     /// The latest set; `None` until the first walk is done.
     pub sets: watch::Receiver<Option<Arc<ManifestSet>>>,
     stop: SyncSender<Message>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    /// Closed by the thread's end.
+    ended: Mutex<Receiver<()>>,
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // The thread may have ended by itself; then nobody listens, which is what we want.
-        let _ = self.stop.send(Message::Stop);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        let until = Instant::now() + STOP;
+        // The thread may have ended by itself; then nobody listens, which is what we want. A full queue has room again soon.
+        while matches!(self.stop.try_send(Message::Stop), Err(TrySendError::Full(_))) && Instant::now() < until {
+            std::thread::sleep(FULL);
+        }
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if matches!(ended.recv_timeout(STOP), Err(RecvTimeoutError::Timeout)) {
+            tracing::warn!("the manifests directory's file system does not answer; its thread is left behind");
         }
     }
-}
-
-enum Message {
-    Event(notify::Result<Event>),
-    Stop,
 }
 
 /// Starts watching `root`. Errors: the thread or inotify cannot be had (raise fs.inotify.max_user_instances).
@@ -59,19 +67,13 @@ pub fn spawn(root: PathBuf) -> anyhow::Result<Watcher> {
         }
     })?;
     let (publish, sets) = watch::channel(None);
-    let state = State {
-        root,
-        inotify,
-        missed,
-        watched: BTreeMap::new(),
-        held: BTreeMap::new(),
-        stamps: BTreeMap::new(),
-        files: BTreeMap::new(),
-        dirs: BTreeMap::new(),
-        publish,
-    };
-    let thread = std::thread::Builder::new().name("manifests".to_owned()).spawn(move || run(state, &inbox))?;
-    Ok(Watcher { sets, stop: messages, thread: Some(thread) })
+    let state = State::new(root, inotify, missed, publish);
+    let (alive, ended) = channel();
+    std::thread::Builder::new().name("manifests".to_owned()).spawn(move || {
+        let _alive: Sender<()> = alive;
+        run(state, &inbox);
+    })?;
+    Ok(Watcher { sets, stop: messages, ended: Mutex::new(ended) })
 }
 
 struct State {
@@ -84,6 +86,8 @@ struct State {
     /// Directories held now, with the reason.
     held: BTreeMap<String, String>,
     stamps: BTreeMap<String, Option<Stamp>>,
+    /// Files whose stamp cannot be relied on yet, and from when it can.
+    doubted: BTreeMap<String, Instant>,
     files: BTreeMap<String, FileEntry>,
     /// What each directory was when it was last accepted, and where it really was.
     dirs: BTreeMap<String, (Seen, PathBuf)>,
@@ -92,11 +96,12 @@ struct State {
 
 fn run(mut state: State, inbox: &Receiver<Message>) {
     state.rescan();
-    let mut next_rescan = Instant::now() + RESCAN;
+    let mut next_rescan = Instant::now() + state.rescan_every();
     loop {
-        match inbox.recv_timeout(next_rescan.saturating_duration_since(Instant::now())) {
+        let due = state.doubted.values().min().copied().map_or(next_rescan, |doubt| doubt.min(next_rescan));
+        match inbox.recv_timeout(due.saturating_duration_since(Instant::now())) {
             Ok(Message::Event(event)) => {
-                let gathered = gather(event, inbox);
+                let gathered = gather(event, inbox, &state.places());
                 // The queue was full a moment ago, so that there is an event after the one that was missed.
                 match gathered.walk || state.missed.swap(false, Ordering::AcqRel) {
                     true => state.rescan(),
@@ -106,68 +111,53 @@ fn run(mut state: State, inbox: &Receiver<Message>) {
                     return;
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {
-                state.rescan();
-                next_rescan = Instant::now() + RESCAN;
-            }
+            Err(RecvTimeoutError::Timeout) if Instant::now() < next_rescan => state.look_again(),
+            Err(RecvTimeoutError::Timeout) => state.rescan(),
             Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
         }
+        // An event may have made the directory appear or vanish; a rescan that is due comes however busy the directory is.
+        let now = Instant::now();
+        next_rescan = if now < next_rescan { next_rescan.min(now + state.rescan_every()) } else { now + state.rescan_every() };
     }
-}
-
-/// What the events of one moment ask for.
-#[derive(Default)]
-struct Gathered {
-    /// Files that are complete and may have changed.
-    touched: BTreeSet<PathBuf>,
-    /// Whether directories changed, so that everything is to be walked.
-    walk: bool,
-    /// Whether the watcher was dropped meanwhile.
-    stop: bool,
-}
-
-/// Collects the events of the next moment.
-fn gather(first: notify::Result<Event>, inbox: &Receiver<Message>) -> Gathered {
-    let mut gathered = Gathered::default();
-    gathered.walk = sort_out(first, &mut gathered.touched);
-    let until = Instant::now() + GATHER;
-    while !gathered.stop {
-        match inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            Ok(Message::Event(event)) => gathered.walk |= sort_out(event, &mut gathered.touched),
-            Ok(Message::Stop) => gathered.stop = true,
-            Err(_) => break,
-        }
-    }
-    gathered
-}
-
-/// Whether the event asks for a walk; files that are complete go into `touched`.
-fn sort_out(event: notify::Result<Event>, touched: &mut BTreeSet<PathBuf>) -> bool {
-    // An error or an overflow of inotify's queue: something was missed.
-    let Ok(event) = event else { return true };
-    let complete = match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::From | RenameMode::Both))
-        | EventKind::Remove(_)
-        | EventKind::Modify(ModifyKind::Metadata(_)) => true,
-        // A new regular file is looked at when its writer closes it; a link or a directory is complete at once.
-        EventKind::Create(kind) => kind != CreateKind::File || event.paths.iter().any(|p| is_link(p)),
-        _ => return event.need_rescan(),
-    };
-    let manifests = event.paths.iter().all(|p| crate::api::files::is_manifest(p));
-    if complete && manifests {
-        touched.extend(event.paths.iter().cloned());
-    }
-    let hidden = event.paths.iter().all(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.')));
-    event.need_rescan() || (complete && !manifests && !hidden) || event.paths.iter().any(|p| is_link(p))
-}
-
-fn is_link(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink() || (m.is_file() && m.nlink() > 1))
 }
 
 impl State {
+    fn new(root: PathBuf, inotify: RecommendedWatcher, missed: Arc<AtomicBool>, publish: watch::Sender<Option<Arc<ManifestSet>>>) -> State {
+        State {
+            root,
+            inotify,
+            missed,
+            watched: BTreeMap::new(),
+            held: BTreeMap::new(),
+            stamps: BTreeMap::new(),
+            doubted: BTreeMap::new(),
+            files: BTreeMap::new(),
+            dirs: BTreeMap::new(),
+            publish,
+        }
+    }
+
+    fn rescan_every(&self) -> Duration {
+        if self.held.contains_key("") { RESCAN_MISSING } else { RESCAN }
+    }
+
+    fn places(&self) -> Places<'_> {
+        Places { root: &self.root, watched: &self.watched, walked: self.dirs.values().map(|(_, real)| real.as_path()).collect() }
+    }
+
+    /// Reads what was changed too shortly before it was read.
+    fn look_again(&mut self) {
+        let now = Instant::now();
+        let due: Vec<String> = self.doubted.iter().filter(|(_, due)| **due <= now).map(|(path, _)| path.clone()).collect();
+        for relative in &due {
+            match below(&self.held, relative) {
+                true => drop(self.doubted.remove(relative)),
+                false => self.look_or_forget(relative, &self.root.join(relative)),
+            }
+        }
+        self.publish();
+    }
+
     /// Looks at single files again.
     fn touch(&mut self, paths: &BTreeSet<PathBuf>) {
         for path in paths {
@@ -175,11 +165,7 @@ impl State {
                 Some(relative) if below(&self.held, &relative) => {}
                 Some(_) if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) => return self.rescan(),
                 Some(relative) if self.stamps.contains_key(&relative) || path.exists() => {
-                    let stamp = scan::stamp(path);
-                    match stamp.is_none() && std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
-                        true => self.forget(&relative),
-                        false => self.look(&relative, stamp),
-                    }
+                    self.look_or_forget(&relative, path);
                 }
                 Some(_) => {}
                 None => return self.rescan(),
@@ -205,29 +191,50 @@ impl State {
             self.forget(path);
         }
         for (path, stamp) in &found.files {
-            if !below(&held, path) && self.stamps.get(path) != Some(stamp) {
+            if !below(&held, path) {
                 self.look(path, *stamp);
             }
         }
         self.publish();
     }
 
+    fn look_or_forget(&mut self, relative: &str, path: &Path) {
+        let stamp = scan::stamp(path);
+        match stamp.is_none() && std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
+            true => self.forget(relative),
+            false => self.look(relative, stamp),
+        }
+    }
+
     fn forget(&mut self, relative: &str) {
         self.stamps.remove(relative);
+        self.doubted.remove(relative);
         self.files.remove(relative);
     }
 
+    /// Reads a file if its stamp says, or may conceal, that it changed.
     fn look(&mut self, relative: &str, stamp: Option<Stamp>) {
-        if self.stamps.get(relative) == Some(&stamp) {
+        let known = self.stamps.get(relative) == Some(&stamp);
+        if known && !self.doubted.contains_key(relative) {
             return;
         }
+        let (begun, at) = (Instant::now(), SystemClock.now());
         let path = self.root.join(relative);
         let file = match scan::read(&path) {
             Ok(text) => entry(relative, crate::api::manifest::decode(relative, &text)),
             Err(message) => refused(relative, &message),
         };
+        match known {
+            // One more look after the tick is enough: what comes later has a later stamp.
+            true => self.doubted.retain(|path, due| path != relative || *due > begun),
+            false if stamp.is_some_and(|stamp| stamp.is_fresh(at, TICK)) => drop(self.doubted.insert(relative.to_owned(), begun + TICK)),
+            false => drop(self.doubted.remove(relative)),
+        }
         self.stamps.insert(relative.to_owned(), stamp);
-        self.files.insert(relative.to_owned(), file);
+        // What says the same stays the same, so that nobody is woken.
+        if self.files.get(relative) != Some(&file) {
+            self.files.insert(relative.to_owned(), file);
+        }
     }
 
     /// Walks until every directory found was watched before it was walked: what appears later makes an event. Bounded: where directories
@@ -245,7 +252,7 @@ impl State {
 
     /// One inotify watch per directory: a recursive one would miss what a swapped link leads to. Returns whether there are new ones.
     fn watch_directories(&mut self, found: &Scan) -> bool {
-        let parent = self.root.parent().map(|p| (p.to_path_buf(), None));
+        let parent = self.doorway().map(|door| (door, None));
         let readable = found.dirs.values().filter(|d| d.identity.is_some()).map(|d| (d.real.clone(), d.identity));
         let wanted: BTreeMap<PathBuf, Option<(u64, u64)>> = parent.into_iter().chain(readable).collect();
         for (gone, _) in self.watched.iter().filter(|(dir, identity)| wanted.get(*dir) != Some(*identity)) {
@@ -261,6 +268,13 @@ impl State {
         let added = next.iter().any(|(dir, identity)| self.watched.get(dir) != Some(identity));
         self.watched = next;
         added
+    }
+
+    /// The directory in which the root's own name appears or changes its meaning: watched only where that can happen unseen, which is while
+    /// the root is missing, and where it is a link. A directory tells by itself when it is moved or removed. The parent may be as busy as /tmp.
+    fn doorway(&self) -> Option<PathBuf> {
+        let plain = std::fs::symlink_metadata(&self.root).is_ok_and(|meta| meta.is_dir());
+        self.root.parent().filter(|_| !plain).map(Path::to_path_buf)
     }
 
     /// Directories about which nothing may be concluded; the others are remembered as they are now.
@@ -285,7 +299,8 @@ impl State {
                     }
                 }
                 Verdict::Hold(reason) => {
-                    held.insert(dir, reason);
+                    let absent = found.dirs.get(&dir).and_then(|d| d.error).map(|error| absent(&self.root.join(&dir), error));
+                    held.insert(dir, absent.unwrap_or(reason));
                 }
             }
         }
@@ -319,50 +334,5 @@ fn below(held: &BTreeMap<String, String>, path: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_stop_among_events_is_not_lost() {
-        let (messages, inbox) = sync_channel(QUEUE);
-        messages.send(Message::Event(Ok(Event::new(EventKind::Any)))).unwrap();
-        messages.send(Message::Stop).unwrap();
-        assert!(gather(Ok(Event::new(EventKind::Any)), &inbox).stop);
-    }
-
-    #[test]
-    fn what_is_written_renamed_linked_and_removed_is_seen() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join("m").join(name);
-        let manifest = |name: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\n");
-        std::fs::create_dir(dir.path().join("m")).unwrap();
-        std::fs::write(path("a.yaml"), manifest("a")).unwrap();
-        let watcher = spawn(dir.path().join("m")).unwrap();
-        let expect = |names: &[&str]| {
-            let begun = Instant::now();
-            loop {
-                let set = watcher.sets.borrow().clone();
-                let found: Vec<String> = set.iter().flat_map(|s| &s.objects).filter_map(|o| o.meta().name.clone()).collect();
-                if found == names {
-                    return;
-                }
-                assert!(begun.elapsed() < Duration::from_secs(10), "{found:?} and not {names:?}");
-                std::thread::sleep(Duration::from_millis(2));
-            }
-        };
-        expect(&["a"]);
-        std::fs::write(dir.path().join("aside"), manifest("b")).unwrap();
-        std::fs::rename(dir.path().join("aside"), path("b.yaml")).unwrap();
-        expect(&["a", "b"]);
-        std::fs::create_dir_all(path("sub/deep")).unwrap();
-        std::fs::write(path("sub/deep/c.yml"), manifest("c")).unwrap();
-        expect(&["a", "b", "c"]);
-        std::fs::create_dir(path(".tree")).unwrap();
-        std::fs::write(path(".tree/d.yaml"), manifest("d")).unwrap();
-        std::os::unix::fs::symlink(".tree", path("linked")).unwrap();
-        expect(&["a", "b", "d", "c"]);
-        std::fs::remove_file(path("a.yaml")).unwrap();
-        std::fs::remove_dir_all(path("sub")).unwrap();
-        expect(&["b", "d"]);
-    }
-}
+#[path = "watch_tests.rs"]
+mod tests;

@@ -35,7 +35,8 @@ impl Reconciler {
         let store = Arc::clone(&self.drivers.store);
         self.owners.clear();
         self.unbound.clear();
-        for kind in [Kind::DaemonSet, Kind::Job, Kind::CronJob, Kind::StaticPod, Kind::Pod] {
+        let configuration = [Kind::ConfigMap, Kind::Secret, Kind::PersistentVolumeClaim];
+        for kind in [Kind::DaemonSet, Kind::Job, Kind::CronJob, Kind::StaticPod, Kind::Pod].into_iter().chain(configuration) {
             for object in store.list(kind) {
                 self.note(ChangeKind::Added, &object);
             }
@@ -59,6 +60,7 @@ impl Reconciler {
                 self.unbound_dirty = true;
                 self.owners.values().cloned().for_each(|key| self.queue.add(key));
             }
+            Kind::ConfigMap | Kind::Secret | Kind::PersistentVolumeClaim => (self.inputs.pods)(change, Arc::clone(object)),
             _ => {}
         }
     }

@@ -13,7 +13,7 @@ use super::exit::{self, AttemptRef};
 use super::task::{Done, Next, Worker};
 use super::{Outcome, files, release, start};
 use crate::agent::recover as orphans;
-use crate::pod::{End, Kill, PodActions, Start, phase, status};
+use crate::pod::{End, Kill, PodActions, Signalled, Start, phase, status};
 use crate::runtime::RuntimeError;
 
 impl Worker {
@@ -21,6 +21,7 @@ impl Worker {
     pub(super) fn prepare(&mut self, start: &Start, pod: &Pod) -> oneshot::Sender<()> {
         let (open, gate) = oneshot::channel();
         self.serial += 1;
+        self.configuration.at_start = self.bell.changes();
         let serial = self.serial;
         let of = AttemptRef { name: start.name.clone(), number: start.attempt, id: start.id.clone() };
         let job = start::Job {
@@ -31,6 +32,8 @@ impl Worker {
             of: of.clone(),
             gate,
             cancel: self.cancel.subscribe(),
+            pulls: self.pulls.clone(),
+            serial,
         };
         let span = info_span!("container", name = of.name, attempt = of.number);
         self.jobs.spawn(async move { Done::Start(serial, of, start::run(job).await.map(Box::new)) }.instrument(span));
@@ -47,21 +50,23 @@ impl Worker {
             return;
         }
         let ids: BTreeMap<String, String> = status::open_attempts(&self.pod).into_iter().map(|(name, id, _)| (name, id)).collect();
+        let (hooks, signals): (Vec<_>, Vec<_>) = plan.kill.iter().cloned().partition(|(_, kill)| *kill == Kill::PreStop);
+        hooks.iter().for_each(|(name, _)| self.pre_stop(name, ids.get(name).map(String::as_str), now));
         let drivers = self.drivers().clone();
         let send = |(name, kill): &(String, Kill)| {
             let (signal, all) = match kill {
-                Kill::Stop => (self.stop_signals.get(name).copied().unwrap_or(15), false),
+                Kill::PreStop | Kill::Stop => (self.stop_signals.get(name).copied().unwrap_or(15), false),
                 Kill::Kill => (9, true),
             };
             let (drivers, id, name, kill) = (drivers.clone(), ids.get(name).cloned().unwrap_or_default(), name.clone(), *kill);
             async move { (name, kill, drivers.runtime.kill(&id, signal, all).await) }
         };
-        let sent = futures::future::join_all(plan.kill.iter().map(send)).await;
+        let sent = futures::future::join_all(signals.iter().map(send)).await;
         for (name, kill, result) in sent {
             match result {
                 Ok(()) | Err(RuntimeError::NotFound { .. }) => {
-                    let first = self.seen.signalled.get(&name).map_or(now, |(_, at)| *at);
-                    self.seen.signalled.insert(name, (kill, first));
+                    let first = self.seen.signalled.get(&name).map_or(now, |s| s.first);
+                    self.seen.signalled.insert(name, Signalled { kill, first, last: now });
                     self.kill_pause.reset();
                 }
                 Err(error) => {
@@ -90,7 +95,11 @@ impl Worker {
     }
 
     pub(super) fn release(&mut self, now: Timestamp) {
-        let busy = self.releasing || !self.dead.is_empty() || !self.seen.live.is_empty() || !self.unexamined.is_empty();
+        let busy = self.releasing
+            || self.configuration.refreshing
+            || !self.dead.is_empty()
+            || !self.seen.live.is_empty()
+            || !self.unexamined.is_empty();
         if busy || !self.release_pause.over(now) {
             return;
         }

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
+use tracing::warn;
 
 use super::{Shared, files};
+use crate::agent::Drivers;
 use crate::api::{Key, Object};
 use crate::logs;
 use crate::pod::attempt;
+use crate::pod::recover::NotedEnd;
 use crate::pod::status::Ended;
 use crate::runtime::{Exit, RuntimeError};
 
@@ -30,7 +33,7 @@ pub(super) struct AttemptRef {
     pub(super) id: String,
 }
 
-/// Waits for the attempt's end. The task is left in place: it is deleted only after the end is recorded.
+/// Waits for the attempt's end. The task is deleted only after the end is recorded, or (for its last words) noted in the attempt's marker.
 pub(super) async fn wait(shared: Arc<Shared>, key: &Key, of: &AttemptRef) -> Result<Ended, RuntimeError> {
     let exit = shared.drivers.runtime.wait(&of.id).await?;
     // Read only now: a copy kept by each waiting task would be a large part of what a running pod takes. A Pod that is gone from the Store
@@ -42,16 +45,35 @@ pub(super) async fn wait(shared: Arc<Shared>, key: &Key, of: &AttemptRef) -> Res
 /// What an exit means: the reason (the cgroup or the runtime is asked about memory, never guessed from 137) and the termination message.
 pub(super) async fn gather(shared: &Shared, pod: &Pod, of: &AttemptRef, exit: &Exit, started: Option<Timestamp>) -> Ended {
     let drivers = &shared.drivers;
-    let code = i32::try_from(exit.code).unwrap_or(255);
     let oom_killed = match drivers.cgroups.oom_kills(&drivers.cgroups.container_path(pod, &of.id)) {
         Some(kills) => kills > 0,
         None => shared.ooms.told_of(&of.id, if exit.code == KILLED { OOM_EVENT_LAG } else { Duration::ZERO }).await,
     };
+    describe(drivers, pod, of, NotedEnd { code: exit.code, at: exit.at, oom_killed }, started).await
+}
+
+/// The same where the exit is known and memory has been asked about.
+pub(super) async fn describe(drivers: &Drivers, pod: &Pod, of: &AttemptRef, end: NotedEnd, started: Option<Timestamp>) -> Ended {
+    let code = i32::try_from(end.code).unwrap_or(255);
     let mut message = drivers.volumes.termination_message(attempt::uid(pod), &of.name, of.number).await;
     if message.is_empty() && code != 0 && falls_back_to_logs(pod, &of.name) {
-        message = log_tail(files::log_path(&drivers.paths, pod, &of.name, of.number)).await;
+        message = last_words(drivers, pod, of, &end).await;
     }
-    Ended { code, reason: Ended::reason_for(code, oom_killed).to_owned(), message, started, finished: exit.at }
+    Ended { code, reason: Ended::reason_for(code, end.oom_killed).to_owned(), message, started, finished: end.at }
+}
+
+/// The log's end, when the logger has written all of it: it ends with the task. How the container ended is noted before, so that a kill
+/// of the agent between the two loses nothing. Where the task cannot be deleted now, what is written so far must do.
+async fn last_words(drivers: &Drivers, pod: &Pod, of: &AttemptRef, end: &NotedEnd) -> String {
+    match files::note_end(&drivers.paths, attempt::uid(pod), &of.name, of.number, end) {
+        Ok(()) => {
+            if let Err(error) = drivers.runtime.delete_task(&of.id).await {
+                warn!(container = of.name, %error, "its log may lack the last lines in its termination message");
+            }
+        }
+        Err(error) => warn!(container = of.name, %error, "its end cannot be noted; its termination message may lack the last lines"),
+    }
+    log_tail(files::log_path(&drivers.paths, pod, &of.name, of.number)).await
 }
 
 fn falls_back_to_logs(pod: &Pod, name: &str) -> bool {

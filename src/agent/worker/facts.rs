@@ -22,10 +22,9 @@ const PARTS_CAP: Duration = Duration::from_secs(120);
 impl Worker {
     /// A container runs.
     pub(super) fn started(&mut self, of: AttemptRef, started: Started) {
-        let Started { at, image, image_millis, pod_ips, stop_signal } = started;
+        let Started { at, image, image_millis, pod_ips, stop_signal, post_start } = started;
         let reference = self.image_of(&of.name);
         if image.pulled {
-            self.events.push(events::pulling(&self.pod, &reference));
             self.events.push(events::pulled(&self.pod, &reference, image_millis, image.size));
         } else {
             self.events.push(events::present(&self.pod, &reference));
@@ -39,11 +38,34 @@ impl Worker {
         self.seen.sandbox = true;
         self.seen.pod_ips = pod_ips.iter().map(IpAddr::to_string).collect();
         self.stop_signals.insert(of.name.clone(), stop_signal);
+        self.forget_ending(&of.name);
+        match &post_start {
+            Ok(done) => {
+                self.tell_fallback(done);
+                self.begin_probes(&of, None);
+            }
+            Err(error) => self.post_start_failed(&of.name, error),
+        }
         self.runs(of);
     }
 
+    /// A start asks a registry: told of when it begins to (pkg/kubelet/images/image_manager.go).
+    pub(super) fn note_pull(&mut self) {
+        let Some((serial, name)) = &self.starting else { return };
+        if self.pulls.take(*serial) {
+            self.events.push(events::pulling(&self.pod, &self.image_of(name)));
+        }
+    }
+
+    /// What was asked of an attempt that is over, or that another agent had asked.
+    fn forget_ending(&mut self, name: &str) {
+        self.seen.signalled.remove(name);
+        self.seen.pre_stopped.remove(name);
+        self.seen.condemned.remove(name);
+        self.end_probes(name);
+    }
+
     fn runs(&mut self, of: AttemptRef) {
-        self.seen.signalled.remove(&of.name);
         self.seen.live.insert(of.name.clone(), Live::Running);
         self.watch_exit(of);
     }
@@ -58,6 +80,12 @@ impl Worker {
             }
             Failure::Unavailable(error) => {
                 warn!(container = name, error, "the start is taken up again when the runtime answers");
+                self.runtime_away(&name, &error);
+                self.examine_pause.fail(now);
+                self.unexamined.insert(name, of);
+            }
+            Failure::Unexamined(error) => {
+                warn!(container = name, error, "it may have run already; it is examined");
                 self.unexamined.insert(name, of);
             }
             Failure::Start(message) => {
@@ -74,6 +102,7 @@ impl Worker {
             Failure::Mount(message) => {
                 self.events.push(events::draft(&self.pod, true, "FailedMount", message));
                 self.try_again(&name, now, |n| backoff::retry_delay(n, PARTS_CAP * 10) / 10);
+                self.wants_configuration(&name);
             }
             Failure::Image(error) => {
                 self.no_image(&name, &error);
@@ -82,6 +111,7 @@ impl Worker {
             Failure::Config(message) => {
                 self.refused(&name, "CreateContainerConfigError", message);
                 self.try_again(&name, now, |n| backoff::retry_delay(n, cap));
+                self.wants_configuration(&name);
             }
             Failure::Create(message) => {
                 self.refused(&name, "CreateContainerError", message);
@@ -95,16 +125,21 @@ impl Worker {
         status::refused(&mut self.pod, name, reason, message);
     }
 
+    /// The container waits as it did, and says for what; this is no failure of it or of its image, so no back-off counts.
+    fn runtime_away(&mut self, name: &str, error: &str) {
+        let message = format!("{error}; it is tried again by itself until containerd answers");
+        self.events.push(events::draft(&self.pod, true, "FailedSync", message.clone()));
+        status::refused(&mut self.pod, name, status::CONTAINER_CREATING, message);
+    }
+
     fn no_image(&mut self, name: &str, error: &ImageError) {
         let image = self.image_of(name);
         let (reason, event, text) = match error {
             ImageError::InvalidName { .. } => ("InvalidImageName", "InspectFailed", error.to_string()),
             ImageError::NeverPull { .. } => ("ErrImageNeverPull", "ErrImageNeverPull", error.to_string()),
             ImageError::Pull { .. } => ("ErrImagePull", "Failed", format!("Failed to pull image {image:?}: {error}")),
+            ImageError::Unavailable { .. } => return self.runtime_away(name, &error.to_string()),
         };
-        if reason == "ErrImagePull" {
-            self.events.push(events::pulling(&self.pod, &image));
-        }
         self.events.push(events::draft(&self.pod, true, event, text));
         self.events.push(events::failed(&self.pod, reason));
         status::refused(&mut self.pod, name, reason, error.to_string());
@@ -121,7 +156,12 @@ impl Worker {
     /// A container ended: its record is durable with the next commit, and only then its task goes.
     pub(super) fn ended(&mut self, of: AttemptRef, end: Ended) {
         self.seen.live.remove(&of.name);
-        self.seen.signalled.remove(&of.name);
+        let mut end = end;
+        if let Some(condemned) = self.seen.condemned.get(&of.name) {
+            // Where its hook had failed, it never counted as running.
+            end.started.get_or_insert(condemned.since);
+        }
+        self.forget_ending(&of.name);
         self.seen.retry.remove(&of.name);
         self.failures.remove(&of.name);
         let cap = self.seen.backoff_cap;
@@ -154,9 +194,9 @@ impl Worker {
             Err(RuntimeError::NotFound { .. }) => None,
             Err(error) => return Err(error),
         };
-        let marked = files::marked(&self.drivers().paths, &self.uid, &of.name, of.number);
+        let marker = files::read_marker(&self.drivers().paths, &self.uid, &of.name, of.number);
         let began = found.as_ref().map(|state| state.created_at);
-        match examine(&seen(found.as_ref()), marked) {
+        match examine(&seen(found.as_ref()), &marker) {
             Verdict::Remake => {
                 self.drivers().runtime.remove(&of.id).await?;
                 files::unmark(&self.drivers().paths, &self.uid, &of.name, of.number);
@@ -166,6 +206,10 @@ impl Worker {
             Verdict::Record { code, at } => {
                 let exit = crate::runtime::Exit { code, at };
                 let end = exit::gather(&self.shared, &self.pod, of, &exit, began).await;
+                self.ended(of.clone(), end);
+            }
+            Verdict::Noted(noted) => {
+                let end = exit::describe(self.drivers(), &self.pod, of, noted, began).await;
                 self.ended(of.clone(), end);
             }
             Verdict::Lost => {
@@ -182,10 +226,17 @@ impl Worker {
         self.stop_signals.insert(of.name.clone(), signal.unwrap_or(15));
         self.drivers().cgroups.adopt(&self.pod);
         let at = found.map_or_else(|| self.now(), |state| state.created_at);
-        status::started(&mut self.pod, &of.name, at);
+        let (known, hook_failed) = (self.last_word(&of.name), self.had_failed_its_hook(&of.name));
+        self.forget_ending(&of.name);
+        if hook_failed {
+            self.condemn_for_hook(&of.name);
+        } else {
+            status::started(&mut self.pod, &of.name, at);
+            self.begin_probes(of, known);
+        }
         self.seen.sandbox = true;
         if attempt::status_of(&self.pod, &of.name).is_some_and(|s| s.image_id.is_empty())
-            && let Ok(image) = self.drivers().runtime.ensure_image(&self.image_of(&of.name), PullPolicy::Never).await
+            && let Ok(image) = self.drivers().runtime.ensure_image(&self.image_of(&of.name), PullPolicy::Never, &|| {}).await
         {
             status::image(&mut self.pod, &of.name, &image.name, &image_id(&image));
         }

@@ -1,18 +1,24 @@
-//! The worker's own files: logs' directories and links, and the marker on tmpfs that says an attempt's start was begun.
+//! The worker's own files: logs' directories and links, and the marker on tmpfs that says an attempt's start was begun, or how it ended.
 //!
 //! A marker needs no fsync: it must survive a kill of the agent, not of the host, after which no container runs anyway.
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::host::Paths;
 use crate::logs;
+use crate::pod::recover::{Marker, NotedEnd};
 
 /// The log of one attempt.
 pub(crate) fn log_path(paths: &Paths, pod: &Pod, container: &str, number: u32) -> PathBuf {
     logs::container_log_path(&paths.pod_logs, pod, container, number)
+}
+
+/// Makes the pipe that a terminal's input is read from, if the container is to have one.
+pub(super) fn prepare_stdin(log: &Path, container: &Container) -> io::Result<()> {
+    if container.stdin == Some(true) && container.tty == Some(true) { logs::make_stdin(log) } else { Ok(()) }
 }
 
 /// Makes the log's directory and the link in `/var/log/containers`; drops what is older than the attempt before this one.
@@ -69,6 +75,20 @@ pub(super) fn mark(paths: &Paths, uid: &str, container: &str, number: u32) -> io
 /// Whether this attempt's start was asked for, in this boot.
 pub(super) fn marked(paths: &Paths, uid: &str, container: &str, number: u32) -> bool {
     marker(paths, uid, container, number).exists()
+}
+
+/// Notes how this attempt ended, before its task is deleted: until the Store has it, nothing else tells.
+pub(super) fn note_end(paths: &Paths, uid: &str, container: &str, number: u32, end: &NotedEnd) -> io::Result<()> {
+    std::fs::write(marker(paths, uid, container, number), serde_json::to_vec(end)?)
+}
+
+/// What the marker says. One that is empty, cut off or cannot be read tells of a start.
+pub(super) fn read_marker(paths: &Paths, uid: &str, container: &str, number: u32) -> Marker {
+    match std::fs::read(marker(paths, uid, container, number)) {
+        Ok(text) => serde_json::from_slice(&text).map_or(Marker::Started, Marker::Ended),
+        Err(error) if error.kind() == ErrorKind::NotFound => Marker::Absent,
+        Err(_) => Marker::Started,
+    }
 }
 
 /// Takes the marker away. Best effort: it goes with the Pod's directory at the latest.

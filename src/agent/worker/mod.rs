@@ -1,7 +1,7 @@
 //! The pod workers: one task a Pod, which alone touches that Pod's containers (invariant 2).
 //!
 //! ```text
-//!   Store change ─▶ pod_changed ─▶ task::Worker ── reload ─▶ pod::compute_pod_actions ─▶ commit ─▶ apply ─┐
+//!   Store change ─▶ changed ─────▶ task::Worker ── reload ─▶ pod::compute_pod_actions ─▶ commit ─▶ apply ─┐
 //!                                      ▲                                                                  │
 //!                                      └── exits, finished starts, reconnects, timer ◀────────────────────┘
 //! ```
@@ -9,6 +9,7 @@
 //! # Guarantees
 //! * A worker examines what an earlier agent left before it does anything: no attempt is made twice.
 //! * A start is announced, an end recorded in the Store before it is acted on; a Store that refuses makes the worker wait, not guess.
+//! * A change of a ConfigMap, Secret or claim wakes the workers of the Pods that name it, and no others.
 //! * [`PodWorkers::shutdown`] ends tasks and touches no container.
 //!
 //! # Leaves to others
@@ -17,21 +18,28 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast};
 use tokio::task::JoinHandle;
 
 use super::Drivers;
-use crate::api::{Key, Object};
+use crate::api::{Key, Kind, Object};
+use crate::config;
 use crate::runtime::RuntimeEvent;
+use configuration::Bell;
+use dependents::Dependents;
 
 mod commit;
+mod configuration;
+mod dependents;
 mod effects;
 mod exit;
 mod facts;
 pub(super) mod files;
+mod hooks;
 mod ooms;
 mod parts;
 mod pause;
+mod probing;
 mod release;
 mod start;
 mod task;
@@ -62,6 +70,8 @@ struct State {
     workers: HashMap<String, Entry>,
     /// Terminal Pods whose resources are released: no worker until something changes that needs one.
     settled: HashSet<String>,
+    /// Whom a change of a ConfigMap, Secret or claim concerns.
+    dependents: Dependents,
     /// Distinguishes a worker from a later one of the same Pod.
     generation: u64,
     listener: Option<JoinHandle<()>>,
@@ -70,7 +80,7 @@ struct State {
 
 struct Entry {
     generation: u64,
-    wake: Arc<Notify>,
+    bell: Arc<Bell>,
     task: JoinHandle<()>,
 }
 
@@ -95,6 +105,20 @@ impl PodWorkers {
         workers
     }
 
+    /// Tells of a change of anything in the Store that a worker goes by: a Pod with spec.nodeName, or what its configuration comes from.
+    pub fn changed(self: &Arc<Self>, object: Arc<Object>) {
+        match object.kind() {
+            Kind::ConfigMap | Kind::Secret | Kind::PersistentVolumeClaim => {
+                let state = self.lock();
+                for entry in state.dependents.of(&object.key()).filter_map(|uid| state.workers.get(uid)) {
+                    entry.bell.ring_for_configuration();
+                }
+            }
+            Kind::Pod => self.pod_changed(object),
+            _ => {}
+        }
+    }
+
     /// Tells of a change of a Pod with spec.nodeName: its worker is made or woken. A Pod gone from the Store ends its worker.
     /// The Store is asked for the Pod's newest state, so changes may be told late, twice or summed up.
     pub fn pod_changed(self: &Arc<Self>, pod: Arc<Object>) {
@@ -104,7 +128,7 @@ impl PodWorkers {
             return;
         }
         if let Some(entry) = state.workers.get(&uid) {
-            entry.wake.notify_one();
+            entry.bell.ring();
             return;
         }
         let stored = self.shared.drivers.store.get(&key).filter(|o| o.uid() == uid);
@@ -116,19 +140,20 @@ impl PodWorkers {
         if released && stored.meta().deletion_timestamp.is_none() {
             return;
         }
+        state.dependents.add(&uid, stored.as_pod().map(config::references).unwrap_or_default());
         self.spawn(&mut state, uid, key, released);
     }
 
     fn spawn(self: &Arc<Self>, state: &mut State, uid: String, key: Key, released: bool) {
         state.generation += 1;
-        let (generation, wake) = (state.generation, Arc::new(Notify::new()));
-        let life = task::Worker::new(self.shared.clone(), key.clone(), uid.clone(), wake.clone(), released).run();
+        let (generation, bell) = (state.generation, Arc::<Bell>::default());
+        let life = task::Worker::new(self.shared.clone(), key.clone(), uid.clone(), bell.clone(), released).run();
         let guard = Departure { workers: self.clone(), uid: uid.clone(), key, generation, outcome: None };
         let task = tokio::spawn(async move {
             let mut guard = guard;
             guard.outcome = Some(life.await);
         });
-        state.workers.insert(uid, Entry { generation, wake, task });
+        state.workers.insert(uid, Entry { generation, bell, task });
     }
 
     /// Ends all workers and waits for them; no container is touched. What was under way is taken up by the next agent.
@@ -173,6 +198,7 @@ impl Drop for Departure {
             return;
         }
         state.workers.remove(&self.uid);
+        state.dependents.remove(&self.uid);
         if self.outcome == Some(Outcome::Settled) {
             state.settled.insert(self.uid.clone());
         } else {

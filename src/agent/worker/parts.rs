@@ -9,6 +9,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::{Mutex, OnceCell};
 
+use super::configuration::{self, RefreshError};
 use super::start::Failure;
 use crate::agent::Drivers;
 use crate::network::{PortMapping, Sandbox, SandboxSpec};
@@ -22,6 +23,8 @@ pub(super) struct Parts {
     addresses: OnceCell<Vec<IpAddr>>,
     files: OnceCell<PodFiles>,
     cgroup: OnceCell<()>,
+    /// Held from reading the configuration to having written it, so that no old files come after new ones.
+    configuring: Mutex<()>,
     /// Held by a call for the cgroup, which goes on to its end even if nobody waits for it any more.
     cgroup_call: Arc<Mutex<()>>,
 }
@@ -29,15 +32,38 @@ pub(super) struct Parts {
 impl Parts {
     /// The pinned namespaces (about 1 ms).
     pub(super) async fn namespaces(&self, drivers: &Drivers, pod: &Pod) -> Result<Sandbox, Failure> {
-        let make = async || drivers.network.create(&sandbox_spec(pod)).await.map_err(|e| Failure::Sandbox(e.to_string()));
+        let make = async || {
+            attempt::kernel_hostname(pod).map_err(Failure::Sandbox)?;
+            drivers.network.create(&sandbox_spec(pod)).await.map_err(|e| Failure::Sandbox(e.to_string()))
+        };
+        if sandbox_spec(pod).share_processes {
+            // What keeps the shared PID namespace may have been killed with all its containers: found again, or made anew.
+            return make().await;
+        }
         self.namespaces.get_or_try_init(make).await.cloned()
     }
 
     /// Volumes and the agent's own files; `/etc/hosts` is complete once [`Self::addresses`] has answered.
     pub(super) async fn files(&self, drivers: &Drivers, pod: &Pod) -> Result<PodFiles, Failure> {
         let hostname = hostname(drivers, pod);
-        let make = async || drivers.volumes.setup(pod, &hostname).await.map_err(|e| Failure::Mount(e.to_string()));
+        let make = async || {
+            let _alone = self.configuring.lock().await;
+            let payloads = configuration::payloads(drivers, pod).map_err(Failure::Mount)?;
+            drivers.volumes.setup(pod, &hostname, &payloads).await.map_err(|e| Failure::Mount(e.to_string()))
+        };
         self.files.get_or_try_init(make).await.cloned()
+    }
+
+    /// Whether the volumes are set up by this agent.
+    pub(super) fn have_files(&self) -> bool {
+        self.files.initialized()
+    }
+
+    /// Brings the configuration volumes to what the Store has now.
+    pub(super) async fn refresh(&self, drivers: &Drivers, pod: &Pod) -> Result<(), RefreshError> {
+        let _alone = self.configuring.lock().await;
+        let payloads = configuration::payloads(drivers, pod).map_err(RefreshError::Missing)?;
+        drivers.volumes.refresh(pod, &payloads).await.map_err(|e| RefreshError::Files(e.to_string()))
     }
 
     /// The Pod's addresses, written to `/etc/hosts` (CNI ADD: tens of milliseconds).
@@ -91,9 +117,10 @@ fn sandbox_spec(pod: &Pod) -> SandboxSpec {
         uid: attempt::uid(pod).to_owned(),
         namespace: meta.namespace.clone().unwrap_or_default(),
         name: meta.name.clone().unwrap_or_default(),
-        hostname: attempt::hostname(pod),
+        hostname: attempt::kernel_hostname(pod).unwrap_or_else(|_| attempt::hostname(pod)),
         host_network,
         host_ipc: pod.spec.as_ref().is_some_and(|s| s.host_ipc == Some(true)),
+        share_processes: pod.spec.as_ref().is_some_and(|s| s.share_process_namespace == Some(true) && s.host_pid != Some(true)),
         ports: if host_network { Vec::new() } else { host_ports(pod) },
     }
 }

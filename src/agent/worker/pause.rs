@@ -1,4 +1,4 @@
-//! How long a worker leaves off between failed tries of one kind.
+//! How long a worker holds off after something outside has failed. Pure.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 pub(super) struct Pause {
     tries: u32,
     since: Option<Timestamp>,
-    until: Option<Timestamp>,
+    pub(super) until: Option<Timestamp>,
 }
 
 impl Pause {
@@ -21,13 +21,8 @@ impl Pause {
     }
 
     pub(super) fn over(&self, now: Timestamp) -> bool {
-        // A failure in the future: the clock was set back since.
+        // Begun in the future: the clock was set back.
         self.until.is_none_or(|until| until <= now) || self.since.is_some_and(|since| since > now)
-    }
-
-    /// When it will be over.
-    pub(super) fn until(&self) -> Option<Timestamp> {
-        self.until
     }
 
     pub(super) fn reset(&mut self) {

@@ -8,11 +8,14 @@
 //!               └─▶ CNI ADD ─▶ hosts ────┘      (CNI ADD overlaps create, unless the environment needs the address)
 //! ```
 //!
+//! The postStart hook runs before the start counts as done, so that what is started next waits for it, as the kubelet's does.
+//!
 //! Until the gate opens nothing of the container exists. Giving up is heeded until then, and not after: create and start are short.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -20,16 +23,20 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use oci_spec::runtime::Spec;
 use tokio::sync::{Notify, oneshot, watch};
 
+use super::configuration::Bell;
 use super::exit::AttemptRef;
+use super::hooks::{HookResult, post_start};
 use super::parts::Parts;
-use super::{Shared, files};
+use super::{Shared, configuration, files};
 use crate::api::well_known::container_labels as label;
 use crate::api::{Key, Kind};
+use crate::config::{self, Objects};
 use crate::oci;
 use crate::pod::attempt::{self, Role};
 use crate::runtime::{ContainerConfig, Image, ImageError, LogTarget, PullPolicy, RuntimeError};
+use crate::volumes::{PodFiles, SubPath};
 
-/// Why an attempt was not started. Nothing of it has run, but for `Start` and `Unavailable`, where that is to be examined.
+/// Why an attempt was not started. Nothing of it has run, but for `Start`, and `Unavailable` and `Unexamined`, where that is to be examined.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Failure {
     /// FailedCreatePodSandBox.
@@ -44,10 +51,26 @@ pub(super) enum Failure {
     Create(String),
     /// The process could not be started: StartError.
     Start(String),
-    /// The runtime does not answer.
+    /// The runtime does not answer, or not in time: nobody has refused anything.
     Unavailable(String),
+    /// It may have run already: to be examined.
+    Unexamined(String),
     /// Given up before anything was created.
     Cancelled,
+}
+
+impl Failure {
+    fn redacted(self, objects: &Objects) -> Failure {
+        match self {
+            Failure::Config(text) => Failure::Config(objects.redact(text)),
+            Failure::Create(text) => Failure::Create(objects.redact(text)),
+            Failure::Start(text) => Failure::Start(objects.redact(text)),
+            Failure::Unavailable(text) => Failure::Unavailable(objects.redact(text)),
+            Failure::Unexamined(text) => Failure::Unexamined(objects.redact(text)),
+            // Nothing of these is made from a Secret's value.
+            Failure::Sandbox(_) | Failure::Mount(_) | Failure::Image(_) | Failure::Cancelled => self,
+        }
+    }
 }
 
 /// An attempt that runs.
@@ -58,6 +81,7 @@ pub(super) struct Started {
     pub(super) image_millis: u128,
     pub(super) pod_ips: Vec<IpAddr>,
     pub(super) stop_signal: i32,
+    pub(super) post_start: HookResult,
 }
 
 /// One attempt to make.
@@ -70,12 +94,43 @@ pub(super) struct Job {
     /// Opens when the intent is durable; closed unopened = it never will be.
     pub(super) gate: oneshot::Receiver<()>,
     pub(super) cancel: watch::Receiver<bool>,
+    pub(super) pulls: Pulls,
+    pub(super) serial: u64,
 }
 
-/// Makes and starts the attempt.
+/// Where a start under way says that it asks a registry, so that the worker tells of it at once and not with the outcome.
+#[derive(Clone)]
+pub(super) struct Pulls {
+    begun: Arc<Mutex<Option<u64>>>,
+    bell: Arc<Bell>,
+}
+
+impl Pulls {
+    pub(super) fn new(bell: Arc<Bell>) -> Pulls {
+        Pulls { begun: Arc::default(), bell }
+    }
+
+    fn begin(&self, serial: u64) {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(serial);
+        self.bell.ring();
+    }
+
+    /// Whether this start has begun to ask since this was last looked at.
+    pub(super) fn take(&self, serial: u64) -> bool {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).take_if(|begun| *begun == serial).is_some()
+    }
+}
+
+/// Makes and starts the attempt. No failure tells a Secret's value, not even where the runtime quotes a command that has one.
 pub(super) async fn run(job: Job) -> Result<Started, Failure> {
-    let Job { shared, pod, parts, role, of, gate, mut cancel } = job;
-    let making = Making { shared: &shared, pod: &pod, parts: &parts, role, of: &of };
+    let (shared, pod) = (job.shared.clone(), job.pod.clone());
+    make(job).await.map_err(|failure| failure.redacted(&configuration::objects(&shared.drivers, &pod)))
+}
+
+async fn make(job: Job) -> Result<Started, Failure> {
+    let Job { shared, pod, parts, role, of, gate, mut cancel, pulls, serial } = job;
+    let pulling = || pulls.begin(serial);
+    let making = Making { shared: &shared, pod: &pod, parts: &parts, role, of: &of, pulling: &pulling };
     let container = making.container()?;
     let no_address = Notify::new();
     let prepare = async {
@@ -86,11 +141,12 @@ pub(super) async fn run(job: Job) -> Result<Started, Failure> {
             tokio::try_join!(gate, cgroup, making.image(container), parts.namespaces(drivers, &pod), parts.files(drivers, &pod))?;
         Ok::<_, Failure>(image)
     };
+    let mut given_up = cancel.clone();
     // Cancel-safe: until `prepare` is done nothing of the container exists, and the shared parts may be asked for again.
     let prepared = async {
         tokio::select! {
             biased;
-            _ = cancel.wait_for(|given_up| *given_up) => Err(Failure::Cancelled),
+            _ = given_up.wait_for(|given_up| *given_up) => Err(Failure::Cancelled),
             () = no_address.notified() => Err(Failure::Cancelled),
             image = prepare => image,
         }
@@ -103,7 +159,8 @@ pub(super) async fn run(job: Job) -> Result<Started, Failure> {
     };
     let ((image, image_millis, stop_signal), pod_ips) = making.both(create, addresses, &no_address).await?;
     let at = making.start().await?;
-    Ok(Started { at, image, image_millis, pod_ips, stop_signal })
+    let post_start = post_start(&shared, container, &of, &pod_ips, &mut cancel).await;
+    Ok(Started { at, image, image_millis, pod_ips, stop_signal, post_start })
 }
 
 struct Making<'a> {
@@ -112,6 +169,7 @@ struct Making<'a> {
     parts: &'a Parts,
     role: Role,
     of: &'a AttemptRef,
+    pulling: &'a (dyn Fn() + Sync),
 }
 
 impl Making<'_> {
@@ -124,8 +182,11 @@ impl Making<'_> {
     async fn image(&self, container: &Container) -> Result<(Image, u128), Failure> {
         let reference = container.image.as_deref().unwrap_or_default();
         let begun = Instant::now();
-        let image = self.shared.drivers.runtime.ensure_image(reference, pull_policy(container)).await.map_err(Failure::Image)?;
-        Ok((image, begun.elapsed().as_millis()))
+        match self.shared.drivers.runtime.ensure_image(reference, pull_policy(container), self.pulling).await {
+            Ok(image) => Ok((image, begun.elapsed().as_millis())),
+            Err(error @ ImageError::Unavailable { .. }) => Err(Failure::Unavailable(error.to_string())),
+            Err(error) => Err(Failure::Image(error)),
+        }
     }
 
     /// Runs both to their end, so that a create under way is never dropped; what was created is removed if the addresses are not to be had.
@@ -164,6 +225,7 @@ impl Making<'_> {
         let spec = self.spec(container, image).await?;
         let stop_signal = oci::stop_signal(container, &image.config);
         let path = files::prepare_log(&drivers.paths, self.pod, &self.of.name, self.of.number, &self.of.id)
+            .and_then(|path| files::prepare_stdin(&path, container).map(|()| path))
             .map_err(|e| Failure::Create(format!("failed to make the log of container {}: {e}", self.of.name)))?;
         let settings = &drivers.settings;
         let config = ContainerConfig {
@@ -180,7 +242,7 @@ impl Making<'_> {
                 if files::marked(&drivers.paths, attempt::uid(self.pod), &self.of.name, self.of.number) =>
             {
                 // It may have run: to be examined, not to be made again.
-                return Err(Failure::Unavailable(error.to_string()));
+                return Err(Failure::Unexamined(error.to_string()));
             }
             Err(RuntimeError::Exists { .. }) => {
                 // What a crash left of this very attempt, which never ran.
@@ -199,11 +261,12 @@ impl Making<'_> {
         let files = self.parts.files(drivers, self.pod).await?;
         let sandbox = self.parts.namespaces(drivers, self.pod).await?;
         let log = drivers.volumes.termination_log(uid, name, self.of.number).await.map_err(|e| Failure::Mount(e.to_string()))?;
-        let needs_ip = oci::needs_pod_ip(container);
+        let needs_ip = config::needs_pod_ip(container);
         let pod_ips = if needs_ip { self.parts.addresses(drivers, self.pod).await? } else { Vec::new() };
         let node = drivers.store.get(&Key::new(Kind::Node, "", drivers.settings.node_name.clone()));
         let node = node.as_deref().and_then(|o| o.as_node().cloned()).unwrap_or_default();
-        let inputs = oci::Inputs {
+        let objects = configuration::objects(drivers, self.pod);
+        let mut inputs = oci::Inputs {
             pod: self.pod,
             container,
             image: &image.config,
@@ -216,14 +279,32 @@ impl Making<'_> {
             pod_ips: &pod_ips,
             host_ips: &drivers.network.host_ips(),
             node: &node,
+            config: &objects,
+            sub_paths: BTreeMap::new(),
             is_init: self.role != Role::Main,
         };
+        let wanted = oci::sub_paths(&inputs).map_err(|e| Failure::Config(e.to_string()))?;
+        inputs.sub_paths = self.sub_paths(wanted, &files).await?;
         let mut spec = oci::build(&inputs).map_err(|e| Failure::Config(e.to_string()))?;
         if oci::wants_host_devices(container) {
             let devices = (drivers.devices)().map_err(|e| Failure::Config(format!("failed to list the host's devices: {e}")))?;
             oci::grant_host_devices(&mut spec, devices);
         }
         Ok(spec)
+    }
+
+    /// Makes subPaths ready. The cause is for the log only: it may tell of the host (kubelet_pods.go makeMounts).
+    async fn sub_paths(&self, wanted: Vec<SubPath>, files: &PodFiles) -> Result<BTreeMap<usize, PathBuf>, Failure> {
+        let mut ready = BTreeMap::new();
+        for one in wanted {
+            let Some(volume) = files.volumes.get(&one.volume) else { continue };
+            let path = self.shared.drivers.volumes.sub_path(attempt::uid(self.pod), volume, &one).await.map_err(|error| {
+                tracing::warn!(volume = one.volume, index = one.index, %error, "a subPath cannot be mounted");
+                Failure::Config(format!("failed to prepare subPath for volumeMount {:?} of container {:?}", one.volume, one.container))
+            })?;
+            ready.insert(one.index, path);
+        }
+        Ok(ready)
     }
 
     fn labels(&self, stop_signal: i32) -> BTreeMap<String, String> {

@@ -10,19 +10,24 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 use tracing::{Instrument, info_span, warn};
 
 use super::commit::{Committed, commit, overlay};
+use super::configuration::{Bell, Configuration, RefreshError};
 use super::exit::AttemptRef;
+use super::hooks::HookResult;
 use super::parts::Parts;
 use super::pause::Pause;
-use super::start::{Failure, Started};
+use super::probing::Probing;
+use super::start::{Failure, Pulls, Started};
 use super::{Outcome, Shared, files};
-use crate::agent::Drivers;
+use crate::agent::{Drivers, prober};
 use crate::api::{Key, Object};
+use crate::config;
 use crate::controllers::EventDraft;
+use crate::pod::probes::ProbeKind;
 use crate::pod::status::Ended;
 use crate::pod::{End, Live, Observed, PodActions, attempt, compute_pod_actions, events, phase, recover, status};
 use crate::runtime::RuntimeError;
@@ -42,6 +47,14 @@ pub(super) enum Done {
     Removed(AttemptRef, Result<(), RuntimeError>),
     /// What the Pod held is given back, or not.
     Released(Result<(), String>),
+    /// Configuration volumes are up to date, or not.
+    Refreshed(Result<(), RefreshError>),
+    /// The emptyDir that holds too much, if one does.
+    Measured(Result<Option<String>, String>),
+    /// What came of a probe.
+    Probed(AttemptRef, ProbeKind, prober::Outcome),
+    /// A preStop hook is over.
+    PreStopped(AttemptRef, HookResult),
 }
 
 /// The task that owns one Pod.
@@ -49,7 +62,8 @@ pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) key: Key,
     pub(super) uid: String,
-    pub(super) wake: Arc<Notify>,
+    pub(super) bell: Arc<Bell>,
+    pub(super) configuration: Configuration,
     /// The Pod as stored when last read or written.
     pub(super) stored: Option<Arc<Object>>,
     /// The same with the facts that are not committed yet.
@@ -60,8 +74,9 @@ pub(super) struct Worker {
     pub(super) parts: Arc<Parts>,
     pub(super) cancel: watch::Sender<bool>,
     /// The start whose gate was opened; one at a time. Others that report had their gate closed.
-    pub(super) starting: Option<u64>,
+    pub(super) starting: Option<(u64, String)>,
     pub(super) serial: u64,
+    pub(super) pulls: Pulls,
     pub(super) jobs: JoinSet<Done>,
     /// Attempts whose state in the runtime is not known: to be looked at.
     pub(super) unexamined: BTreeMap<String, AttemptRef>,
@@ -76,6 +91,7 @@ pub(super) struct Worker {
     pub(super) kill_pause: Pause,
     /// The signal that stops each running container.
     pub(super) stop_signals: BTreeMap<String, i32>,
+    pub(super) probing: Probing,
     /// Events of facts that are not committed yet.
     pub(super) events: Vec<EventDraft>,
     /// Commits in a row that came too late.
@@ -83,7 +99,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(shared: Arc<Shared>, key: Key, uid: String, wake: Arc<Notify>, released: bool) -> Worker {
+    pub(super) fn new(shared: Arc<Shared>, key: Key, uid: String, bell: Arc<Bell>, released: bool) -> Worker {
         let seen = Observed {
             released,
             backoff_cap: shared.drivers.settings.max_restart_backoff,
@@ -94,7 +110,9 @@ impl Worker {
             shared,
             key,
             uid,
-            wake,
+            pulls: Pulls::new(bell.clone()),
+            bell,
+            configuration: Configuration::default(),
             stored: None,
             pod: Pod::default(),
             seen,
@@ -114,6 +132,7 @@ impl Worker {
             commit_pause: Pause::default(),
             kill_pause: Pause::default(),
             stop_signals: BTreeMap::new(),
+            probing: Probing::default(),
             events: Vec::new(),
             stale: 0,
         }
@@ -148,12 +167,15 @@ impl Worker {
                 Box::pin(self.examine_all()).await;
             }
             let now = self.now();
-            self.seen.mend_clock(now);
+            self.heed_configuration();
+            self.tend_volumes(now);
+            self.seen.clock_is(now);
             let plan = compute_pod_actions(&self.pod, &self.seen, now);
+            let stopping = plan.cancel;
             let wake_at = match Box::pin(self.carry_out(plan)).await {
                 Next::Again => continue,
                 Next::Over(outcome) => return outcome,
-                Next::Rest(wake_at) => wake_at,
+                Next::Rest(wake_at) => wake_at.into_iter().chain(self.run_probes(stopping)).min(),
             };
             self.rest(wake_at, &mut connected).await;
         }
@@ -165,6 +187,9 @@ impl Worker {
         let Some(base) = current.as_deref().and_then(Object::as_pod) else { return false };
         let known = self.stored.as_ref().map(|o| &o.meta().resource_version);
         if known != Some(&base.metadata.resource_version) {
+            if self.stored.is_some() {
+                self.heed_metadata(base);
+            }
             self.pod = if self.stored.is_none() { base.clone() } else { overlay(base, &self.pod) };
             self.stored = current;
         }
@@ -198,7 +223,7 @@ impl Worker {
         }
         if let (Some(start), Some(gate)) = (start, gate) {
             self.seen.live.insert(start.name.clone(), Live::Starting);
-            self.starting = Some(self.serial);
+            self.starting = Some((self.serial, start.name.clone()));
             // A job that has failed already reports it itself.
             let _ = gate.send(());
         }
@@ -246,7 +271,8 @@ impl Worker {
     async fn rest(&mut self, wake_at: Option<Timestamp>, connected: &mut broadcast::Receiver<()>) {
         let now = self.now();
         let pauses = [&self.examine_pause, &self.remove_pause, &self.release_pause, &self.commit_pause, &self.kill_pause];
-        let due = pauses.into_iter().filter_map(Pause::until).filter(|t| *t > now).chain(wake_at).min();
+        let pauses = pauses.into_iter().chain([&self.configuration.pause]).filter_map(|p| p.until);
+        let due = pauses.chain(self.configuration.measure_at).filter(|t| *t > now).chain(wake_at).min();
         let rest =
             due.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default().clamp(Duration::from_millis(1), LONGEST_REST));
         let timer = async {
@@ -255,26 +281,28 @@ impl Worker {
                 None => std::future::pending().await,
             }
         };
-        // Cancel-safe: Notify keeps its permit, join_next and recv lose nothing when dropped, and the timer is computed anew. In order, so that
-        // a run can be replayed: whatever is ready is taken up in the next turn.
+        // Cancel-safe: the bell keeps a ring, join_next and recv lose nothing when dropped, and the timer is computed anew. In order, so that a
+        // run can be replayed: whatever is ready is taken up in the next turn.
         tokio::select! {
             biased;
             // Its sender lives as long as the worker: this is a connection, or several.
             _ = connected.recv() => self.examine_pause.reset(),
-            () = self.wake.notified() => {}
+            () = self.bell.heard() => {}
             Some(done) = self.jobs.join_next() => self.take(done),
             () = timer => {}
         }
         while let Some(done) = self.jobs.try_join_next() {
             self.take(done);
         }
+        self.note_pull();
     }
 
     /// Folds what a task has come to.
     fn take(&mut self, done: Result<Done, tokio::task::JoinError>) {
         let now = self.now();
+        self.note_pull();
         match done {
-            Ok(Done::Start(serial, ..)) if self.starting != Some(serial) => {}
+            Ok(Done::Start(serial, ..)) if self.starting.as_ref().is_none_or(|(opened, _)| *opened != serial) => {}
             Ok(Done::Start(_, of, result)) => {
                 self.starting = None;
                 match result {
@@ -298,6 +326,12 @@ impl Worker {
                 self.remove_pause.fail(now);
             }
             Ok(Done::Released(result)) => self.released(result, now),
+            Ok(Done::Refreshed(result)) => self.refreshed(result, now),
+            Ok(Done::Measured(result)) => self.measured(result, now),
+            Ok(Done::Probed(of, kind, outcome)) => self.probe_result(&of, kind, &outcome, now),
+            Ok(Done::PreStopped(of, result)) => self.pre_stopped(&of, &result),
+            // A probe of a container that has ended.
+            Err(error) if error.is_cancelled() => {}
             Err(error) => self.task_died(&error),
         }
     }
@@ -349,9 +383,12 @@ impl Worker {
             recover::note_boot(&mut self.pod, &boot_id);
             self.events.extend(events::missing_cluster_dns(&self.pod));
         }
+        // It may have changed while no agent looked.
+        self.configuration.stale = !open.is_empty() && config::has_files(&self.pod);
         for (name, id, number) in open {
             // Held back from being started until its state is known.
             self.seen.live.insert(name.clone(), Live::Starting);
+            self.keep_last_word(&name);
             self.unexamined.insert(name.clone(), AttemptRef { name, number, id });
         }
     }

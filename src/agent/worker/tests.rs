@@ -1,8 +1,13 @@
 //! The worker on stand-in drivers: what reaches the runtime, what becomes durable, and what a crash between any two calls leaves.
 
 mod adoption;
+mod clock;
+mod configuration;
 mod crash;
+mod hooks;
+mod images;
 mod life;
+mod probing;
 mod size;
 mod told;
 mod world;

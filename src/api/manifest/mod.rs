@@ -73,8 +73,9 @@ pub fn decode(file: &str, text: &[u8]) -> Decoded {
             if parsed.is_empty() {
                 report.error(at, "", "no object in this file: to remove what it defined, delete the file".into());
             }
+            let lines = read::Lines::of(text);
             for document in parsed {
-                read::document(document, text, at.offset, &mut documents, &mut report);
+                read::document(document, (text, &lines, at.offset), &mut documents, &mut report);
             }
         }
     }
@@ -165,5 +166,55 @@ impl<'f> Report<'f> {
             });
         }
         self.faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use nix::time::{ClockId, clock_gettime};
+
+    use super::*;
+
+    fn documents(count: usize, list: bool) -> String {
+        let note = "#\n".repeat(100);
+        let one = |n| format!("apiVersion: v1\nkind: ConfigMap\n{note}metadata: {{name: c{n}}}\n");
+        let item = |n| "- ".to_owned() + &one(n).trim_end().replace('\n', "\n  ") + "\n";
+        match list {
+            true => "kind: List\napiVersion: v1\nitems:\n".to_owned() + &(0..count).map(item).collect::<String>(),
+            false => (0..count).map(one).collect::<Vec<_>>().join("---\n"),
+        }
+    }
+
+    /// This thread's time on a processor, which others do not lengthen by much; the least of three.
+    fn time(count: usize, list: bool) -> Duration {
+        let text = documents(count, list);
+        let once = |_| {
+            let begun = spent();
+            let decoded = decode("a.yaml", text.as_bytes());
+            assert_eq!((decoded.documents.len(), decoded.faults.len()), (count, 0), "{:?}", decoded.faults);
+            spent().saturating_sub(begun)
+        };
+        (0..3).map(once).min().unwrap_or_default()
+    }
+
+    fn spent() -> Duration {
+        clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()
+    }
+
+    #[test]
+    fn eight_times_the_documents_take_no_more_than_about_eight_times_as_long() {
+        for list in [false, true] {
+            let (few, many) = (time(200, list), time(1600, list));
+            assert!(many < few * 20, "list {list}: {few:?} and {many:?}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_at_the_line_of_its_first_word() {
+        let text = "# a\n---\n# b\n\nkind: X\n---\nkind: Y\n";
+        let lines: Vec<usize> = decode("a.yaml", text.as_bytes()).documents.iter().map(|d| d.line).collect();
+        assert_eq!(lines, [5, 7]);
     }
 }

@@ -13,18 +13,36 @@ use std::ops::Range;
 /// Where documents go, and the file's text with the offset it begins at.
 struct Into<'r, 'f> {
     text: &'r str,
+    lines: &'r Lines,
     base: usize,
     documents: &'r mut Vec<Document>,
     report: &'r mut Report<'f>,
 }
 
-/// Reads one document of the file whose `text` begins at offset `base`.
-pub(super) fn document(parsed: Parsed, text: &str, base: usize, documents: &mut Vec<Document>, report: &mut Report<'_>) {
+/// Where a text's lines begin, found once: counting them anew for each document takes the square of their number.
+pub(super) struct Lines {
+    /// Offsets of the line ends.
+    ends: Vec<usize>,
+}
+
+impl Lines {
+    pub(super) fn of(text: &str) -> Lines {
+        Lines { ends: text.match_indices('\n').map(|(at, _)| at).collect() }
+    }
+
+    /// The line, from 1, that the byte at `offset` is in.
+    fn at(&self, offset: usize) -> usize {
+        self.ends.partition_point(|end| *end < offset) + 1
+    }
+}
+
+/// Reads one document of the file whose `text`, of these `lines`, begins at offset `base`.
+pub(super) fn document(parsed: Parsed, (text, lines, base): (&str, &Lines, usize), documents: &mut Vec<Document>, report: &mut Report<'_>) {
     let broken = !parsed.faults.is_empty();
     for fault in parsed.faults {
         report.error(fault.place, &fault.field, fault.message);
     }
-    let mut into = Into { text, base, documents, report };
+    let mut into = Into { text, lines, base, documents, report };
     match parsed.root {
         Some(root) if !broken => object(root, parsed.span, &mut into, 0),
         root => refused(root.as_ref(), parsed.span, &mut into),
@@ -46,8 +64,7 @@ fn line_of(into: &Into<'_, '_>, span: &Range<usize>) -> usize {
     let text = &into.text[span.start - into.base..span.end - into.base];
     let quiet = |l: &&str| l.trim().is_empty() || l.starts_with('#') || l.trim_end() == "---" || l.starts_with('%');
     let skipped = text.lines().take_while(quiet).count();
-    let begin = into.text[..span.start - into.base].matches('\n').count() + 1;
-    begin + skipped.min(text.lines().count().saturating_sub(1))
+    into.lines.at(span.start - into.base) + skipped.min(text.lines().count().saturating_sub(1))
 }
 
 fn object(root: Node, span: Range<usize>, into: &mut Into<'_, '_>, nested: usize) {

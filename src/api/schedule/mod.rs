@@ -4,6 +4,7 @@
 //! minute, so times a clock change skips never fire and fixed times it repeats fire twice; no match within five years is never. Time and zone are
 //! passed in; every search is bounded. Left to others: which slots are still owed (controllers::cronjob).
 
+pub mod explain;
 mod next;
 mod parse;
 
@@ -36,10 +37,14 @@ struct Fields {
     any_day: bool,
 }
 
-/// Why a schedule cannot be read: robfig's message.
+/// Why a schedule cannot be read: robfig's message, and which part of the expression it is about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ScheduleError(String);
+#[error("{message}")]
+pub struct ScheduleError {
+    message: String,
+    /// Bytes of the expression that are wrong; the whole of it where no part is to blame. Empty at its end: something is missing there.
+    pub span: std::ops::Range<usize>,
+}
 
 /// Why a time zone cannot be used: Go's message (`unknown time zone X`).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +97,12 @@ impl Schedule {
         let slots = std::iter::successors(self.next(anchor, zone), |slot| self.next(*slot, zone));
         slots.take(most).take_while(|slot| *slot <= now).count()
     }
+}
+
+/// A duration as Go's time.ParseDuration reads it (`1h30m`, `1500ms`). Errors: Go's message.
+pub fn duration(text: &str) -> Result<SignedDuration, String> {
+    let nanos = parse::go_duration(text)?;
+    i64::try_from(nanos).map(SignedDuration::from_nanos).map_err(|_| format!("time: invalid duration {text:?}"))
 }
 
 fn whole_second(at: Timestamp) -> Option<Timestamp> {

@@ -21,24 +21,35 @@ const DAY_OF_WEEK: Bounds = Bounds { min: 0, max: 6, names: &["sun", "mon", "tue
 /// A field's bits and whether a star was in it.
 type Bits = (u64, bool);
 
-fn error<T>(message: String) -> Result<T, ScheduleError> {
-    Err(ScheduleError(message))
+/// What a field's part is refused with; where it stands is added by [`field`].
+fn error<T>(message: String) -> Result<T, String> {
+    Err(message)
+}
+
+/// Where `part`, a slice of `text`, stands in it.
+fn place(text: &str, part: &str) -> std::ops::Range<usize> {
+    let start = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize).min(text.len());
+    start..(start + part.len()).min(text.len())
 }
 
 pub(super) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
+    let whole = |message: String| ScheduleError { message, span: 0..text.len() };
     if text.is_empty() {
-        return error("empty spec string".to_owned());
+        return Err(whole("empty spec string".to_owned()));
     }
     if text.starts_with("TZ=") || text.starts_with("CRON_TZ=") {
-        return error("cannot use TZ or CRON_TZ in schedule, use timeZone field instead".to_owned());
+        let span = 0..text.find(char::is_whitespace).unwrap_or(text.len());
+        return Err(ScheduleError { message: "cannot use TZ or CRON_TZ in schedule, use timeZone field instead".to_owned(), span });
     }
     if text.starts_with('@') {
-        return descriptor(text);
+        return descriptor(text).map_err(|(message, from)| ScheduleError { message, span: from..text.len() });
     }
     let fields: Vec<&str> = text.split_whitespace().collect();
     let &[minute, hour, dom, month, dow] = fields.as_slice() else {
-        return error(format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")));
+        let span = fields.get(5).map_or(text.len()..text.len(), |surplus| place(text, surplus).start..text.trim_end().len());
+        return Err(ScheduleError { message: format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")), span });
     };
+    let field = |part, bounds| field(part, bounds).map_err(|(message, part)| ScheduleError { message, span: place(text, part) });
     let ((minute, _), (hour, _)) = (field(minute, &MINUTE)?, field(hour, &HOUR)?);
     let ((day_of_month, dom_star), (month, _), (day_of_week, dow_star)) =
         (field(dom, &DAY_OF_MONTH)?, field(month, &MONTH)?, field(dow, &DAY_OF_WEEK)?);
@@ -46,7 +57,7 @@ pub(super) fn parse(text: &str) -> Result<Schedule, ScheduleError> {
     Ok(Schedule { kind: Kind::Fields(fields) })
 }
 
-fn descriptor(text: &str) -> Result<Schedule, ScheduleError> {
+fn descriptor(text: &str) -> Result<Schedule, (String, usize)> {
     let same_as = match text {
         "@yearly" | "@annually" => "0 0 1 1 *",
         "@monthly" => "0 0 1 * *",
@@ -55,18 +66,20 @@ fn descriptor(text: &str) -> Result<Schedule, ScheduleError> {
         "@hourly" => "0 * * * *",
         _ => return every(text),
     };
-    parse(same_as)
+    parse(same_as).map_err(|error| (error.message, 0))
 }
 
-fn every(text: &str) -> Result<Schedule, ScheduleError> {
-    let Some(duration) = text.strip_prefix("@every ") else { return error(format!("unrecognized descriptor: {text}")) };
-    let nanos = go_duration(duration).map_err(|e| ScheduleError(format!("failed to parse duration {text}: {e}")))?;
+/// Errors: the message, and from which byte on the text is wrong.
+fn every(text: &str) -> Result<Schedule, (String, usize)> {
+    const EVERY: &str = "@every ";
+    let Some(duration) = text.strip_prefix(EVERY) else { return Err((format!("unrecognized descriptor: {text}"), 0)) };
+    let nanos = go_duration(duration).map_err(|e| (format!("failed to parse duration {text}: {e}"), EVERY.len()))?;
     let seconds = i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX).max(1);
     Ok(Schedule { kind: Kind::Every(SignedDuration::from_secs(seconds)) })
 }
 
 /// Go's time.ParseDuration, in nanoseconds: a sign, then numbers with units.
-fn go_duration(text: &str) -> Result<i128, String> {
+pub(super) fn go_duration(text: &str) -> Result<i128, String> {
     let invalid = || format!("time: invalid duration {text:?}");
     let (negative, mut rest) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
@@ -111,16 +124,16 @@ fn go_duration(text: &str) -> Result<i128, String> {
     Ok(if negative { -total } else { total })
 }
 
-/// A comma-separated list of ranges.
-fn field(text: &str, bounds: &Bounds) -> Result<Bits, ScheduleError> {
+/// A comma-separated list of ranges. Errors: the message, and the part that it is about.
+fn field<'t>(text: &'t str, bounds: &Bounds) -> Result<Bits, (String, &'t str)> {
     text.split(',').filter(|part| !part.is_empty()).try_fold((0, false), |(bits, star), part| {
-        let (more, here) = range(part, bounds)?;
+        let (more, here) = range(part, bounds).map_err(|message| (message, part))?;
         Ok((bits | more, star || here))
     })
 }
 
 /// `number | number "-" number [ "/" number ]`, or a star with an optional step.
-fn range(text: &str, bounds: &Bounds) -> Result<Bits, ScheduleError> {
+fn range(text: &str, bounds: &Bounds) -> Result<Bits, String> {
     let parts: Vec<&str> = text.split('/').collect();
     let ends: Vec<&str> = parts.first().copied().unwrap_or_default().split('-').collect();
     let first = ends.first().copied().unwrap_or_default();
@@ -156,13 +169,13 @@ fn range(text: &str, bounds: &Bounds) -> Result<Bits, ScheduleError> {
     Ok((bits, star && step == 1))
 }
 
-fn value(text: &str, bounds: &Bounds) -> Result<u32, ScheduleError> {
+fn value(text: &str, bounds: &Bounds) -> Result<u32, String> {
     let named = bounds.names.iter().zip(bounds.min..).find(|(name, _)| name.eq_ignore_ascii_case(text));
     named.map_or_else(|| number(text), |(_, n)| Ok(n))
 }
 
 /// Go's strconv.Atoi and its refusals.
-fn number(text: &str) -> Result<u32, ScheduleError> {
+fn number(text: &str) -> Result<u32, String> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return error(format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"));

@@ -1,6 +1,6 @@
 //! Which fields this agent honours: one table, and the check that names every field a manifest sets which the agent does not honour.
 //!
-//! Guarantees: every field of every struct reachable from a DaemonSet's, Job's, CronJob's, Pod's or Node's spec has a row, or stands under a field
+//! Guarantees: every field of every struct reachable from a DaemonSet's, Job's, CronJob's, Pod's, claim's or Node's spec has a row, or stands under a field
 //! whose row speaks for all below it (a test walks the real types). So nothing is passed over in silence: a field is honoured, refused, warned
 //! about, or said to mean nothing here. To add a feature, change its row to `Honoured`. Runs before defaults, so only what the user wrote is reported.
 //!
@@ -70,13 +70,12 @@ pub fn check(object: &Object) -> Vec<FieldFault> {
         Object::CronJob(_) => ("CronJobSpec", &["spec", "jobTemplate", "spec", "template"]),
         Object::StaticPod(_) | Object::Pod(_) => ("PodSpec", &[]),
         Object::Node(_) => ("NodeSpec", &[]),
-        Object::ConfigMap(_) | Object::Secret(_) | Object::PersistentVolumeClaim(_) | Object::Event(_) | Object::ControllerRevision(_) => {
-            return Vec::new();
-        }
+        Object::PersistentVolumeClaim(_) => ("PersistentVolumeClaimSpec", &[]),
+        Object::ConfigMap(_) | Object::Secret(_) | Object::Event(_) | Object::ControllerRevision(_) => return Vec::new(),
     };
     let json = object.to_json();
     let mut faults = Vec::new();
-    if owner != "NodeSpec" {
+    if !matches!(owner, "NodeSpec" | "PersistentVolumeClaimSpec") {
         profile_annotations(&json, annotated, &mut faults);
     }
     if let Some(spec) = json.get("spec") {
@@ -86,7 +85,6 @@ pub fn check(object: &Object) -> Vec<FieldFault> {
 }
 
 fn walk(value: &Value, owner: &str, path: &str, faults: &mut Vec<FieldFault>) {
-    let holder = value;
     for (field, value) in value.as_object().into_iter().flatten() {
         let path = format!("{path}.{field}");
         let Some(row) = row(owner, field) else {
@@ -94,7 +92,7 @@ fn walk(value: &Value, owner: &str, path: &str, faults: &mut Vec<FieldFault>) {
             faults.push(FieldFault::error(path, "this version of minik8s does not know what to do with this field; remove it"));
             continue;
         };
-        if is_set(value) && !excepted(value, row) && !honoured_beside(row, holder) {
+        if is_set(value) && !excepted(value, row) {
             report(row, &path, faults);
         }
         match value {
@@ -118,11 +116,6 @@ fn is_set(value: &Value) -> bool {
 fn excepted(value: &Value, row: &Row) -> bool {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     row.except.contains(&text.as_str())
-}
-
-/// What is honoured for what stands beside it: the size of an emptyDir in memory.
-fn honoured_beside(row: &Row, holder: &Value) -> bool {
-    (row.owner, row.field) == ("EmptyDirVolumeSource", "sizeLimit") && holder.get("medium").and_then(Value::as_str) == Some("Memory")
 }
 
 fn report(row: &Row, path: &str, faults: &mut Vec<FieldFault>) {

@@ -3,16 +3,16 @@
 use super::{Row, Status};
 
 const ALONE: &str = "means nothing on a node alone; ignored";
-const NO_PROBES: &str = "probes are not run yet: the container counts as ready as soon as it runs";
-const NO_HOOKS: &str = "lifecycle hooks are not run yet; do the work in the container's own command or in an init container";
-const NO_CONFIG: &str = "not yet: values from ConfigMaps and Secrets cannot be given to containers, and a container must not start without its configuration; write the value into env";
-const NO_CONFIG_VOLUME: &str = "not yet: volumes made from ConfigMaps, Secrets or the downward API cannot be mounted, and a container must not start without its files; put the files on the host and use hostPath";
+const NO_ENV_FILES: &str = "files of variables cannot be read: the feature is off in Kubernetes too; use a ConfigMap with envFrom";
+const NO_API: &str = "there is no API server that would issue it, or accept it; remove the source";
 const NO_DRIVER: &str =
     "volumes of this type need a storage driver that this agent does not have; mount it on the host and use hostPath, or use emptyDir";
 const NO_SECCOMP: &str = "not yet: seccomp profiles of one's own cannot be applied, and the container must not run without; use type RuntimeDefault or Unconfined";
 const NO_APPARMOR: &str =
     "not yet: AppArmor profiles cannot be applied, and the container must not run without; remove the profile or set type Unconfined";
 const NO_SELINUX: &str = "not yet: SELinux labels cannot be applied, and the container must not run without; remove them";
+const NO_SNAPSHOTS: &str = "a claim begins as an empty directory: nothing here can copy another volume into it; copy in an init container";
+const NO_CLASSES: &str = "there are no PersistentVolumes or classes of them on a node alone: every claim is a directory under the agent's state directory; ignored";
 const NO_WINDOWS: &str = "this agent runs Linux containers only";
 const NO_DEVICES: &str = "dynamic resource allocation needs a driver that this agent does not have; remove it";
 
@@ -120,7 +120,7 @@ static ROWS: &[Row] = rows! {
         "hostPID": Honoured;
         "hostUsers": Refused("not yet: user namespaces cannot be made, and the pod must not run without; remove the field") unless ["true"];
         "hostname": Honoured;
-        "hostnameOverride": Refused("not yet: use hostname");
+        "hostnameOverride": Honoured;
         "imagePullSecrets": Warned("registry logins are not used yet: only public images, or images already on the host, can be had");
         "initContainers": Honoured => Container;
         "nodeName": Honoured;
@@ -141,9 +141,9 @@ static ROWS: &[Row] = rows! {
         "securityContext": Honoured => PodSecurityContext;
         "serviceAccount": NotApplicable("there are no ServiceAccounts on a node alone; ignored");
         "serviceAccountName": NotApplicable("there are no ServiceAccounts on a node alone; ignored");
-        "setHostnameAsFQDN": Warned("there is no cluster domain: the host name stays short") unless ["false"];
-        "shareProcessNamespace": Refused("not yet: the containers of a pod cannot share their processes; remove the field") unless ["false"];
-        "subdomain": NotApplicable("there is no cluster DNS on a node alone; ignored");
+        "setHostnameAsFQDN": Honoured;
+        "shareProcessNamespace": Honoured;
+        "subdomain": NotApplicable("there is no cluster DNS on a node alone: the full name is known to the pod itself only");
         "terminationGracePeriodSeconds": Honoured;
         "tolerations": Honoured;
         "topologySpreadConstraints": NotApplicable("there is one node only; ignored");
@@ -202,22 +202,22 @@ static ROWS: &[Row] = rows! {
         "args": Honoured;
         "command": Honoured;
         "env": Honoured => EnvVar;
-        "envFrom": Refused(NO_CONFIG);
+        "envFrom": Honoured;
         "image": Honoured;
         "imagePullPolicy": Honoured;
         "lifecycle": Honoured => Lifecycle;
-        "livenessProbe": Warned(NO_PROBES);
+        "livenessProbe": Honoured;
         "name": Honoured;
         "ports": Honoured;
-        "readinessProbe": Warned(NO_PROBES);
+        "readinessProbe": Honoured;
         "resizePolicy": NotApplicable("containers are not resized in place: a change of resources makes a new pod; ignored");
         "resources": Honoured => ResourceRequirements;
-        "restartPolicy": Refused("not yet: sidecars (init containers with restartPolicy Always) and restart policies of single containers; make it an ordinary container");
-        "restartPolicyRules": Refused("not yet: restart rules of single containers; use the pod's restartPolicy");
+        "restartPolicy": Honoured;
+        "restartPolicyRules": Honoured => ContainerRestartRule;
         "securityContext": Honoured => SecurityContext;
-        "startupProbe": Warned(NO_PROBES);
-        "stdin": Warned("nothing can be attached yet: the container reads an empty input") unless ["false"];
-        "stdinOnce": Warned("nothing can be attached yet: the container reads an empty input") unless ["false"];
+        "startupProbe": Honoured;
+        "stdin": Warned("only a container with tty: true, too, reads what is attached to it; any other an empty input") unless ["false"];
+        "stdinOnce": Warned("the input stays open for whoever attaches next") unless ["false"];
         "terminationMessagePath": Honoured;
         "terminationMessagePolicy": Honoured;
         "tty": Honoured;
@@ -226,9 +226,13 @@ static ROWS: &[Row] = rows! {
         "workingDir": Honoured;
     }
     Lifecycle {
-        "postStart": Warned(NO_HOOKS);
-        "preStop": Warned(NO_HOOKS);
+        "postStart": Honoured;
+        "preStop": Honoured;
         "stopSignal": Honoured;
+    }
+    ContainerRestartRule {
+        "action": Refused("not yet: only the container itself can be restarted (Restart), not all containers of its pod") unless ["Restart"];
+        "exitCodes": Honoured;
     }
     EnvVar {
         "name": Honoured;
@@ -236,11 +240,11 @@ static ROWS: &[Row] = rows! {
         "valueFrom": Honoured => EnvVarSource;
     }
     EnvVarSource {
-        "configMapKeyRef": Refused(NO_CONFIG);
+        "configMapKeyRef": Honoured;
         "fieldRef": Honoured;
-        "fileKeyRef": Refused(NO_CONFIG);
+        "fileKeyRef": Refused(NO_ENV_FILES);
         "resourceFieldRef": Honoured;
-        "secretKeyRef": Refused(NO_CONFIG);
+        "secretKeyRef": Honoured;
     }
     ResourceRequirements {
         "claims": Refused(NO_DEVICES);
@@ -252,9 +256,9 @@ static ROWS: &[Row] = rows! {
         "mountPropagation": Honoured;
         "name": Honoured;
         "readOnly": Honoured;
-        "recursiveReadOnly": Refused("not yet: mounts below a read-only mount cannot be made read-only") unless ["Disabled", "IfPossible"];
-        "subPath": Refused("not yet: mount the whole volume, or use hostPath with the path below");
-        "subPathExpr": Refused("not yet: mount the whole volume, or use hostPath with the path below");
+        "recursiveReadOnly": Honoured;
+        "subPath": Honoured;
+        "subPathExpr": Honoured;
     }
     Volume {
         "awsElasticBlockStore": Refused(NO_DRIVER);
@@ -262,9 +266,9 @@ static ROWS: &[Row] = rows! {
         "azureFile": Refused(NO_DRIVER);
         "cephfs": Refused(NO_DRIVER);
         "cinder": Refused(NO_DRIVER);
-        "configMap": Refused(NO_CONFIG_VOLUME);
+        "configMap": Honoured;
         "csi": Refused(NO_DRIVER);
-        "downwardAPI": Refused(NO_CONFIG_VOLUME);
+        "downwardAPI": Honoured;
         "emptyDir": Honoured => EmptyDirVolumeSource;
         "ephemeral": Refused(NO_DRIVER);
         "fc": Refused(NO_DRIVER);
@@ -278,20 +282,43 @@ static ROWS: &[Row] = rows! {
         "iscsi": Refused(NO_DRIVER);
         "name": Honoured;
         "nfs": Refused("not yet: mount it on the host and use hostPath");
-        "persistentVolumeClaim": Refused("not yet: claims as local directories; use hostPath with type DirectoryOrCreate");
+        "persistentVolumeClaim": Honoured;
         "photonPersistentDisk": Refused(NO_DRIVER);
         "portworxVolume": Refused(NO_DRIVER);
-        "projected": Refused(NO_CONFIG_VOLUME);
+        "projected": Honoured => ProjectedVolumeSource;
         "quobyte": Refused(NO_DRIVER);
         "rbd": Refused(NO_DRIVER);
         "scaleIO": Refused(NO_DRIVER);
-        "secret": Refused(NO_CONFIG_VOLUME);
+        "secret": Honoured;
         "storageos": Refused(NO_DRIVER);
         "vsphereVolume": Refused(NO_DRIVER);
     }
+    ProjectedVolumeSource {
+        "defaultMode": Honoured;
+        "sources": Honoured => VolumeProjection;
+    }
+    VolumeProjection {
+        "clusterTrustBundle": Refused(NO_API);
+        "configMap": Honoured;
+        "downwardAPI": Honoured;
+        "podCertificate": Refused(NO_API);
+        "secret": Honoured;
+        "serviceAccountToken": Refused(NO_API);
+    }
     EmptyDirVolumeSource {
         "medium": Refused("not yet: only the node's disk (\"\") and Memory") unless ["Memory"];
-        "sizeLimit": Warned("not enforced yet for a volume on disk: it may fill the disk; with medium: Memory it is held");
+        "sizeLimit": Honoured;
+    }
+    PersistentVolumeClaimSpec {
+        "accessModes": NotApplicable("every pod of this node may use the claim, whatever its access modes; ignored") unless ["[\"ReadWriteOnce\"]", "[\"ReadWriteMany\"]"];
+        "dataSource": Refused(NO_SNAPSHOTS);
+        "dataSourceRef": Refused(NO_SNAPSHOTS);
+        "resources": NotApplicable("a claim is a directory under the agent's state directory, and may take what that disk has; ignored");
+        "selector": Warned(NO_CLASSES);
+        "storageClassName": NotApplicable(NO_CLASSES);
+        "volumeAttributesClassName": NotApplicable(NO_CLASSES);
+        "volumeMode": Refused("a claim is a directory, not a block device; use a hostPath volume of type BlockDevice") unless ["Filesystem"];
+        "volumeName": Warned(NO_CLASSES);
     }
 };
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::DaemonSetSpec;
 use k8s_openapi::api::batch::v1::{CronJobSpec, JobSpec};
-use k8s_openapi::api::core::v1::{NodeSpec, PodSpec};
+use k8s_openapi::api::core::v1::{NodeSpec, PersistentVolumeClaimSpec, PodSpec};
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor, value};
 use serde_json::json;
 
@@ -138,6 +138,7 @@ fn shapes() -> Shapes {
     probe::<CronJobSpec>(&shapes);
     probe::<PodSpec>(&shapes);
     probe::<NodeSpec>(&shapes);
+    probe::<PersistentVolumeClaimSpec>(&shapes);
     shapes.into_inner()
 }
 
@@ -146,7 +147,7 @@ fn every_field_of_the_real_types_has_a_row_and_every_row_a_field() {
     let shapes = shapes();
     assert!(shapes.len() > 60 && shapes["PodSpec"].len() > 35, "the probe sees the types: {}", shapes.len());
     let (mut missing, mut seen, mut queue) =
-        (Vec::new(), BTreeSet::new(), vec!["DaemonSetSpec", "JobSpec", "CronJobSpec", "PodSpec", "NodeSpec"]);
+        (Vec::new(), BTreeSet::new(), vec!["DaemonSetSpec", "JobSpec", "CronJobSpec", "PodSpec", "NodeSpec", "PersistentVolumeClaimSpec"]);
     while let Some(owner) = queue.pop() {
         if !seen.insert(owner) {
             continue;
@@ -191,11 +192,11 @@ fn each_field_is_reported_by_name_with_its_severity() {
         "securityContext": {"seccompProfile": {"type": "Localhost"}, "seLinuxOptions": {}, "runAsUser": 1000},
         "affinity": {"podAntiAffinity": {}, "nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
         "containers": [
-            {"name": "a", "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
+            {"name": "a", "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}, {"name": "B", "valueFrom": {"fileKeyRef": {"volumeName": "s", "key": "k", "path": "p"}}}]},
             {"name": "b", "livenessProbe": {"exec": {"command": ["true"]}}, "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "x"}, {"name": "w", "mountPath": "/w", "subPath": ""}]},
         ],
-        "initContainers": [{"name": "s", "restartPolicy": "Always"}],
-        "volumes": [{"name": "v", "configMap": {"name": "c", "optional": true}}, {"name": "w", "emptyDir": {"medium": "Memory"}}, {"name": "h", "emptyDir": {"medium": "HugePages"}}],
+        "initContainers": [{"name": "s", "restartPolicy": "Always"}, {"name": "r", "restartPolicyRules": [{"action": "Restart"}, {"action": "RestartAllContainers"}]}],
+        "volumes": [{"name": "v", "projected": {"sources": [{"configMap": {"name": "c"}}, {"serviceAccountToken": {"path": "t"}}]}}, {"name": "w", "emptyDir": {"medium": "Memory"}}, {"name": "h", "emptyDir": {"medium": "HugePages"}}],
     });
     let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"managedBy": "example.com/queue", "podFailurePolicy": {"rules": []}, "podReplacementPolicy": "Failed", "template": {"spec": spec}}});
     let mut found = checked(Kind::Job, job);
@@ -203,15 +204,13 @@ fn each_field_is_reported_by_name_with_its_severity() {
     let expected = [
         (Severity::Error, "spec.managedBy"),
         (Severity::Info, "spec.template.spec.affinity.podAntiAffinity"),
-        (Severity::Error, "spec.template.spec.containers[0].env[1].valueFrom.secretKeyRef"),
-        (Severity::Warning, "spec.template.spec.containers[1].livenessProbe"),
-        (Severity::Error, "spec.template.spec.containers[1].volumeMounts[0].subPath"),
+        (Severity::Error, "spec.template.spec.containers[0].env[1].valueFrom.fileKeyRef"),
         (Severity::Error, "spec.template.spec.hostUsers"),
         (Severity::Warning, "spec.template.spec.imagePullSecrets"),
-        (Severity::Error, "spec.template.spec.initContainers[0].restartPolicy"),
+        (Severity::Error, "spec.template.spec.initContainers[1].restartPolicyRules[1].action"),
         (Severity::Error, "spec.template.spec.securityContext.seccompProfile.type"),
         (Severity::Info, "spec.template.spec.serviceAccountName"),
-        (Severity::Error, "spec.template.spec.volumes[0].configMap"),
+        (Severity::Error, "spec.template.spec.volumes[0].projected.sources[1].serviceAccountToken"),
         (Severity::Error, "spec.template.spec.volumes[2].emptyDir.medium"),
     ];
     assert_eq!(found, expected.map(|(s, f)| (s, f.to_owned())));
@@ -223,18 +222,25 @@ fn what_is_honoured_is_not_mentioned() {
         "hostNetwork": true, "tolerations": [{"operator": "Exists"}], "os": {"name": "linux"}, "nodeSelector": {"a": "b"},
         "securityContext": {"runAsNonRoot": true, "supplementalGroups": [1]},
         "containers": [{"name": "c", "image": "i", "tty": true, "stdin": false, "securityContext": {"privileged": true, "procMount": "Default", "seccompProfile": {"type": "RuntimeDefault"}}, "resources": {"limits": {"cpu": "1"}}}],
-        "volumes": [{"name": "h", "hostPath": {"path": "/", "type": "Directory"}}, {"name": "e", "emptyDir": {"medium": "Memory", "sizeLimit": "1Gi"}}],
+        "volumes": [{"name": "h", "hostPath": {"path": "/", "type": "Directory"}}, {"name": "e", "emptyDir": {"sizeLimit": "1Gi"}}, {"name": "c", "configMap": {"name": "c"}},
+            {"name": "s", "secret": {"secretName": "s", "optional": true}}, {"name": "p", "persistentVolumeClaim": {"claimName": "p"}}],
         "overhead": {"cpu": "10m"},
     }});
     assert_eq!(checked(Kind::StaticPod, pod), []);
-    let on_disk = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": [], "volumes": [{"name": "e", "emptyDir": {"sizeLimit": "1Gi"}}]}});
-    assert_eq!(checked(Kind::StaticPod, on_disk), [(Severity::Warning, "spec.volumes[0].emptyDir.sizeLimit".to_owned())]);
     assert_eq!(
         checked(
             Kind::Node,
             json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}, "spec": {"taints": [], "podCIDR": "10.0.0.0/24"}})
         ),
         [(Severity::Info, "spec.podCIDR".to_owned())]
+    );
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, "dataSource": {"kind": "VolumeSnapshot", "name": "x"}});
+    assert_eq!(
+        checked(
+            Kind::PersistentVolumeClaim,
+            json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "p"}, "spec": spec})
+        ),
+        [(Severity::Error, "spec.dataSource".to_owned()), (Severity::Info, "spec.resources".to_owned())]
     );
 }
 

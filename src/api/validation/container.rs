@@ -17,6 +17,8 @@ pub(super) struct Pod<'a> {
     pub(super) grace: Option<i64>,
     /// restartPolicy.
     pub(super) restart_policy: &'a str,
+    /// os.name.
+    pub(super) os: Option<&'a str>,
     /// Whether the pod uses the host's user namespace.
     pub(super) host_users: bool,
 }
@@ -33,7 +35,7 @@ pub(super) fn regular(containers: &[Container], pod: &Pod<'_>, path: &Path, faul
         if !names.insert(&container.name) {
             faults.duplicate(&path.child("name"), container.name.as_str());
         }
-        probes::of_container(container, pod.grace, &path, faults);
+        probes::of_container(container, pod.grace, pod.os, &path, faults);
     }
     host_port_conflicts(containers.iter().enumerate(), path, faults);
 }
@@ -49,7 +51,7 @@ pub(super) fn init(containers: &[Container], regular: &[Container], pod: &Pod<'_
         }
         host_port_conflicts([(i, container)].into_iter(), path, faults);
         if container.restart_policy.as_deref() == Some("Always") {
-            probes::of_container(container, pod.grace, &at, faults);
+            probes::of_container(container, pod.grace, pod.os, &at, faults);
         } else {
             probes::forbidden_in_init(container, &at, faults);
         }

@@ -1,4 +1,4 @@
-//! A Job's podFailurePolicy and successPolicy: structure only, checked although another version of this agent will honour them.
+//! A Job's podFailurePolicy and successPolicy: `pkg/apis/batch/validation/validation.go`.
 
 use k8s_openapi::api::batch::v1::{
     JobSpec, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule, SuccessPolicyRule,

@@ -22,6 +22,7 @@ mod probes;
 mod resources;
 mod scheduling;
 mod security;
+mod stop_signal;
 mod volumes;
 
 use field::{Faults, Path};

@@ -54,6 +54,7 @@ fn spec(spec: &PodSpec, path: &Path, faults: &mut Faults) {
         claims: spec.resource_claims.iter().flatten().map(|c| c.name.as_str()).collect(),
         grace: spec.termination_grace_period_seconds,
         restart_policy: spec.restart_policy.as_deref().unwrap_or_default(),
+        os: spec.os.as_ref().map(|os| os.name.as_str()),
         host_users: spec.host_users != Some(false),
     };
     resource_claims(spec.resource_claims.as_deref().unwrap_or_default(), &path.child("resourceClaims"), faults);
@@ -185,6 +186,9 @@ fn names(spec: &PodSpec, path: &Path, faults: &mut Faults) {
             faults.invalid_each(&path.child(name), value, rule(value));
         }
     }
+    if let Some(name) = spec.hostname_override.as_deref().filter(|n| !n.is_empty()) {
+        hostname_override(name, spec, path, faults);
+    }
     let gates = spec.scheduling_gates.as_deref().unwrap_or_default();
     for (i, gate) in gates.iter().enumerate() {
         let at = path.child("schedulingGates").index(i);
@@ -195,6 +199,19 @@ fn names(spec: &PodSpec, path: &Path, faults: &mut Faults) {
     }
     for (i, gate) in spec.readiness_gates.iter().flatten().enumerate() {
         metadata::label_key(&gate.condition_type, &path.child("readinessGates").index(i).child("conditionType"), faults);
+    }
+}
+
+/// validateHostnameOverride: as long as the kernel allows, and against nothing else that names the pod.
+fn hostname_override(name: &str, spec: &PodSpec, path: &Path, faults: &mut Faults) {
+    let at = path.child("hostnameOverride");
+    if name.len() > 64 {
+        faults.invalid(&at, name, "must be no more than 64 characters");
+    }
+    for (field, set) in [("hostNetwork", spec.host_network), ("setHostnameAsFQDN", spec.set_hostname_as_fqdn)] {
+        if set == Some(true) {
+            faults.forbidden(&at, &format!("may not be set when `{field}` is true"));
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 
 use super::field::{Faults, Path};
 use super::format;
+use super::stop_signal::stop_signal;
 
 /// A handler of a probe or of a hook: what of its five kinds is set.
 #[derive(Default)]
@@ -16,8 +17,11 @@ struct Handler<'a> {
     sleep: Option<&'a SleepAction>,
 }
 
-/// The hooks and probes of a container that may have them. `grace`: the pod's, in seconds.
-pub(super) fn of_container(container: &Container, grace: Option<i64>, path: &Path, faults: &mut Faults) {
+/// The hooks and probes of a container that may have them. `grace`: the pod's, in seconds; `os`: its spec.os.name.
+pub(super) fn of_container(container: &Container, grace: Option<i64>, os: Option<&str>, path: &Path, faults: &mut Faults) {
+    if let Some(signal) = container.lifecycle.as_ref().and_then(|l| l.stop_signal.as_deref()) {
+        stop_signal(signal, os, &path.child("lifecycle").child("stopSignal"), faults);
+    }
     if let Some(hooks) = &container.lifecycle {
         lifecycle(hooks, grace, &path.child("lifecycle"), faults);
     }

@@ -32,6 +32,8 @@ pub struct View {
     pub kind: bool,
     /// No header (`--no-headers`, and all but the first table of a watch).
     pub headerless: bool,
+    /// A last column with the labels (`--show-labels`).
+    pub labels: bool,
 }
 
 /// A row: the cells of all columns, wide ones last.
@@ -96,7 +98,8 @@ fn text<'o>(kind: Kind, objects: impl IntoIterator<Item = &'o Object>, view: Vie
     let mut text = String::new();
     if !view.headerless {
         let namespace = if view.namespace { &["NAMESPACE"][..] } else { &[] };
-        push(&mut text, namespace.iter().chain(columns(kind, view.wide)).copied());
+        let labels = if view.labels { &["LABELS"][..] } else { &[] };
+        push(&mut text, namespace.iter().chain(columns(kind, view.wide)).chain(labels).copied());
     }
     let name_at = columns(kind, view.wide).iter().position(|column| *column == "NAME");
     for object in objects {
@@ -105,7 +108,8 @@ fn text<'o>(kind: Kind, objects: impl IntoIterator<Item = &'o Object>, view: Vie
             *cell = kinds::slashed(kind, cell);
         }
         let namespace = view.namespace.then(|| object.meta().namespace.clone().unwrap_or_default());
-        push(&mut text, namespace.iter().chain(&cells).map(String::as_str));
+        let labels = view.labels.then(|| format_labels(object.meta().labels.as_ref()));
+        push(&mut text, namespace.iter().chain(&cells).chain(&labels).map(String::as_str));
     }
     text
 }

@@ -17,7 +17,7 @@ fn table(kind: Kind, values: &[Value], view: View) -> String {
     print(kind, &objects, view, now())
 }
 
-const WIDE: View = View { wide: true, namespace: false, kind: false, headerless: false };
+const WIDE: View = View { wide: true, namespace: false, kind: false, headerless: false, labels: false };
 
 /// A pod with one container `c` (and init containers) in these states.
 fn pod(name: &str, phase: &str, statuses: Value, inits: Value) -> Value {
@@ -72,6 +72,13 @@ default     pod/web   2/2     Running   0          5m
 ";
     assert_eq!(table(Kind::Pod, &pods[..1], View { namespace: true, kind: true, ..View::default() }), all);
     assert_eq!(table(Kind::Pod, &pods[..1], View { headerless: true, ..View::default() }), "web   2/2   Running   0     5m\n");
+    let mut labelled = pods[0].clone();
+    labelled["metadata"]["labels"] = json!({"app": "web", "tier": "b"});
+    let with_labels = "\
+NAME   READY   STATUS    RESTARTS   AGE   LABELS
+web    2/2     Running   0          5m    app=web,tier=b
+";
+    assert_eq!(table(Kind::Pod, &[labelled], View { labels: true, ..View::default() }), with_labels);
 }
 
 /// The READY and STATUS cells.

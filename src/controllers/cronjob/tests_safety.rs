@@ -61,8 +61,8 @@ fn act(world: &mut World, key: &Key, step: &Move) {
 fn settle(world: &mut World, key: &Key) {
     for _ in 0..20 {
         let keys: Vec<Key> = [key.clone()].into_iter().chain(world.of_kind(Kind::Job).iter().map(|j| j.key())).collect();
-        let worked = keys.iter().map(|key| world.step(key)).filter(|worked| *worked).count() > 0;
-        if !worked {
+        let worked = keys.iter().filter(|key| world.step(key)).count();
+        if worked == 0 {
             return;
         }
     }

@@ -84,4 +84,6 @@ mod tests;
 #[cfg(test)]
 mod tests_policies;
 #[cfg(test)]
+mod tests_rows;
+#[cfg(test)]
 mod tests_safety;

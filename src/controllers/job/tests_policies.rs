@@ -379,14 +379,6 @@ fn drop_field(spec: &mut Value, field: &str) {
 }
 
 #[test]
-fn a_job_of_another_controller_is_left_alone() {
-    let (mut world, key) = world(json!({"managedBy": "example.com/queue"}));
-    assert!(!world.step(&key));
-    let (mut world, key) = self::world(json!({"managedBy": "kubernetes.io/job-controller"}));
-    assert!(world.step(&key));
-}
-
-#[test]
 fn policies_cannot_change_but_the_number_of_failed_indexes_and_the_replacement_can() {
     let hash = |more: Value| immutable_hash(&indexed(3, 3, more).0.job(&Key::new(Kind::Job, "default", "j")));
     let base = json!({"backoffLimitPerIndex": 1});

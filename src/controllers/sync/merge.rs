@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, PersistentVolumeClaimStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::Object;
@@ -28,12 +29,47 @@ pub(super) fn in_place(old: &Object, desired: &Object, now: Timestamp) -> Object
         (Object::Job(next), Object::Job(old)) => merge_job(next, old),
         (Object::CronJob(next), Object::CronJob(old)) => merge_cron_job(next, old, now),
         (Object::Node(next), Object::Node(old)) => next.status = old.status.clone(),
-        (Object::PersistentVolumeClaim(next), Object::PersistentVolumeClaim(old)) => next.status = old.status.clone(),
+        (Object::PersistentVolumeClaim(next), Object::PersistentVolumeClaim(_)) => bind_claim(next),
         _ => {}
     }
     let generation = old.meta().generation.unwrap_or(1) + i64::from(spec(old) != spec(&next));
     next.meta_mut().generation = Some(generation);
     next
+}
+
+/// Every claim is bound at once, to a directory of this node that has its uid's name as a volume.
+pub(super) fn bind_claim(claim: &mut PersistentVolumeClaim) {
+    let spec = claim.spec.get_or_insert_default();
+    let uid = claim.metadata.uid.as_deref().unwrap_or_default();
+    spec.volume_name.get_or_insert_with(|| format!("pvc-{uid}"));
+    let storage = spec.resources.as_ref().and_then(|r| r.requests.as_ref()?.get("storage")).cloned();
+    claim.status = Some(PersistentVolumeClaimStatus {
+        phase: Some("Bound".to_owned()),
+        access_modes: spec.access_modes.clone(),
+        capacity: storage.map(|size| [("storage".to_owned(), size)].into()),
+        ..PersistentVolumeClaimStatus::default()
+    });
+}
+
+/// Why a change of a ConfigMap or Secret is refused: it is immutable (ValidateConfigMapUpdate, ValidateSecretUpdate).
+pub(super) fn forbidden(old: &Object, new: &Object) -> Option<String> {
+    let (was, is, data, binary) = match (old, new) {
+        (Object::ConfigMap(old), Object::ConfigMap(new)) => {
+            (old.immutable, new.immutable, old.data != new.data, old.binary_data != new.binary_data)
+        }
+        (Object::Secret(old), Object::Secret(new)) => (old.immutable, new.immutable, old.data != new.data, false),
+        _ => return None,
+    };
+    if was != Some(true) {
+        return None;
+    }
+    let changed = [("immutable", is != Some(true)), ("data", data), ("binaryData", binary)];
+    let faults: Vec<String> = changed
+        .into_iter()
+        .filter(|(_, changed)| *changed)
+        .map(|(field, _)| format!("{field}: Forbidden: field is immutable when `immutable` is set"))
+        .collect();
+    (!faults.is_empty()).then(|| faults.join("; "))
 }
 
 fn spec(object: &Object) -> Option<serde_json::Value> {

@@ -4,7 +4,8 @@
 //!                     ┌─ not stored ─────────▶ created (unless a tombstone says that this Job has had its day)
 //! in the directory ───┼─ same manifest ──────▶ left alone
 //!                     ├─ mutable change ─────▶ updated in place: same uid and status, generation + 1
-//!                     └─ immutable change ───▶ deleted gracefully; created anew when it is gone
+//!                     ├─ immutable change ───▶ deleted gracefully; created anew when it is gone
+//!                     └─ `immutable: true` ──▶ left as it is, with an event: remove the file to replace it, as on a cluster
 //! not any more ───────── its file readable ──▶ deleted gracefully (plain data: dropped)
 //!                        its file faulty ────▶ left alone
 //! ```
@@ -18,9 +19,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use sha2::{Digest, Sha256};
 
-use super::{Context, Plan, cascade, job, pods};
-use crate::api::well_known::{JOB_TOMBSTONE, MANIFEST_HASH, SOURCE};
+use super::{Context, EventDraft, Plan, cascade, job, pods};
+use crate::api::well_known::{JOB_TOMBSTONE, MANIFEST_HASH, REFUSED_MANIFEST, SOURCE};
 use crate::api::{Key, Kind, Object};
 
 /// One look at the directory.
@@ -61,6 +63,15 @@ pub fn reconcile(
     plan
 }
 
+/// A decoded object with what tells where it is from and what it says: [`SOURCE`] (`<file>#<document>`) and [`MANIFEST_HASH`].
+pub fn sourced(mut object: Object, file: &str, document: usize) -> Object {
+    let hash: String = Sha256::digest(object.to_json_text()).iter().take(16).map(|b| format!("{b:02x}")).collect();
+    let annotations = object.meta_mut().annotations.get_or_insert_default();
+    annotations.insert(SOURCE.to_owned(), format!("{file}#{document}"));
+    annotations.insert(MANIFEST_HASH.to_owned(), hash);
+    object
+}
+
 fn source(object: &Object) -> Option<&str> {
     pods::annotation(object.meta(), SOURCE)
 }
@@ -76,8 +87,10 @@ fn create(object: &Object, plan: &mut Plan, cx: &mut Context) {
     meta.creation_timestamp = Some(Time(cx.now));
     meta.generation = Some(1);
     meta.resource_version = None;
-    if let Object::Job(job) = &mut new {
-        job::prepare(job);
+    match &mut new {
+        Object::Job(job) => job::prepare(job),
+        Object::PersistentVolumeClaim(claim) => merge::bind_claim(claim),
+        _ => {}
     }
     plan.create.push(new);
 }
@@ -95,10 +108,23 @@ fn follow(old: &Object, desired: &Object, plan: &mut Plan, cx: &Context) {
         }
         return;
     }
-    if merge::must_replace(old, desired) {
+    if let Some(message) = merge::forbidden(old, desired) {
+        refuse(old, hash(desired), &message, plan);
+    } else if merge::must_replace(old, desired) {
         plan.delete.push(cascade::whole(old));
     } else {
         plan.update.push(merge::in_place(old, desired, cx.now));
+    }
+}
+
+/// Leaves an immutable object as it is and says so, once for each manifest.
+fn refuse(old: &Object, manifest: Option<String>, message: &str, plan: &mut Plan) {
+    let mut noted = old.clone();
+    if pods::annotate(noted.meta_mut(), REFUSED_MANIFEST, manifest) {
+        let (about, uid) = (old.key(), old.uid().to_owned());
+        let message = format!("{} is unchanged: {message}; remove its file and add it again to replace it", about.kind.shown());
+        plan.events.push(EventDraft { about, uid, warning: true, reason: "FailedValidation".to_owned(), message, source: "minik8s" });
+        plan.update.push(noted);
     }
 }
 

@@ -184,3 +184,44 @@ fn a_tombstone_keeps_a_job_from_running_again_until_its_manifest_goes_or_changes
     sync(&mut world, &[&job(json!({"ttlSecondsAfterFinished": 0, "completions": 2}))], &[]);
     assert_eq!((world.objects.len(), world.records.len()), (1, 0), "an immutable change runs");
 }
+
+#[test]
+fn an_immutable_config_map_stays_as_it_is_and_that_is_told_once() {
+    let mut world = World::new("2026-01-01T00:00:00Z");
+    let map =
+        |text: &str, immutable: bool| manifest(Kind::ConfigMap, "m", "m.yaml#0", json!({"data": {"k": text}, "immutable": immutable}));
+    let key = Key::new(Kind::ConfigMap, "default", "m");
+    let value = |world: &World| world.objects[&key].as_config_map().unwrap().data.clone().unwrap()["k"].clone();
+    sync(&mut world, &[&map("1", false)], &[]);
+    sync(&mut world, &[&map("2", true)], &[]);
+    assert_eq!(value(&world), "2");
+    for changed in [map("3", true), map("2", false)] {
+        sync(&mut world, &[&changed], &[]);
+        assert_eq!(value(&world), "2");
+    }
+    sync(&mut world, &[], &[]);
+    sync(&mut world, &[&map("3", true)], &[]);
+    assert_eq!(value(&world), "3");
+    assert_eq!(
+        merge::forbidden(&map("1", true), &map("2", false)).unwrap(),
+        "immutable: Forbidden: field is immutable when `immutable` is set; data: Forbidden: field is immutable when `immutable` is set"
+    );
+}
+
+#[test]
+fn a_claim_is_bound_when_it_is_made_and_stays_bound() {
+    let mut world = World::new("2026-01-01T00:00:00Z");
+    let claim = |size: &str| {
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}});
+        manifest(Kind::PersistentVolumeClaim, "c", "c.yaml#0", json!({"spec": spec}))
+    };
+    let key = Key::new(Kind::PersistentVolumeClaim, "default", "c");
+    for size in ["1Gi", "2Gi"] {
+        sync(&mut world, &[&claim(size)], &[]);
+        let stored = world.objects[&key].as_claim().unwrap().clone();
+        let uid = stored.metadata.uid.unwrap();
+        assert_eq!(stored.spec.unwrap().volume_name, Some(format!("pvc-{uid}")));
+        let status = stored.status.unwrap();
+        assert_eq!((status.phase.as_deref(), status.capacity.unwrap()["storage"].0.as_str()), (Some("Bound"), size));
+    }
+}

@@ -26,7 +26,7 @@ fn signals(deleted_at: i64, since: Option<i64>, now: i64) -> Vec<(String, Kill)>
     if let Some(since) = since {
         seen.signalled.insert("c".into(), (Kill::Stop, at(since)));
     }
-    seen.mend_clock(at(now));
+    seen.clock_is(at(now));
     compute_pod_actions(&w.pod, &seen, at(now)).kill
 }
 

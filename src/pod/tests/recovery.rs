@@ -42,18 +42,23 @@ fn a_reboot_under_never_fails_the_pod_as_a_disruption() {
 
 #[test]
 fn what_a_crash_left_is_made_again_only_if_it_surely_never_ran() {
-    use recover::{Seen, Verdict, examine};
+    use recover::{Marker, NotedEnd, Seen, Verdict, examine};
+    let noted = NotedEnd { code: 3, at: at(9), oom_killed: true };
+    let ended = Marker::Ended(noted.clone());
     let exited = Seen::Exited { code: 3, at: at(9) };
     for (seen, marker, want) in [
-        (Seen::NoTask, false, Verdict::Remake),
-        (Seen::NoTask, true, Verdict::Lost),
-        (Seen::Created, false, Verdict::Remake),
-        (Seen::Created, true, Verdict::Remake),
-        (Seen::Running, false, Verdict::Adopt),
-        (Seen::Running, true, Verdict::Adopt),
-        (exited.clone(), true, Verdict::Record { code: 3, at: at(9) }),
-        (exited, false, Verdict::Remake),
+        (Seen::NoTask, Marker::Absent, Verdict::Remake),
+        (Seen::NoTask, Marker::Started, Verdict::Lost),
+        (Seen::Created, Marker::Absent, Verdict::Remake),
+        (Seen::Created, Marker::Started, Verdict::Remake),
+        (Seen::Running, Marker::Absent, Verdict::Adopt),
+        (Seen::Running, Marker::Started, Verdict::Adopt),
+        (Seen::NoTask, ended.clone(), Verdict::Noted(noted)),
+        (Seen::Running, ended.clone(), Verdict::Adopt),
+        (exited.clone(), ended, Verdict::Record { code: 3, at: at(9) }),
+        (exited.clone(), Marker::Started, Verdict::Record { code: 3, at: at(9) }),
+        (exited, Marker::Absent, Verdict::Remake),
     ] {
-        assert_eq!(examine(&seen, marker), want, "{seen:?} {marker}");
+        assert_eq!(examine(&seen, &marker), want, "{seen:?} {marker:?}");
     }
 }

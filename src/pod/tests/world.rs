@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::pod::attempt::status_of;
 use crate::pod::status::{self, Ended};
-use crate::pod::{End, Kill, Live, Observed, PodActions, compute_pod_actions, phase};
+use crate::pod::{End, Kill, Live, Observed, PodActions, Signalled, compute_pod_actions, phase};
 
 pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("in range")
@@ -90,7 +90,8 @@ impl World {
         }
         for (name, kill) in &plan.kill {
             self.kills.push((name.clone(), *kill, self.now));
-            self.seen.signalled.insert(name.clone(), (*kill, at(self.now)));
+            let first = self.seen.signalled.get(name).map_or(at(self.now), |s| s.first);
+            self.seen.signalled.insert(name.clone(), Signalled { kill: *kill, first, last: at(self.now) });
             if *kill == Kill::Kill {
                 self.ends.insert(name.clone(), (self.now, 137));
             }
@@ -123,6 +124,8 @@ impl World {
             self.ends.remove(name);
             self.seen.live.remove(name);
             self.seen.signalled.remove(name);
+            self.seen.pre_stopped.remove(name);
+            self.seen.condemned.remove(name);
             let end = Ended {
                 code: *code,
                 reason: Ended::reason_for(*code, false).into(),

@@ -16,6 +16,7 @@ use super::connection::{QUICK, SLOW, accept, answer};
 use super::errors::Subject;
 use super::logger_uri::logger_uri;
 use super::options::runc_options;
+use crate::logs;
 use crate::runtime::{ContainerConfig, RuntimeError};
 
 /// The type under which containerd hands a spec to the shim.
@@ -83,6 +84,7 @@ impl Containerd {
             stdout: log.clone(),
             stderr: if config.tty { String::new() } else { log },
             terminal: config.tty,
+            stdin: stdin(config),
             ..Default::default()
         });
         answer(SLOW, self.connection.tasks().create(request)).await.map(drop)
@@ -142,6 +144,12 @@ impl Containerd {
         };
         accept(self.create_record(record).await, Code::AlreadyExists).map(|()| true)
     }
+}
+
+/// The pipe of a terminal's input, where one stands beside the log. Without a terminal the shim knows no input beside a logger.
+fn stdin(config: &ContainerConfig) -> String {
+    let has = config.tty && logs::has_stdin(&config.log.path);
+    if has { logs::stdin_path(&config.log.path).display().to_string() } else { String::new() }
 }
 
 /// The spec as JSON, with the root where the shim mounts the snapshot.

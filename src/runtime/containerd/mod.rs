@@ -17,12 +17,18 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use super::images::Images;
-use super::{ContainerConfig, ContainerState, Exit, Image, ImageError, ImageUsers, PullPolicy, Runtime, RuntimeError, RuntimeEvent};
+use super::{
+    ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageUsers, PullPolicy, Runtime, RuntimeError,
+    RuntimeEvent,
+};
 
 pub(crate) mod connection;
 mod containers;
 mod errors;
 mod events;
+mod exec;
+mod exec_once;
+mod exec_process;
 mod listing;
 mod logger_uri;
 mod options;
@@ -107,8 +113,11 @@ pub struct Containerd {
     config: ContainerdConfig,
     connection: Arc<Connection>,
     images: Arc<Images>,
+    execs: exec_once::Execs,
     events: broadcast::Sender<RuntimeEvent>,
     listener: JoinHandle<()>,
+    exec_names: exec::ExecNames,
+    exec_leftovers: exec::ExecLeftovers,
 }
 
 impl Containerd {
@@ -119,9 +128,11 @@ impl Containerd {
     pub async fn connect(config: ContainerdConfig) -> Result<Self, RuntimeError> {
         let connection = Arc::new(Connection::new(&config.socket, &config.namespace)?);
         let images = Arc::new(Images::new(connection.clone(), &config));
+        let execs = exec_once::Execs::new(connection.clone(), &config.run_dir);
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
         let listener = tokio::spawn(events::listen_for_ever(connection.clone(), events.clone()));
-        Ok(Self { config, connection, images, events, listener })
+        let (exec_names, exec_leftovers) = (exec::ExecNames::new(), exec::ExecLeftovers::find(&config.run_dir));
+        Ok(Self { config, connection, images, execs, events, listener, exec_names, exec_leftovers })
     }
 
     /// containerd's version, such as `1.6.20~ds1`; also the way to find out whether it answers.
@@ -138,8 +149,8 @@ impl Drop for Containerd {
 
 #[async_trait]
 impl Runtime for Containerd {
-    async fn ensure_image(&self, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
-        self.images.ensure(reference, policy).await
+    async fn ensure_image(&self, reference: &str, policy: PullPolicy, pulling: &(dyn Fn() + Sync)) -> Result<Image, ImageError> {
+        self.images.ensure(reference, policy, pulling).await
     }
 
     async fn image_users(&self, image: &Image) -> Result<ImageUsers, RuntimeError> {
@@ -160,6 +171,10 @@ impl Runtime for Containerd {
 
     async fn kill(&self, id: &str, signal: i32, all: bool) -> Result<(), RuntimeError> {
         self.kill_task(id, signal, all).await
+    }
+
+    async fn exec_once(&self, id: &str, exec: &ExecOnce) -> Result<ExecOutput, RuntimeError> {
+        self.execs.run(id, exec).await
     }
 
     async fn delete_task(&self, id: &str) -> Result<(), RuntimeError> {

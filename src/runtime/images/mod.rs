@@ -39,7 +39,7 @@ mod users;
 pub use reference::{ImageReference, ImageVersion};
 
 use manifest::{Document, chain_ids, choose, configuration, digest};
-use pull::{Pull, PullError};
+use pull::{Fault, Pull, PullError};
 use registry::Registries;
 use store::{Lease, StoreError};
 use unpack::{Layers, unpack, unpacked};
@@ -88,9 +88,14 @@ impl Images {
     }
 
     /// See [`super::Runtime::ensure_image`].
-    pub(crate) async fn ensure(self: &Arc<Self>, written: &str, policy: PullPolicy) -> Result<Image, ImageError> {
+    pub(crate) async fn ensure(
+        self: &Arc<Self>,
+        written: &str,
+        policy: PullPolicy,
+        pulling: &(dyn Fn() + Sync),
+    ) -> Result<Image, ImageError> {
         let reference = ImageReference::parse(written).map_err(|cause| ImageError::InvalidName { reference: written.to_owned(), cause })?;
-        let failed = |error: StoreError| ImageError::Pull { reference: written.to_owned(), cause: error.to_string() };
+        let failed = |error: StoreError| self.image_error(written, error.into());
         let local = self.local(&reference).await.map_err(failed)?;
         match (policy, local) {
             (PullPolicy::Never, None) => Err(ImageError::NeverPull { reference: written.to_owned() }),
@@ -101,10 +106,22 @@ impl Images {
                 Err(StoreError::Containerd(status)) if status.code() != tonic::Code::NotFound => Err(failed(status.into())),
                 Err(error) => {
                     tracing::warn!(image = %reference, cause = %error, "the local image is incomplete; pulling it again");
+                    pulling();
                     self.pull_shared(reference, written, None).await
                 }
             },
-            (_, local) => self.pull_shared(reference, written, local).await,
+            (_, local) => {
+                pulling();
+                self.pull_shared(reference, written, local).await
+            }
+        }
+    }
+
+    /// Tells a containerd that is away from an image that cannot be had.
+    fn image_error(&self, written: &str, error: PullError) -> ImageError {
+        match error.fault {
+            Fault::RuntimeAway => ImageError::Unavailable { socket: self.connection.socket(), cause: error.cause },
+            Fault::RegistryAway | Fault::Refused => ImageError::Pull { reference: written.to_owned(), cause: error.cause },
         }
     }
 
@@ -157,15 +174,14 @@ impl Images {
         let error = match pulled {
             Ok(Ok(image)) => return Ok(image),
             Ok(Err(error)) => error,
-            Err(_) => PullError { unreachable: true, cause: format!("not done within {} s", limit.as_secs()) },
+            Err(_) => PullError { fault: Fault::RegistryAway, cause: format!("not done within {} s", limit.as_secs()) },
         };
-        let failed = |cause: String| ImageError::Pull { reference: written, cause };
         match local {
-            Some(record) if error.unreachable => {
+            Some(record) if error.fault == Fault::RegistryAway => {
                 tracing::warn!(image = %reference, cause = %error.cause, "the registry does not answer; using the local copy");
-                self.open(&record).await.map_err(|e| failed(e.to_string()))
+                self.open(&record).await.map_err(|e| self.image_error(&written, e.into()))
             }
-            _ => Err(failed(error.cause)),
+            _ => Err(self.image_error(&written, error)),
         }
     }
 
@@ -175,7 +191,7 @@ impl Images {
             if record.target.as_ref().is_some_and(|target| target.digest == digest)
                 && let Ok(image) = self.open(record).await
             {
-                return Ok(image);
+                return Ok(Image { pulled: true, ..image });
             }
         }
         tracing::info!(image = %reference, "pulling");

@@ -18,6 +18,7 @@ use super::reference::ImageReference;
 use super::registry::{BlobStream, Registries, RegistryError};
 use super::store::{Lease, StoreError, blob_size, label_content};
 use crate::runtime::containerd::connection::{Connection, QUICK, answer};
+use crate::runtime::containerd::is_away;
 
 const PARALLEL_LAYERS: usize = 3;
 /// Messages under way to containerd, for each layer.
@@ -26,28 +27,41 @@ const PIECES: usize = 4;
 const LOCK_TRIES: u32 = 20;
 const LOCK_AGAIN: Duration = Duration::from_millis(100);
 
+/// Whose fault it is that a pull failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// The registry did not answer; a local copy will do.
+    RegistryAway,
+    /// containerd did not answer, or not in time: no word on the image.
+    RuntimeAway,
+    /// The registry, or containerd, said no; or what came is wrong.
+    Refused,
+}
+
 /// Why a pull failed.
 #[derive(Debug)]
 pub(super) struct PullError {
-    /// The registry did not answer; a local copy will do.
-    pub(super) unreachable: bool,
+    pub(super) fault: Fault,
     pub(super) cause: String,
 }
 
 impl From<RegistryError> for PullError {
     fn from(error: RegistryError) -> Self {
-        Self { unreachable: error.unreachable, cause: error.cause }
+        let fault = if error.unreachable { Fault::RegistryAway } else { Fault::Refused };
+        Self { fault, cause: error.cause }
     }
 }
 
 impl<E: Into<StoreError>> From<E> for PullError {
     fn from(error: E) -> Self {
-        Self { unreachable: false, cause: error.into().to_string() }
+        let error = error.into();
+        let away = matches!(&error, StoreError::Containerd(status) if is_away(status));
+        Self { fault: if away { Fault::RuntimeAway } else { Fault::Refused }, cause: error.to_string() }
     }
 }
 
 fn wrong(cause: String) -> PullError {
-    PullError { unreachable: false, cause }
+    PullError { fault: Fault::Refused, cause }
 }
 
 /// One pull under way.
@@ -62,9 +76,9 @@ pub(super) struct Pull<'a> {
 impl Pull<'_> {
     /// Fetches everything this platform needs. The descriptor is the image record's target.
     pub(super) async fn fetch(&self) -> Result<WireDescriptor, PullError> {
-        let (bytes, digest) = self.registries.manifest(self.reference, None).await.map_err(|error| PullError {
-            unreachable: error.unreachable,
-            cause: format!("failed to resolve reference \"{}\": {}", self.reference, error.cause),
+        let (bytes, digest) = self.registries.manifest(self.reference, None).await.map_err(|error| {
+            let cause = format!("failed to resolve reference \"{}\": {}", self.reference, error.cause);
+            PullError { cause, ..error.into() }
         })?;
         let document = Document::parse(&bytes).map_err(wrong)?;
         let target = describe(&document, &digest, bytes.len());
@@ -120,7 +134,7 @@ impl Pull<'_> {
             Ok(Written::Before) => self.hold(blob).await,
             Err(error) => {
                 // What the network cut off is resumed by the next try; what is wrong must not be.
-                if !error.unreachable {
+                if error.fault == Fault::Refused {
                     // If it stays, containerd forgets it when the lease ends; the error that led here is the one to tell.
                     let _ = answer(QUICK, self.connection.content().abort(self.lease.request(AbortRequest { r#ref: ingest }))).await;
                 }
@@ -179,7 +193,7 @@ impl Pull<'_> {
         mut source: BlobStream,
         sender: mpsc::Sender<WriteContentRequest>,
     ) -> Result<(), PullError> {
-        let stalled = || PullError { unreachable: true, cause: format!("the registry sent nothing for {:?}", self.stall) };
+        let stalled = || PullError { fault: Fault::RegistryAway, cause: format!("the registry sent nothing for {:?}", self.stall) };
         let mut offset = source.offset;
         loop {
             let Some(piece) = tokio::time::timeout(self.stall, source.bytes.next()).await.map_err(|_| stalled())? else { break };
@@ -197,7 +211,7 @@ impl Pull<'_> {
         }
         if offset < blob.size {
             let cause = format!("{} ended after {offset} of {} bytes", blob.digest, blob.size);
-            return Err(PullError { unreachable: true, cause });
+            return Err(PullError { fault: Fault::RegistryAway, cause });
         }
         let mut commit = self.message(blob, ingest, WriteAction::Commit, offset, Vec::new());
         commit.labels = blob.labels.clone();
@@ -263,5 +277,22 @@ fn describe(document: &Document, digest: &str, size: usize) -> WireDescriptor {
         digest: digest.to_owned(),
         size: i64::try_from(size).unwrap_or(i64::MAX),
         annotations: HashMap::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_containerd_that_is_away_or_slow_is_no_refusal_and_a_silent_registry_neither() {
+        let fault = |status: Status| PullError::from(status).fault;
+        assert_eq!(fault(Status::unavailable("connection refused")), Fault::RuntimeAway);
+        assert_eq!(fault(Status::deadline_exceeded("no answer within 10 s")), Fault::RuntimeAway);
+        assert_eq!(fault(Status::from_error(Box::new(std::io::Error::other("broken pipe")))), Fault::RuntimeAway);
+        assert_eq!(fault(Status::failed_precondition("unexpected commit digest")), Fault::Refused);
+        assert_eq!(PullError::from(StoreError::Content("no manifest".to_owned())).fault, Fault::Refused);
+        let registry = |unreachable| PullError::from(RegistryError { unreachable, cause: String::new() }).fault;
+        assert_eq!((registry(true), registry(false)), (Fault::RegistryAway, Fault::Refused));
     }
 }

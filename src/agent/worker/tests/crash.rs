@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Container;
+
 use super::world::{Death, World, container, phase, pod};
 use crate::agent::worker::tests::life::delete;
 
 /// Runs the Pod to its end with one death at `call`; returns whether the agent got that far.
-async fn run_with_death(policy: &'static str, codes: &[(&str, u32)], death: Death) -> bool {
+async fn run_with_death(policy: &'static str, messages: Option<&str>, codes: &[(&str, u32)], death: Death) -> bool {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path());
     world.host().commit_takes = Duration::from_millis(3);
     for (name, code) in codes {
         world.host().script.insert((*name).to_owned(), (3, *code));
     }
-    world.put(pod(policy, codes.iter().map(|(name, _)| container(name)).collect()));
+    let containers = codes.iter().map(|(name, _)| Container { termination_message_policy: messages.map(str::to_owned), ..container(name) });
+    world.put(pod(policy, containers.collect()));
     world.die_at(death);
     let agent = world.agent().await;
     let finished = world.until("released", |h| phase(h) == "Succeeded" || phase(h) == "Failed");
@@ -60,11 +63,11 @@ fn check(world: &World, codes: &[(&str, u32)], death: Death) {
     assert!(host.namespaces.is_empty() && host.volumes.is_empty() && host.cgroups.is_empty() && host.containers.is_empty());
 }
 
-async fn every_death(policy: &'static str, codes: &[(&str, u32)]) -> usize {
+async fn every_death(policy: &'static str, messages: Option<&str>, codes: &[(&str, u32)]) -> usize {
     for call in 1..200 {
         let mut died = false;
         for after_effect in [false, true] {
-            died |= run_with_death(policy, codes, Death { call, after_effect }).await;
+            died |= run_with_death(policy, messages, codes, Death { call, after_effect }).await;
         }
         if !died {
             return call;
@@ -75,13 +78,20 @@ async fn every_death(policy: &'static str, codes: &[(&str, u32)]) -> usize {
 
 #[tokio::test(start_paused = true)]
 async fn a_kill_at_any_call_of_a_pod_that_never_restarts() {
-    let calls = every_death("Never", &[("a", 0), ("b", 3)]).await;
+    let calls = every_death("Never", None, &[("a", 0), ("b", 3)]).await;
     assert!(calls > 15, "only {calls} calls were tried");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_kill_at_any_call_of_a_pod_that_restarts_on_failure() {
-    let calls = every_death("OnFailure", &[("a", 0)]).await;
+    let calls = every_death("OnFailure", None, &[("a", 0)]).await;
+    assert!(calls > 10, "only {calls} calls were tried");
+}
+
+/// The task is deleted before the end is durable: the marker has to carry it over the agent's death.
+#[tokio::test(start_paused = true)]
+async fn a_kill_at_any_call_of_a_pod_whose_message_is_the_end_of_its_log() {
+    let calls = every_death("Never", Some("FallbackToLogsOnError"), &[("a", 3)]).await;
     assert!(calls > 10, "only {calls} calls were tried");
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{Notify, Semaphore, broadcast};
+use tokio::sync::{Semaphore, broadcast};
 
 use super::world::World;
 use crate::agent::worker::Shared;
@@ -16,7 +16,7 @@ fn a_workers_future_holds_no_pod_but_the_workers_own() {
     let world = World::new(dir.path());
     let shared =
         Shared { drivers: world.drivers(), creates: Semaphore::new(1), connected: broadcast::Sender::new(1), ooms: Ooms::default() };
-    let worker = Worker::new(Arc::new(shared), Key::new(Kind::Pod, "default", "p"), "u".to_owned(), Arc::new(Notify::new()), false);
+    let worker = Worker::new(Arc::new(shared), Key::new(Kind::Pod, "default", "p"), "u".to_owned(), Arc::default(), false);
     let (own, life) = (size_of_val(&worker), size_of_val(&worker.run()));
     assert!(life <= 1024, "{life} bytes beside the worker's {own}");
 }

@@ -18,7 +18,7 @@ pub(super) use self::host::Host;
 use self::surroundings::Cgroups;
 use crate::agent::worker::PodWorkers;
 use crate::agent::{Drivers, Settings};
-use crate::api::Kind;
+use crate::api::{Kind, Object};
 use crate::host::{HostFacts, Paths};
 use crate::runtime::{RuntimeEvent, TaskState};
 use crate::store::Change;
@@ -39,6 +39,8 @@ pub(super) struct World {
     events: broadcast::Sender<RuntimeEvent>,
     pub(super) dir: PathBuf,
     began: tokio::time::Instant,
+    /// By how much the wall clock was set.
+    step: Mutex<SignedDuration>,
     boot_id: Mutex<String>,
 }
 
@@ -54,6 +56,7 @@ impl World {
             events: broadcast::Sender::new(16),
             dir: dir.to_owned(),
             began: tokio::time::Instant::now(),
+            step: Mutex::default(),
             boot_id: Mutex::new("boot-1".to_owned()),
         })
     }
@@ -64,7 +67,13 @@ impl World {
 
     pub(super) fn now(&self) -> Timestamp {
         let passed = SignedDuration::try_from(self.began.elapsed()).unwrap();
-        Timestamp::from_second(1_700_000_000).unwrap().checked_add(passed).unwrap()
+        let step = *self.step.lock().unwrap();
+        Timestamp::from_second(1_700_000_000).unwrap().checked_add(passed).unwrap().checked_add(step).unwrap()
+    }
+
+    /// Sets the wall clock.
+    pub(super) fn set_clock(&self, by: SignedDuration) {
+        *self.step.lock().unwrap() += by;
     }
 
     /// A kill -9 of the agent at this call.
@@ -145,9 +154,7 @@ impl World {
             let pods: Vec<_> = world.host().objects.values().filter(|o| o.kind() == Kind::Pod).cloned().collect();
             pods.into_iter().for_each(|pod| told.pod_changed(pod));
             while let Ok(change) = changes.recv().await {
-                if change.object.kind() == Kind::Pod {
-                    told.pod_changed(change.object);
-                }
+                told.changed(change.object);
             }
         });
         Agent { workers, feed }
@@ -155,6 +162,12 @@ impl World {
 
     pub(super) fn put(&self, pod: Pod) {
         self.host().put(pod.into(), &self.changes);
+        self.changed.notify_waiters();
+    }
+
+    /// Stores any object, as the manifests' sync would.
+    pub(super) fn put_object(&self, object: Object) {
+        self.host().put(object, &self.changes);
         self.changed.notify_waiters();
     }
 

@@ -1,6 +1,7 @@
 //! What a host keeps whether an agent lives or not, and how it is told to behave.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::Death;
 use crate::api::{Key, Object};
 use crate::runtime::{ContainerState, Exit, RuntimeError, TaskState};
 use crate::store::{Change, ChangeKind};
+use crate::volumes::PayloadFile;
 
 /// The host: outlives any agent.
 #[derive(Default)]
@@ -28,6 +30,10 @@ pub(in super::super) struct Host {
     pub(in super::super) cgroups: BTreeSet<String>,
     /// The specs of the containers that were made.
     pub(in super::super) specs: BTreeMap<String, Spec>,
+    /// What was last written to configuration volumes.
+    pub(in super::super) payloads: BTreeMap<String, BTreeMap<String, PayloadFile>>,
+    /// The emptyDir that holds too much.
+    pub(in super::super) over_limit: Option<String>,
     pub(in super::super) signals: Vec<(String, i32)>,
     /// What a container does when started: exit with this code after so many seconds; absent = runs on.
     pub(in super::super) script: BTreeMap<String, (u64, u32)>,
@@ -38,9 +44,17 @@ pub(in super::super) struct Host {
     pub(in super::super) scopes_vanish: bool,
     pub(in super::super) message: String,
     pub(in super::super) pull_error: bool,
+    /// The image is not there: a registry is asked, and answers after so long.
+    pub(in super::super) pull_takes: Option<Duration>,
+    /// What a container's logger writes only when its task is deleted, and where.
+    pub(in super::super) last_line: Option<(PathBuf, &'static str)>,
     /// What is in /dev; `None`: it cannot be read.
     pub(in super::super) devices: Option<Vec<LinuxDevice>>,
     pub(in super::super) start_error: Option<&'static str>,
+    /// What a command does, by its first word: how long it takes, and its exit code. Absent = it passes at once.
+    pub(in super::super) commands: BTreeMap<String, (Duration, u32)>,
+    /// The commands that were run, and in which container.
+    pub(in super::super) ran: Vec<(String, String)>,
     pub(in super::super) store_full: bool,
     /// So many removals of containers fail.
     pub(in super::super) remove_errors: u32,

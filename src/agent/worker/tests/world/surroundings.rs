@@ -1,16 +1,16 @@
 //! Namespaces, volumes and cgroups: which Pods hold some.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 
-use super::{Double, World};
+use super::{Double, Host, World};
 use crate::host::PodCgroups;
 use crate::network::{Namespace, Network, NetworkError, Sandbox, SandboxSpec};
-use crate::volumes::{PodFiles, VolumeError, Volumes};
+use crate::volumes::{Payloads, PodFiles, SubPath, VolumeError, Volumes};
 
 #[async_trait]
 impl Network for Double {
@@ -20,7 +20,8 @@ impl Network for Double {
             true => Namespace::Host,
             false => Namespace::Pinned(format!("/run/ns/{}/{name}", spec.uid).into()),
         };
-        Ok(Sandbox { network: pinned(spec.host_network, "net"), uts: pinned(spec.host_network, "uts"), ipc: pinned(spec.host_ipc, "ipc") })
+        let (network, uts) = (pinned(spec.host_network, "net"), pinned(spec.host_network, "uts"));
+        Ok(Sandbox { network, uts, ipc: pinned(spec.host_ipc, "ipc"), pid: None })
     }
     async fn attach(&self, _: &SandboxSpec) -> Result<Vec<IpAddr>, NetworkError> {
         self.0.call("attach", |_| ()).await;
@@ -42,10 +43,25 @@ impl Network for Double {
 
 #[async_trait]
 impl Volumes for Double {
-    async fn setup(&self, pod: &Pod, _: &str) -> Result<PodFiles, VolumeError> {
-        let uid = pod.metadata.uid.clone().unwrap_or_default();
-        self.0.call("volumes", |host| host.volumes.insert(uid)).await;
-        Ok(PodFiles::default())
+    async fn setup(&self, pod: &Pod, _: &str, payloads: &Arc<Payloads>) -> Result<PodFiles, VolumeError> {
+        let (uid, payloads) = (pod.metadata.uid.clone().unwrap_or_default(), payloads.clone());
+        let volumes = payloads.volumes.keys().map(|name| (name.clone(), PathBuf::from("/volumes").join(name))).collect();
+        let set_up = |host: &mut Host| {
+            host.payloads = payloads.volumes.clone();
+            host.volumes.insert(uid)
+        };
+        self.0.call("volumes", set_up).await;
+        Ok(PodFiles { volumes, ..PodFiles::default() })
+    }
+    async fn refresh(&self, _: &Pod, payloads: &Arc<Payloads>) -> Result<(), VolumeError> {
+        self.0.call("refresh", |host| host.payloads = payloads.volumes.clone()).await;
+        Ok(())
+    }
+    async fn sub_path(&self, _: &str, volume: &Path, wanted: &SubPath) -> Result<PathBuf, VolumeError> {
+        Ok(volume.join(&wanted.path))
+    }
+    async fn over_limit(&self, _: &Pod) -> Result<Option<String>, VolumeError> {
+        Ok(self.0.host().over_limit.clone())
     }
     async fn write_hosts(&self, _: &Pod, _: &str, _: &[IpAddr]) -> Result<(), VolumeError> {
         Ok(())

@@ -1,0 +1,55 @@
+//! A container's image: told of when a registry is asked, and not blamed for a containerd that is away.
+
+use std::time::Duration;
+
+use super::life::{running, status_in, waits_for};
+use super::world::{Host, World, container, pod};
+use crate::runtime::RuntimeEvent;
+
+#[tokio::test(start_paused = true)]
+async fn a_containerd_that_does_not_answer_is_no_failed_pull() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    world.host().runtime_away = true;
+    world.put(pod("Always", vec![container("c")]));
+    let agent = world.agent().await;
+    // The agent's first look at the runtime has to be over; its pods are taken up whether or not it answers.
+    agent.workers.pod_changed(std::sync::Arc::new(world.pod().unwrap().into()));
+    let message = |h: &Host| status_in(h, "c").and_then(|s| s.state?.waiting?.message).unwrap_or_default();
+    world.until("it says so", |h| message(h).contains("does not answer")).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(waits_for(&world.host(), "c", "ContainerCreating") && message(&world.host()).contains("by itself"));
+    let events = world.event_reasons();
+    assert!(events.iter().any(|e| e.starts_with("FailedSync: containerd at s does not answer")), "{events:?}");
+    assert!(!events.iter().any(|e| e.contains("Back-off") || e.starts_with("Failed:")), "{events:?}");
+    world.host().runtime_away = false;
+    world.host().pull_takes = Some(Duration::from_secs(5));
+    let back = world.now();
+    world.tell(RuntimeEvent::Connected);
+    world.until("tried again", |h| waits_for(h, "c", "ContainerCreating") && message(h).is_empty()).await;
+    world.until("running", |h| running(h, "c")).await;
+    assert_eq!(world.now().duration_since(back).as_secs(), 5, "at once, without a back-off");
+    agent.kill().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pull_is_told_of_when_it_begins_and_when_it_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    world.host().pull_takes = Some(Duration::from_secs(90));
+    world.put(pod("Always", vec![container("c")]));
+    let agent = world.agent().await;
+    let told = |h: &Host, reason: &str| h.objects.values().any(|o| o.as_event().is_some_and(|e| e.reason.as_deref() == Some(reason)));
+    let began = world.now();
+    world.until("Pulling", |h| told(h, "Pulling")).await;
+    assert_eq!(world.now().duration_since(began).as_secs(), 0);
+    world.until("running", |h| running(h, "c")).await;
+    let events = world.event_reasons();
+    let pulled = "Pulled: Successfully pulled image \"busybox:1.36\" in ";
+    assert!(
+        events.iter().any(|e| e == "Pulling: Pulling image \"busybox:1.36\"") && events.iter().any(|e| e.starts_with(pulled)),
+        "{events:?}"
+    );
+    assert!(!told(&world.host(), "Failed"));
+    agent.kill().await;
+}
