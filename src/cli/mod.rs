@@ -10,9 +10,11 @@ use clap::{Parser, Subcommand};
 pub mod agent_args;
 mod apply;
 mod client;
+mod cordon;
 mod delete;
 pub mod describe;
 mod describe_command;
+mod drain;
 mod duration;
 mod error;
 mod events;
@@ -20,11 +22,13 @@ mod field_selector;
 mod flag_values;
 mod get;
 mod kinds;
+mod label;
 mod logs;
 mod output;
 mod rollout;
 pub mod tables;
 mod tabwriter;
+mod taint;
 mod targets;
 pub mod validate;
 mod version;
@@ -65,6 +69,18 @@ pub enum Command {
     Delete(delete::DeleteArgs),
     /// Show, follow, restart and undo rollouts of DaemonSets.
     Rollout(rollout::RolloutArgs),
+    /// Mark the node as unschedulable.
+    Cordon(cordon::CordonArgs),
+    /// Mark the node as schedulable.
+    Uncordon(cordon::CordonArgs),
+    /// Cordon the node and stop its pods.
+    Drain(drain::DrainArgs),
+    /// Set taints of the node.
+    Taint(taint::TaintArgs),
+    /// Set labels of the node.
+    Label(label::LabelArgs),
+    /// Set annotations of the node.
+    Annotate(label::LabelArgs),
     /// Check manifests, without an agent.
     Validate(validate::ValidateArgs),
     /// Show versions.
@@ -100,6 +116,12 @@ async fn ask(command: Command) -> Result<u8, CliError> {
         Command::Apply(args) => apply::apply(&args).await,
         Command::Delete(args) => delete::run(&args).await,
         Command::Rollout(args) => rollout::run(&args).await,
+        Command::Cordon(args) => cordon::run(&args, true).await,
+        Command::Uncordon(args) => cordon::run(&args, false).await,
+        Command::Drain(args) => drain::run(&args).await,
+        Command::Taint(args) => taint::run(&args).await,
+        Command::Label(args) => label::run(&args, label::What::Label).await,
+        Command::Annotate(args) => label::run(&args, label::What::Annotation).await,
         Command::Version(args) => version::run(&args).await,
         Command::Validate(_) | Command::Agent(_) => Err(CliError::local("this command needs no agent to ask")),
     }

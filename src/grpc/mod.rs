@@ -18,6 +18,7 @@ mod deleting;
 mod filter;
 mod listing;
 mod logs;
+mod nodes;
 mod rollout;
 mod selector;
 mod server;

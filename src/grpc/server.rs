@@ -13,11 +13,12 @@ use tonic::{Request, Response, Status};
 use super::filter::{Filter, item};
 use super::pb::agent_server::{Agent, AgentServer};
 use super::pb::{
-    ApplyRequest, ApplyResponse, DESCRIPTORS, DeleteRequest, DeleteResponse, GetRequest, InfoRequest, InfoResponse, Item, ListRequest,
-    ListResponse, LogsChunk, LogsRequest, RolloutRequest, RolloutResponse, WatchEvent, WatchRequest,
+    ApplyRequest, ApplyResponse, DESCRIPTORS, DeleteRequest, DeleteResponse, EditNodeRequest, EditNodeResponse, EvictRequest,
+    EvictResponse, GetRequest, InfoRequest, InfoResponse, Item, ListRequest, ListResponse, LogsChunk, LogsRequest, RolloutRequest,
+    RolloutResponse, WatchEvent, WatchRequest,
 };
 use super::status::{not_found, parse_kind};
-use super::{ApiState, MAX_MESSAGE, SocketError, applying, deleting, listing, logs, rollout, socket, watching};
+use super::{ApiState, MAX_MESSAGE, SocketError, applying, deleting, listing, logs, nodes, rollout, socket, watching};
 use crate::api::Key;
 
 /// Calls one client may have open at once.
@@ -96,6 +97,14 @@ impl Agent for Service {
 
     async fn rollout(&self, request: Request<RolloutRequest>) -> Result<Response<RolloutResponse>, Status> {
         rollout::rollout(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn edit_node(&self, request: Request<EditNodeRequest>) -> Result<Response<EditNodeResponse>, Status> {
+        nodes::edit(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn evict(&self, request: Request<EvictRequest>) -> Result<Response<EvictResponse>, Status> {
+        nodes::evict(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {

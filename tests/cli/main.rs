@@ -3,6 +3,7 @@
 mod agent;
 mod changing;
 mod looking;
+mod operating;
 
 use std::process::{Command, Output};
 
@@ -40,6 +41,12 @@ Commands:
   apply     Write manifests into the manifests directory
   delete    Delete objects
   rollout   Show, follow, restart and undo rollouts of DaemonSets
+  cordon    Mark the node as unschedulable
+  uncordon  Mark the node as schedulable
+  drain     Cordon the node and stop its pods
+  taint     Set taints of the node
+  label     Set labels of the node
+  annotate  Set annotations of the node
   validate  Check manifests, without an agent
   version   Show versions
   help      Print this message or the help of the given subcommand(s)
