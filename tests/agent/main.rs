@@ -12,6 +12,7 @@ mod chaos;
 mod cronjob;
 mod daemonset;
 mod directory;
+mod drain;
 mod job;
 mod network;
 mod pod;
