@@ -14,6 +14,7 @@ mod cordon;
 mod delete;
 pub mod describe;
 mod describe_command;
+mod doctor;
 mod drain;
 mod duration;
 mod error;
@@ -81,6 +82,8 @@ pub enum Command {
     Label(label::LabelArgs),
     /// Set annotations of the node.
     Annotate(label::LabelArgs),
+    /// Check this host, and say what to do.
+    Doctor(Box<doctor::DoctorArgs>),
     /// Check manifests, without an agent.
     Validate(validate::ValidateArgs),
     /// Show versions.
@@ -122,6 +125,7 @@ async fn ask(command: Command) -> Result<u8, CliError> {
         Command::Taint(args) => taint::run(&args).await,
         Command::Label(args) => label::run(&args, label::What::Label).await,
         Command::Annotate(args) => label::run(&args, label::What::Annotation).await,
+        Command::Doctor(args) => doctor::run(*args).await,
         Command::Version(args) => version::run(&args).await,
         Command::Validate(_) | Command::Agent(_) => Err(CliError::local("this command needs no agent to ask")),
     }

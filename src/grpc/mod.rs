@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::api::fault::Fault;
 use crate::clock::Clock;
 use crate::host::Paths;
+use crate::metrics::Pulse;
 use crate::store::Store;
 
 mod applying;
@@ -65,6 +66,8 @@ pub struct ApiState {
     pub logs: Arc<dyn LogReader>,
     /// One edit of the manifests directory at a time.
     pub edits: Arc<tokio::sync::Mutex<()>>,
+    /// What the agent's loops leave for monitoring.
+    pub pulse: Arc<Pulse>,
 }
 
 impl ApiState {
@@ -78,6 +81,7 @@ impl ApiState {
         faults: watch::Receiver<Vec<Fault>>,
     ) -> ApiState {
         let started_at = clock.now();
-        ApiState { store, clock, paths, node_name, started_at, containerd_version, faults, logs: Arc::new(FileLogs), edits: Arc::default() }
+        let (logs, edits, pulse) = (Arc::new(FileLogs), Arc::default(), Arc::default());
+        ApiState { store, clock, paths, node_name, started_at, containerd_version, faults, logs, edits, pulse }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
@@ -43,6 +44,7 @@ pub async fn serve(state: ApiState, shutdown: impl Future<Output = ()> + Send) -
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()
         .map_err(|cause| failed(std::io::Error::other(cause)))?;
+    let monitoring = crate::metrics::router(state.clone());
     let agent = AgentServer::new(Service(state)).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
     let served = Server::builder()
         .max_concurrent_streams(STREAMS_PER_CLIENT)
@@ -50,6 +52,9 @@ pub async fn serve(state: ApiState, shutdown: impl Future<Output = ()> + Send) -
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
+        // For /metrics, /healthz and /readyz beside the calls: curl --unix-socket.
+        .accept_http1(true)
+        .add_routes(Routes::from(monitoring))
         .add_service(InterceptedService::new(agent, socket::refuse_without_place))
         .add_service(health_service)
         .add_service(reflection)

@@ -162,7 +162,11 @@ fn kernel(found: &Found) -> Check {
     let release = &found.host.kernel;
     if !found.lacking.is_empty() {
         let lacking = found.lacking.join(", ");
-        return failure("kernel", format!("{release} lacks {lacking}"), "boot a kernel that has them, or load their modules (modprobe overlay)");
+        return failure(
+            "kernel",
+            format!("{release} lacks {lacking}"),
+            "boot a kernel that has them, or load their modules (modprobe overlay)",
+        );
     }
     match version(release).is_none_or(|v| v >= OLDEST_KERNEL) {
         true => ok("kernel", format!("{release} on {}", found.host.os_image)),
@@ -177,7 +181,8 @@ fn cgroups(found: &Found) -> Check {
     let (version, driver) = (found.host.cgroup_version, found.host.cgroup_driver);
     let version_text = if version == CgroupVersion::V2 { "v2" } else { "v1" };
     let driver = if driver == CgroupDriver::Systemd { "systemd" } else { "cgroupfs" };
-    let missing: Vec<&str> = ["cpu", "memory", "pids"].into_iter().filter(|c| !found.host.controllers.iter().any(|have| have == c)).collect();
+    let missing: Vec<&str> =
+        ["cpu", "memory", "pids"].into_iter().filter(|c| !found.host.controllers.iter().any(|have| have == c)).collect();
     if !missing.is_empty() {
         let message = format!("{version_text}, {driver}; without the controllers {}: limits of theirs have no effect", missing.join(", "));
         let advice = "enable them: cgroup_enable=memory on the kernel's command line, or cgroup.subtree_control of the cgroups above";
@@ -237,7 +242,11 @@ fn manifests(dir: &Directory) -> Check {
         return warning("manifests", format!("{path} does not exist"), format!("mkdir -p {path}"));
     }
     if !dir.error.is_empty() {
-        return failure("manifests", format!("{path} cannot be read: {}", dir.error), "see to its permissions, or to what is mounted there");
+        return failure(
+            "manifests",
+            format!("{path} cannot be read: {}", dir.error),
+            "see to its permissions, or to what is mounted there",
+        );
     }
     if dir.mode & 0o002 != 0 {
         return failure("manifests", format!("{path} is writable by everyone: refused"), format!("chmod o-w {path}"));
@@ -273,7 +282,9 @@ fn disk(found: &Found) -> Check {
         return failure("disk", format!("no more files can be made below {path}"), "remove files; see df -i");
     }
     match room.bytes {
-        bytes if bytes < NO_SPACE => failure("disk", format!("{mebibytes} MiB free below {path}"), "free some: the state cannot be written"),
+        bytes if bytes < NO_SPACE => {
+            failure("disk", format!("{mebibytes} MiB free below {path}"), "free some: the state cannot be written")
+        }
         bytes if bytes < LITTLE_SPACE => warning("disk", format!("{mebibytes} MiB free below {path}"), "free some: images need room"),
         _ => ok("disk", format!("{} GiB free below {path}", room.bytes >> 30)),
     }
@@ -285,7 +296,11 @@ fn clock(found: &Found) -> Check {
     let advice = "set it, and keep it set: apt-get install systemd-timesyncd && timedatectl set-ntp true";
     let before = |other: Option<Timestamp>| other.is_some_and(|o| now.saturating_add(CLOCK_SLACK).is_ok_and(|later| later < o));
     if before(found.installed) {
-        return failure("clock", format!("{shown} is before this program was installed: schedules, deadlines and certificates fail"), advice);
+        return failure(
+            "clock",
+            format!("{shown} is before this program was installed: schedules, deadlines and certificates fail"),
+            advice,
+        );
     }
     if before(found.written) {
         return warning("clock", format!("{shown} is before the state was last written: it was set back"), advice);

@@ -7,10 +7,12 @@ use std::path::PathBuf;
 
 use k8s_openapi::api::core::v1::Pod;
 
+pub mod alone;
 mod capabilities;
 mod cgroupfs;
 mod describe;
 pub mod devices;
+pub mod doctor;
 mod hierarchies;
 mod parse;
 mod probe;

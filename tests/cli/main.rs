@@ -47,6 +47,7 @@ Commands:
   taint     Set taints of the node
   label     Set labels of the node
   annotate  Set annotations of the node
+  doctor    Check this host, and say what to do
   validate  Check manifests, without an agent
   version   Show versions
   help      Print this message or the help of the given subcommand(s)

@@ -149,3 +149,53 @@ fn events_are_chosen_and_followed() {
     child.kill().expect("ours");
     child.wait().expect("ours");
 }
+
+#[test]
+fn doctor_finds_what_is_wrong_and_says_so_in_both_forms() {
+    let agent = Agent::start();
+    let dir = agent.dir.path().to_string_lossy().into_owned();
+    let (manifests, state, run) = (format!("{dir}/manifests"), format!("{dir}/state"), format!("{dir}/run"));
+    let open = agent.write("manifests/open.yaml", "");
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o666)).expect("permissions");
+    let containerd = format!("{dir}/none.sock");
+    let args = ["doctor", "--manifests", &manifests, "--state-dir", &state, "--run-dir", &run, "--containerd", &containerd];
+    let (code, out, err) = agent.run(&args);
+    assert_eq!((code, err.as_str()), (1, ""), "{out}");
+    assert!(
+        out.contains(&format!("does not answer at {containerd}: No such file")) && out.contains("-> apt-get install containerd"),
+        "{out}"
+    );
+    let (code, out, _) = agent.run(&[&args[..], &["-o", "json"]].concat());
+    let report: Value = serde_json::from_str(&out).expect("JSON");
+    let status = |name: &str| {
+        let checks = report["checks"].as_array().cloned().unwrap_or_default();
+        checks.iter().find(|c| c["name"] == name).map(|c| c["status"].clone()).unwrap_or_default()
+    };
+    assert_eq!(
+        (code, status("containerd"), status("manifests"), status("agent")),
+        (1, json!("failure"), json!("warning"), json!("ok")),
+        "{out}"
+    );
+}
+
+/// The answer to a GET over HTTP/1.1 on a unix socket.
+fn http(socket: &std::path::Path, path: &str) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::os::unix::net::UnixStream::connect(socket).expect("a connection");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("a request");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn metrics_and_health_are_on_the_socket_too() {
+    let agent = with_node();
+    agent.put(Kind::Pod, pod("web"));
+    let answer = http(&agent.socket(), "/metrics");
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
+    assert!(answer.contains("kube_pod_status_phase{namespace=\"default\",pod=\"web\",uid=\"uid-web\",phase=\"Running\"} 1\n"), "{answer}");
+    assert!(http(&agent.socket(), "/healthz").ends_with("\r\n\r\nok"));
+    let ready = http(&agent.socket(), "/readyz");
+    assert!(ready.starts_with("HTTP/1.1 503 ") && ready.contains("[-]containerd failed"), "{ready}");
+}
