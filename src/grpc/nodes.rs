@@ -11,7 +11,8 @@ use super::pb::{EditNodeRequest, EditNodeResponse, EvictRequest, EvictResponse, 
 use super::status::{from_store, not_found};
 use crate::agent::node_edits::{self, Memory, Wish};
 use crate::agent::{commit, events, node};
-use crate::api::{Key, Kind, Object};
+use crate::api::fault::Severity;
+use crate::api::{Key, Kind, Object, validation};
 use crate::controllers::Plan;
 use crate::store::{Op, StoreError};
 
@@ -76,6 +77,7 @@ fn operations(state: &ApiState, before: &Node, wish: &Wish) -> Result<(Node, Vec
     let name = before.metadata.name.as_deref().unwrap_or_default();
     let memory = memory.with(wish, name).map_err(Status::invalid_argument)?;
     let after = node::with(before.clone(), &memory.effective(), now);
+    permitted(name, &after)?;
     let value = memory.record();
     if after == *before && value == record {
         return Ok((after, Vec::new()));
@@ -83,6 +85,17 @@ fn operations(state: &ApiState, before: &Node, wish: &Wish) -> Result<(Node, Vec
     let told = node::event(Some(before), &after).map(|draft| events::record(store, &draft, now));
     let ops = [Op::Update(after.clone().into()), Op::Record { name: node_edits::RECORD.to_owned(), value }];
     Ok((after, ops.into_iter().chain(told).collect()))
+}
+
+/// Errors: what Kubernetes' validation finds wrong with the node as it would be.
+fn permitted(name: &str, after: &Node) -> Result<(), Status> {
+    let faults = validation::validate(&after.clone().into());
+    let errors: Vec<String> =
+        faults.iter().filter(|f| f.severity == Severity::Error).map(|f| format!("{}: {}", f.field, f.message)).collect();
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(Status::invalid_argument(format!("Node \"{name}\" is invalid: {}", errors.join(", ")))),
+    }
 }
 
 /// As the API server's eviction does it (pkg/registry/core/pod/storage/eviction.go): the condition DisruptionTarget, then a graceful deletion. Errors:

@@ -102,6 +102,29 @@ async fn a_scrape_tells_of_everything_once_and_of_no_secret() {
     assert!(doubles.is_empty(), "{doubles:?}");
 }
 
+#[tokio::test]
+async fn it_is_served_to_many_and_a_client_that_says_nothing_holds_up_nobody() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let dir = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(dir.path().join("state.redb")).unwrap();
+    let (version, faults) = (watch::channel(String::new()).1, watch::channel(Vec::new()).1);
+    let state = ApiState::new(store, Arc::new(SystemClock), Arc::new(Paths::below(dir.path())), "n1".into(), version, faults);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(serve(listener, state));
+    let _silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    for (path, expected) in
+        [("/metrics", "200 OK"), ("/healthz", "200 OK"), ("/readyz", "503 Service Unavailable"), ("/x", "404 Not Found")]
+    {
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        client.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {expected}\r\n")), "{path}: {answer}");
+    }
+    server.abort();
+}
+
 /// The metric names that an expression asks for.
 fn asked(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));

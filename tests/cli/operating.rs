@@ -64,6 +64,14 @@ fn taints_labels_and_annotations_speak_as_kubectl() {
     assert_eq!((&meta["labels"], &meta["annotations"]), (&json!({"zone": "a"}), &json!({"owner": "me and you"})));
     let other = "error: --overwrite is false but found the following declared annotation(s): 'owner' already has a value (me and you)\n";
     assert_eq!(agent.run(&["annotate", "node", "n1", "owner=x"]), error(other));
+    // The agent checks too, whoever asks.
+    let large = format!("large={}", "x".repeat(100_000));
+    for _ in 0..2 {
+        assert_eq!(agent.run(&["annotate", "node", "n1", &large]).0, 0);
+    }
+    let too_large = [large.replace("large", "a"), large.replace("large", "b")];
+    let (code, _, err) = agent.run(&["annotate", "node", "n1", &too_large[0], &too_large[1]]);
+    assert!(code == 1 && err.starts_with("error: Node \"n1\" is invalid: metadata.annotations: Too long: "), "{err}");
 }
 
 /// A pod on n1 that this controller made.

@@ -5,34 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::api::Kind;
 
-#[test]
-fn a_node_as_kubectl_describes_it() {
-    let node = json!({
-        "metadata": {"name": "n1", "labels": {"node-role.kubernetes.io/edge": ""}, "creationTimestamp": "2026-01-01T11:00:00Z"},
-        "spec": {"unschedulable": true, "taints": [{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]},
-        "status": {"capacity": {"cpu": "2", "memory": "2Gi", "pods": "110"}, "allocatable": {"cpu": "2", "memory": "1Gi", "pods": "110"},
-            "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "n1"}],
-            "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "fine",
-                "lastHeartbeatTime": "2026-01-01T11:00:00Z", "lastTransitionTime": "2026-01-01T11:00:00Z"}],
-            "nodeInfo": {"architecture": "amd64", "bootID": "b", "containerRuntimeVersion": "containerd://1.6.20", "kernelVersion": "6.1",
-                "kubeProxyVersion": "", "kubeletVersion": "v0.1.0+minik8s", "machineID": "m", "operatingSystem": "linux", "osImage": "Debian", "systemUUID": ""}},
-    });
-    let pod = |name: &str, phase: &str, resources: serde_json::Value| -> Pod {
-        serde_json::from_value(json!({"metadata": {"name": name, "namespace": "default", "creationTimestamp": "2026-01-01T11:59:00Z"},
-            "spec": {"nodeName": "n1", "containers": [{"name": "c", "resources": resources}]}, "status": {"phase": phase}}))
-        .unwrap()
-    };
-    let pods = [
-        pod("big", "Running", json!({"requests": {"cpu": "500m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}})),
-        pod("small", "Pending", json!({})),
-        pod("done", "Succeeded", json!({"requests": {"cpu": "1"}})),
-    ];
-    let event: Event =
-        serde_json::from_value(json!({"metadata": {}, "involvedObject": {}, "type": "Normal", "reason": "NodeNotSchedulable",
-        "message": "Node n1 status is now: NodeNotSchedulable", "source": {"component": "kubelet"},
-        "firstTimestamp": "2026-01-01T11:59:00Z", "lastTimestamp": "2026-01-01T11:59:00Z"}))
-        .unwrap();
-    let expected = "\
+const EXPECTED: &str = "\
 Name:               n1
 Roles:              edge
 Labels:             node-role.kubernetes.io/edge=
@@ -82,9 +55,37 @@ Events:
   ----    ------              ----  ----     -------
   Normal  NodeNotSchedulable  60s   kubelet  Node n1 status is now: NodeNotSchedulable
 ";
+
+#[test]
+fn a_node_as_kubectl_describes_it() {
+    let node = json!({
+        "metadata": {"name": "n1", "labels": {"node-role.kubernetes.io/edge": ""}, "creationTimestamp": "2026-01-01T11:00:00Z"},
+        "spec": {"unschedulable": true, "taints": [{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]},
+        "status": {"capacity": {"cpu": "2", "memory": "2Gi", "pods": "110"}, "allocatable": {"cpu": "2", "memory": "1Gi", "pods": "110"},
+            "addresses": [{"type": "InternalIP", "address": "10.0.0.1"}, {"type": "Hostname", "address": "n1"}],
+            "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "fine",
+                "lastHeartbeatTime": "2026-01-01T11:00:00Z", "lastTransitionTime": "2026-01-01T11:00:00Z"}],
+            "nodeInfo": {"architecture": "amd64", "bootID": "b", "containerRuntimeVersion": "containerd://1.6.20", "kernelVersion": "6.1",
+                "kubeProxyVersion": "", "kubeletVersion": "v0.1.0+minik8s", "machineID": "m", "operatingSystem": "linux", "osImage": "Debian", "systemUUID": ""}},
+    });
+    let pod = |name: &str, phase: &str, resources: serde_json::Value| -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": name, "namespace": "default", "creationTimestamp": "2026-01-01T11:59:00Z"},
+            "spec": {"nodeName": "n1", "containers": [{"name": "c", "resources": resources}]}, "status": {"phase": phase}}))
+        .unwrap()
+    };
+    let pods = [
+        pod("big", "Running", json!({"requests": {"cpu": "500m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}})),
+        pod("small", "Pending", json!({})),
+        pod("done", "Succeeded", json!({"requests": {"cpu": "1"}})),
+    ];
+    let event: Event =
+        serde_json::from_value(json!({"metadata": {}, "involvedObject": {}, "type": "Normal", "reason": "NodeNotSchedulable",
+        "message": "Node n1 status is now: NodeNotSchedulable", "source": {"component": "kubelet"},
+        "firstTimestamp": "2026-01-01T11:59:00Z", "lastTimestamp": "2026-01-01T11:59:00Z"}))
+        .unwrap();
     let object = Object::from_json(Kind::Node, node.to_string().as_bytes()).unwrap();
     let now = "2026-01-01T12:00:00Z".parse().unwrap();
     let about = About { now, zone: TimeZone::UTC, events: Some(&[event]), pods: &pods, faults: &[] };
     let text = describe(&object, &about);
-    assert_eq!(text, expected, "{text}");
+    assert_eq!(text, EXPECTED, "{text}");
 }
