@@ -73,8 +73,12 @@ fn as_text(checks: &[Check]) -> String {
             text.push_str(&format!("\t\t-> {}\n", check.advice));
         }
     }
-    let (warnings, failures) = (count(checks, Level::Warning), count(checks, Level::Failure));
-    format!("{}\n{} ok, {warnings} warnings, {failures} failures\n", tabwriter::align(&text, TABLE), count(checks, Level::Ok))
+    let number = |level, word: &str| match count(checks, level) {
+        1 => format!("1 {word}"),
+        n => format!("{n} {word}s"),
+    };
+    let (warnings, failures) = (number(Level::Warning, "warning"), number(Level::Failure, "failure"));
+    format!("{}\n{} ok, {warnings}, {failures}\n", tabwriter::align(&text, TABLE), count(checks, Level::Ok))
 }
 
 async fn gather(config: &AgentConfig) -> Found {
@@ -213,7 +217,7 @@ ok        kernel   m
 FAILURE   disk     m
                    -> free some
 
-1 ok, 0 warnings, 1 failures
+1 ok, 0 warnings, 1 failure
 ";
         assert_eq!(as_text(&checks), expected);
         let report: serde_json::Value = serde_json::from_str(&as_json(&checks)).unwrap();
