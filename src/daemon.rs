@@ -16,12 +16,15 @@ use minik8s::api::Object;
 use minik8s::api::fault::{Fault, Severity};
 use minik8s::cli::agent_args::AgentConfig;
 use minik8s::grpc::{self, ApiState};
+use minik8s::metrics::Pulse;
 use minik8s::store::embedded::EmbeddedStore;
 use sd_notify::NotifyState;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 mod adoption;
 mod alone;
+mod monitoring;
 mod real;
 
 use adoption::Adoption;
@@ -38,23 +41,26 @@ pub async fn run(config: AgentConfig, stop: watch::Receiver<bool>) -> anyhow::Re
     }
     let _alone = alone(&config)?;
     let store = EmbeddedStore::open(config.paths.state.join("state.redb"))?;
-    Daemon { real: RealDrivers::new(config, store).await? }.serve(stop).await
+    let metrics = monitoring::listen(config.metrics_address).await?;
+    Daemon { real: RealDrivers::new(config, store).await?, pulse: Arc::default() }.serve(metrics, stop).await
 }
 
 struct Daemon {
     real: RealDrivers,
+    pulse: Arc<Pulse>,
 }
 
 impl Daemon {
-    async fn serve(self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    async fn serve(self, metrics: Option<TcpListener>, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let drivers = self.real.agents.clone();
         let watcher = manifests::spawn(drivers.paths.manifests.clone()).context("cannot watch the manifests directory")?;
         let (version, containerd_version) = watch::channel(String::new());
         let live = Arc::new(self.real.live()?);
-        let api = ApiState { live: Some(live.clone()), ..self.api(&watcher, containerd_version.clone()) };
-        let mut api = tokio::spawn(grpc::serve(api, stopped(stop.clone())));
+        let state = ApiState { live: Some(live.clone()), ..self.api(&watcher, containerd_version.clone()) };
+        let monitoring = monitoring::spawn(metrics, &state);
+        let mut api = tokio::spawn(grpc::serve(state, stopped(stop.clone())));
         let workers = PodWorkers::new(drivers.clone());
-        let adopted = Arc::new(AtomicBool::new(false));
+        let adopted = self.pulse.adopted.clone();
         let inputs = self.inputs(&watcher, &workers, &adopted, containerd_version);
         let reconciler = Reconciler::new(drivers.clone(), inputs).await?;
         let mut reconciling = tokio::spawn(reconciler.run(stop.clone()));
@@ -75,7 +81,7 @@ impl Daemon {
             },
         };
         tell_systemd(NotifyState::Stopping);
-        for task in [adopting, housekeeping, telling] {
+        for task in [adopting, housekeeping, telling].into_iter().chain(monitoring) {
             task.abort();
         }
         let drain = async {
@@ -107,7 +113,8 @@ impl Daemon {
             }
         });
         let Drivers { store, clock, paths, settings, .. } = self.real.agents.clone();
-        ApiState::new(store, clock, paths, settings.node_name.clone(), containerd_version, faults)
+        let state = ApiState::new(store, clock, paths, settings.node_name.clone(), containerd_version, faults);
+        ApiState { pulse: self.pulse.clone(), ..state }
     }
 
     fn inputs(
@@ -124,7 +131,11 @@ impl Daemon {
                 workers.changed(pod);
             }
         };
-        let beat = || tell_systemd(NotifyState::Watchdog);
+        let (pulse, clock) = (self.pulse.clone(), self.real.agents.clock.clone());
+        let beat = move || {
+            pulse.beat(&*clock);
+            tell_systemd(NotifyState::Watchdog);
+        };
         Inputs { sets: watcher.sets.clone(), pods: Arc::new(pods), runtime, beat: Arc::new(beat) }
     }
 }

@@ -14,7 +14,7 @@
 //! | 1 | `admission` `config` `pod` `oci` `controllers` `simulation` | layer 0, each other downwards, and layer 2's plain types as values; **pure**: no async, tokio, tracing, file or clock |
 //! | 2 | `store` `runtime` `network` `volumes` `logs` `host` | layers 0–1, never `agent` |
 //! | 3 | `agent` | layers 0–2 |
-//! | 4 | `grpc` `cli` `telemetry` | layers 0–3 |
+//! | 4 | `grpc` `metrics` `cli` `telemetry` | layers 0–3 |
 //! | 5 | `main` `daemon` | everything |
 //!
 //! # Invariants
@@ -36,6 +36,7 @@ pub mod controllers;
 pub mod grpc;
 pub mod host;
 pub mod logs;
+pub mod metrics;
 pub mod network;
 pub mod oci;
 pub mod pod;

@@ -12,6 +12,8 @@ use k8s_openapi::api::core::v1::{Node, PodSpec};
 pub use fit::fits;
 pub use taints::{Eviction, daemon_tolerations, no_execute, tolerates};
 
+/// Why nothing new starts on a cordoned node.
+pub const UNSCHEDULABLE_REASON: &str = "node(s) were unschedulable";
 /// The taint `spec.unschedulable` stands for.
 const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
@@ -35,8 +37,8 @@ pub fn eligible(spec: &PodSpec, node: &Node) -> Verdict {
     let mut evicted = false;
     let tolerations = spec.tolerations.as_deref().unwrap_or_default();
     let (node_taints, unschedulable) = taints::of(node);
-    if unschedulable && !taints::tolerates_unschedulable(tolerations) {
-        reasons.push("node(s) were unschedulable".to_owned());
+    if cordoned_for(spec, node) {
+        reasons.push(UNSCHEDULABLE_REASON.to_owned());
     }
     for taint in node_taints.iter().filter(|t| t.effect != "PreferNoSchedule") {
         if taint.key == UNSCHEDULABLE && unschedulable || tolerations.iter().any(|t| tolerates(t, taint)) {
@@ -46,6 +48,11 @@ pub fn eligible(spec: &PodSpec, node: &Node) -> Verdict {
         reasons.push(format!("node(s) had untolerated taint {{{}: {}}}", taint.key, taint.value.as_deref().unwrap_or_default()));
     }
     Verdict { should_run: reasons.is_empty(), should_continue: fits_name && !evicted, reasons }
+}
+
+/// Whether the node is cordoned and `spec` does not tolerate it.
+pub fn cordoned_for(spec: &PodSpec, node: &Node) -> bool {
+    taints::of(node).1 && !taints::tolerates_unschedulable(spec.tolerations.as_deref().unwrap_or_default())
 }
 
 /// The reasons of [`eligible`] that no toleration can lift: nodeName, nodeSelector and required affinity. All a static pod is asked for (the kubelet

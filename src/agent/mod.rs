@@ -18,6 +18,7 @@ pub mod housekeeping;
 pub mod manifest_edit;
 pub mod manifests;
 pub mod node;
+pub mod node_edits;
 pub mod prober;
 pub mod queue;
 pub mod reconcile;

@@ -1,4 +1,6 @@
 //! This host as a Node: its own labels, those of flags and of the `kind: Node` manifest, taints, capacity. Pure.
+//!
+//! From weakest to strongest: the agent's own labels, flags, the manifest, and what commands have said (`node_edits`, which tells how long).
 
 use std::collections::BTreeMap;
 
@@ -8,12 +10,13 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Settings;
+use super::node_edits::{Declared, Memory, UNSCHEDULABLE};
+use crate::api::{Key, Kind};
+use crate::controllers::EventDraft;
 use crate::host::HostFacts;
 
 /// The kubelet's default hard eviction threshold for memory, which it keeps back from allocatable (pkg/kubelet/apis/config/v1beta1/defaults).
 const EVICTION_MEMORY: u64 = 100 * 1024 * 1024;
-/// The taint of an unschedulable node (staging/src/k8s.io/api/core/v1/well_known_taints.go).
-const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 /// What a Node is made from.
 pub struct Inputs<'a> {
@@ -33,19 +36,69 @@ pub struct Inputs<'a> {
     pub now: Timestamp,
 }
 
-/// This host's Node. Building it again from its own result and the same inputs gives the same value, so that nothing is written for nothing.
-pub fn build(inputs: &Inputs) -> Node {
+/// This host's Node, with the labels, annotations, taints and schedulability that `holds`. Building it again from its own result and the same
+/// inputs gives the same value, so that nothing is written for nothing.
+pub fn build(inputs: &Inputs, holds: &Declared) -> Node {
     let mut node = inputs.previous.cloned().unwrap_or_default();
     node.metadata.name = Some(inputs.settings.node_name.clone());
-    node.metadata.labels = Some(labels(inputs));
-    node.metadata.annotations = inputs.manifest.and_then(|m| m.metadata.annotations.clone());
     node.metadata.creation_timestamp.get_or_insert(Time(inputs.now));
-    let manifest = inputs.manifest.and_then(|m| m.spec.as_ref());
-    let unschedulable = manifest.and_then(|s| s.unschedulable);
-    let taints = taints(inputs, unschedulable == Some(true));
-    node.spec = Some(NodeSpec { taints: (!taints.is_empty()).then_some(taints), unschedulable, ..NodeSpec::default() });
     node.status = Some(status(inputs));
+    with(node, holds, inputs.now)
+}
+
+/// `node` with what `holds` about it. A taint that was there before keeps its timeAdded, from which tolerationSeconds count.
+pub fn with(mut node: Node, holds: &Declared, now: Timestamp) -> Node {
+    let before = node.spec.take().and_then(|s| s.taints).unwrap_or_default();
+    let cordon = Taint { key: UNSCHEDULABLE.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() };
+    let mut taints: Vec<Taint> = holds.taints.iter().cloned().chain(holds.unschedulable.then_some(cordon)).collect();
+    for taint in &mut taints {
+        let known = before.iter().find(|b| (&b.key, &b.value, &b.effect) == (&taint.key, &taint.value, &taint.effect));
+        taint.time_added = known.and_then(|k| k.time_added.clone()).or(Some(Time(now)));
+    }
+    node.metadata.labels = Some(holds.labels.clone());
+    node.metadata.annotations = (!holds.annotations.is_empty()).then(|| holds.annotations.clone());
+    let taints = (!taints.is_empty()).then_some(taints);
+    node.spec = Some(NodeSpec { taints, unschedulable: holds.unschedulable.then_some(true), ..NodeSpec::default() });
     node
+}
+
+/// What flags and manifest say: of a taint with the same key and effect, and of a label, the manifest's value counts.
+pub fn declared(inputs: &Inputs) -> Declared {
+    let spec = inputs.manifest.and_then(|m| m.spec.as_ref());
+    let mut taints: Vec<Taint> = Vec::new();
+    for taint in inputs.settings.taints.iter().chain(spec.and_then(|s| s.taints.as_ref()).into_iter().flatten()) {
+        taints.retain(|t| (&t.key, &t.effect) != (&taint.key, &taint.effect));
+        taints.push(Taint { time_added: None, ..taint.clone() });
+    }
+    let cordoned = taints.iter().any(|t| t.key == UNSCHEDULABLE && t.effect == "NoSchedule");
+    taints.retain(|t| t.key != UNSCHEDULABLE || t.effect != "NoSchedule");
+    Declared {
+        labels: labels(inputs),
+        annotations: inputs.manifest.and_then(|m| m.metadata.annotations.clone()).unwrap_or_default(),
+        taints,
+        unschedulable: cordoned || spec.and_then(|s| s.unschedulable) == Some(true),
+    }
+}
+
+/// The kubelet's event for a node that was cordoned or uncordoned (pkg/kubelet/kubelet_node_status.go recordNodeSchedulableEvent).
+pub fn event(before: Option<&Node>, after: &Node) -> Option<EventDraft> {
+    let cordoned = |node: &Node| node.spec.as_ref().and_then(|s| s.unschedulable) == Some(true);
+    let (was, is) = (before.map(cordoned)?, cordoned(after));
+    let name = after.metadata.name.clone().unwrap_or_default();
+    let reason = if is { "NodeNotSchedulable" } else { "NodeSchedulable" };
+    (was != is).then(|| EventDraft {
+        message: format!("Node {name} status is now: {reason}"),
+        about: Key::new(Kind::Node, "", name),
+        uid: after.metadata.uid.clone().unwrap_or_default(),
+        warning: false,
+        reason: reason.to_owned(),
+        source: "kubelet",
+    })
+}
+
+/// What is remembered, brought up to what is declared now. `unread`: the manifest is there and cannot be read.
+pub fn follow(memory: Memory, inputs: &Inputs, unread: bool) -> Memory {
+    memory.follow((!unread).then(|| declared(inputs)))
 }
 
 fn labels(inputs: &Inputs) -> BTreeMap<String, String> {
@@ -61,24 +114,6 @@ fn labels(inputs: &Inputs) -> BTreeMap<String, String> {
     labels.extend(inputs.settings.labels.clone());
     labels.extend(inputs.manifest.and_then(|m| m.metadata.labels.clone()).unwrap_or_default());
     labels
-}
-
-/// Flags' taints, then the manifest's (same key and effect: the manifest's value), then the one for an unschedulable node. A taint that
-/// was there before keeps its timeAdded, from which tolerationSeconds count.
-fn taints(inputs: &Inputs, unschedulable: bool) -> Vec<Taint> {
-    let manifest = inputs.manifest.and_then(|m| m.spec.as_ref()).and_then(|s| s.taints.clone()).unwrap_or_default();
-    let cordon = unschedulable.then(|| Taint { key: UNSCHEDULABLE.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() });
-    let mut taints: Vec<Taint> = Vec::new();
-    for taint in inputs.settings.taints.iter().cloned().chain(manifest).chain(cordon) {
-        taints.retain(|t| (&t.key, &t.effect) != (&taint.key, &taint.effect));
-        taints.push(taint);
-    }
-    let before = inputs.previous.and_then(|n| n.spec.as_ref()).and_then(|s| s.taints.as_deref()).unwrap_or_default();
-    for taint in &mut taints {
-        let known = before.iter().find(|b| (&b.key, &b.value, &b.effect) == (&taint.key, &taint.value, &taint.effect));
-        taint.time_added = known.and_then(|k| k.time_added.clone()).or(Some(Time(inputs.now)));
-    }
-    taints
 }
 
 fn status(inputs: &Inputs) -> NodeStatus {
@@ -98,7 +133,7 @@ fn status(inputs: &Inputs) -> NodeStatus {
         capacity: Some(capacity(host.memory_bytes)),
         allocatable: Some(capacity(host.memory_bytes.saturating_sub(EVICTION_MEMORY))),
         addresses: Some(addresses),
-        conditions: Some(vec![ready(previous, inputs.now)]),
+        conditions: Some(vec![ready(previous, inputs.runtime, inputs.now)]),
         node_info: Some(info(inputs)),
         ..NodeStatus::default()
     }
@@ -108,13 +143,18 @@ fn cpu(millis: u64) -> Quantity {
     Quantity(if millis.is_multiple_of(1000) { (millis / 1000).to_string() } else { format!("{millis}m") })
 }
 
-fn ready(previous: Option<&NodeStatus>, now: Timestamp) -> NodeCondition {
+/// Ready once the container runtime has answered (the kubelet's words, pkg/kubelet/nodestatus/setters.go ReadyCondition).
+fn ready(previous: Option<&NodeStatus>, runtime: &str, now: Timestamp) -> NodeCondition {
+    let (status, reason, message) = match runtime.is_empty() {
+        true => ("False", "KubeletNotReady", "[container runtime is down]"),
+        false => ("True", "KubeletReady", "minik8s is posting ready status"),
+    };
     let before = previous.and_then(|s| s.conditions.as_deref()).unwrap_or_default().iter().find(|c| c.type_ == "Ready");
-    before.cloned().unwrap_or_else(|| NodeCondition {
+    before.filter(|c| c.status == status).cloned().unwrap_or_else(|| NodeCondition {
         type_: "Ready".to_owned(),
-        status: "True".to_owned(),
-        reason: Some("KubeletReady".to_owned()),
-        message: Some("minik8s is posting ready status".to_owned()),
+        status: status.to_owned(),
+        reason: Some(reason.to_owned()),
+        message: Some(message.to_owned()),
         last_heartbeat_time: Some(Time(now)),
         last_transition_time: Some(Time(now)),
     })
@@ -135,55 +175,5 @@ fn info(inputs: &Inputs) -> NodeSystemInfo {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn host() -> HostFacts {
-        HostFacts { hostname: "edge-1".into(), ..HostFacts::for_tests() }
-    }
-
-    fn settings() -> Settings {
-        Settings { node_name: "edge-1".into(), labels: BTreeMap::from([("disk".into(), "ssd".into())]), ..Settings::default() }
-    }
-
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
-    }
-
-    fn build_at(manifest: Option<&Node>, previous: Option<&Node>, second: i64) -> Node {
-        build(&Inputs { settings: &settings(), host: &host(), manifest, previous, addresses: &[], runtime: "", now: at(second) })
-    }
-
-    fn tainted(value: &str) -> Node {
-        let taint = Taint { key: "k".into(), value: Some(value.into()), effect: "NoExecute".into(), time_added: None };
-        Node { spec: Some(NodeSpec { taints: Some(vec![taint]), unschedulable: Some(true), ..NodeSpec::default() }), ..Node::default() }
-    }
-
-    #[test]
-    fn labels_come_from_agent_flags_and_manifest_in_this_order() {
-        let mut manifest = Node::default();
-        manifest.metadata.labels = Some(BTreeMap::from([("disk".into(), "nvme".into()), ("zone".into(), "a".into())]));
-        let labels = build_at(Some(&manifest), None, 1).metadata.labels.unwrap();
-        assert_eq!(labels["disk"], "nvme");
-        assert_eq!(labels["zone"], "a");
-        assert_eq!(labels["kubernetes.io/hostname"], "edge-1");
-        assert_eq!(labels["kubernetes.io/arch"], "amd64");
-    }
-
-    #[test]
-    fn building_again_changes_nothing_and_taints_keep_their_time() {
-        let first = build_at(Some(&tainted("x")), None, 1);
-        assert_eq!(build_at(Some(&tainted("x")), Some(&first), 99), first);
-        let taints = first.spec.clone().unwrap().taints.unwrap();
-        assert_eq!(taints.iter().map(|t| t.key.as_str()).collect::<Vec<_>>(), ["k", UNSCHEDULABLE]);
-        let changed = build_at(Some(&tainted("y")), Some(&first), 99).spec.unwrap().taints.unwrap();
-        assert_eq!(changed[0].time_added, Some(Time(at(99))));
-    }
-
-    #[test]
-    fn allocatable_keeps_back_what_the_kubelet_keeps_back() {
-        let status = build_at(None, None, 1).status.unwrap();
-        assert_eq!(status.capacity.unwrap()["memory"].0, "1048576Ki");
-        assert_eq!(status.allocatable.unwrap()["memory"].0, "946176Ki");
-    }
-}
+#[path = "node_tests.rs"]
+mod tests;

@@ -23,13 +23,14 @@ use k8s_openapi::api::core::v1::Node;
 use tokio::sync::{broadcast, watch};
 
 use super::manifests::ManifestSet;
+use super::node_edits::{self, Memory};
 use super::queue::Queue;
 use super::{Drivers, commit, node, wishes};
 use crate::api::names::Names;
 use crate::api::{Key, Kind, Object, well_known};
 use crate::controllers::{self, Context, Plan, binding};
 use crate::pod::phase;
-use crate::store::{Change, ChangeKind, Op, StoreError};
+use crate::store::{Change, ChangeKind, Op, Store, StoreError};
 
 /// How long after a failed commit the same thing is tried again.
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
@@ -175,21 +176,22 @@ impl Reconciler {
         let key = node_key(&self.drivers);
         let manifest = set.objects.iter().filter_map(|o| o.as_node()).find(|n| n.metadata.name.as_deref() == Some(key.name.as_str()));
         let previous = self.drivers.store.get(&key);
+        let previous = previous.as_deref().and_then(Object::as_node);
         let runtime = self.inputs.runtime.borrow_and_update().clone();
-        let built = node::build(&node::Inputs {
+        let inputs = node::Inputs {
             settings: &self.drivers.settings,
             host: &self.drivers.host,
             manifest,
-            previous: previous.as_deref().and_then(Object::as_node),
+            previous,
             addresses: &self.drivers.network.host_ips(),
             runtime: &runtime,
             now: self.drivers.clock.now(),
-        });
+        };
+        let source = previous.and_then(|n| n.metadata.annotations.as_ref()?.get(well_known::SOURCE));
+        let unread = manifest.is_none() && source.is_some_and(|source| set.keeps(source));
         let others = self.drivers.store.list(Kind::Node).into_iter().map(|o| o.key()).filter(|k| *k != key);
         let mut ops: Vec<Op> = others.map(|key| Op::Delete { key, uid: None }).collect();
-        if previous.as_deref().and_then(Object::as_node) != Some(&built) {
-            ops.push(Op::Put(built.into()));
-        }
+        ops.extend(node_operations(&*self.drivers.store, &inputs, unread));
         self.commit_all(vec![(key, ops)]).await
     }
 
@@ -316,6 +318,25 @@ impl Reconciler {
 /// The instant a plan's names derive from, moved on for each plan of this agent.
 fn instant(now: Timestamp, ordinal: u64) -> Timestamp {
     now.checked_add(Duration::from_nanos(ordinal)).unwrap_or(now)
+}
+
+/// What brings the Node in line with flags, manifest and edits. By compare-and-swap: an edit may come at any time.
+fn node_operations(store: &dyn Store, inputs: &node::Inputs, unread: bool) -> Vec<Op> {
+    let record = store.record(node_edits::RECORD);
+    let memory = Memory::of(record.as_deref(), inputs.previous).unwrap_or_else(|why| {
+        tracing::error!("{why}");
+        Memory::default()
+    });
+    let memory = node::follow(memory, inputs, unread);
+    let built = node::build(inputs, &memory.effective());
+    if inputs.previous == Some(&built) && memory.record() == record {
+        return Vec::new();
+    }
+    let told = node::event(inputs.previous, &built).map(|draft| super::events::record(store, &draft, inputs.now));
+    let put = if inputs.previous.is_some() { Op::Update(built.into()) } else { Op::Create(built.into()) };
+    let value = memory.record();
+    let kept = (value != record).then(|| Op::Record { name: node_edits::RECORD.to_owned(), value });
+    [put].into_iter().chain(kept).chain(told).collect()
 }
 
 /// This node's key.

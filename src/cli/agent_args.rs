@@ -95,6 +95,9 @@ pub struct AgentArgs {
     /// The built-in bridge, used where there is no CNI configuration.
     #[arg(long, env = "MINIK8S_BRIDGE_NAME", default_value = "mk8s0", value_name = "NAME", value_parser = values::link, help_heading = "Network")]
     bridge_name: String,
+    /// Where /metrics, /healthz and /readyz are served beside the agent's socket, such as 127.0.0.1:9645 [default: nowhere].
+    #[arg(long, env = "MINIK8S_METRICS_ADDRESS", value_name = "ADDRESS:PORT", help_heading = "Node")]
+    metrics_address: Option<std::net::SocketAddr>,
     /// Form of the agent's own log; auto: the journal where systemd reads it, else text.
     #[arg(long, env = "MINIK8S_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
     pub log_format: LogFormat,
@@ -127,6 +130,8 @@ pub struct AgentConfig {
     pub pod_cidr: Option<String>,
     /// The built-in bridge.
     pub bridge_name: String,
+    /// Where metrics and health are served beside the socket.
+    pub metrics_address: Option<std::net::SocketAddr>,
 }
 
 impl AgentArgs {
@@ -175,6 +180,7 @@ impl AgentArgs {
             cni_bin_dirs: self.cni_bin_dir,
             pod_cidr: self.pod_cidr,
             bridge_name: self.bridge_name,
+            metrics_address: self.metrics_address,
         })
     }
 }

@@ -125,7 +125,7 @@ fn grace(args: &DeleteArgs) -> Result<Option<i64>, CliError> {
     }
 }
 
-fn limit(text: &str) -> Result<Option<Duration>, CliError> {
+pub(super) fn limit(text: &str) -> Result<Option<Duration>, CliError> {
     if matches!(text, "0" | "0s") {
         return Ok(None);
     }

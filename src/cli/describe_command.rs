@@ -71,7 +71,7 @@ fn is_about(event: &Event, object: &Object) -> bool {
         _ => {
             about.kind.as_deref() == Some(object.kind().shown())
                 && about.name == object.meta().name
-                && about.namespace == object.meta().namespace
+                && about.namespace.as_deref().unwrap_or_default() == object.meta().namespace.as_deref().unwrap_or_default()
         }
     }
 }

@@ -11,10 +11,13 @@ pub mod agent_args;
 mod apply;
 mod attach;
 mod client;
+mod cordon;
 mod cp;
 mod delete;
 pub mod describe;
 mod describe_command;
+mod doctor;
+mod drain;
 mod duration;
 mod error;
 mod events;
@@ -23,6 +26,7 @@ mod field_selector;
 mod flag_values;
 mod get;
 mod kinds;
+mod label;
 mod logs;
 mod output;
 mod plan;
@@ -34,6 +38,7 @@ mod session;
 pub mod simulate;
 pub mod tables;
 mod tabwriter;
+mod taint;
 mod targets;
 mod terminal;
 mod top;
@@ -86,6 +91,20 @@ pub enum Command {
     Delete(delete::DeleteArgs),
     /// Show, follow, restart and undo rollouts of DaemonSets.
     Rollout(rollout::RolloutArgs),
+    /// Mark the node as unschedulable.
+    Cordon(cordon::CordonArgs),
+    /// Mark the node as schedulable.
+    Uncordon(cordon::CordonArgs),
+    /// Cordon the node and stop its pods.
+    Drain(drain::DrainArgs),
+    /// Set taints of the node.
+    Taint(taint::TaintArgs),
+    /// Set labels of the node.
+    Label(label::LabelArgs),
+    /// Set annotations of the node.
+    Annotate(label::LabelArgs),
+    /// Check this host, and say what to do.
+    Doctor(Box<doctor::DoctorArgs>),
     /// Check manifests, without an agent.
     Validate(validate::ValidateArgs),
     /// Explain a schedule and show its next runs, without an agent.
@@ -149,6 +168,13 @@ async fn ask(command: Command) -> Result<u8, CliError> {
         Command::Delete(args) => delete::run(&args).await,
         Command::Rollout(args) => rollout::run(&args).await,
         Command::Plan(args) => plan::run(&args).await,
+        Command::Cordon(args) => cordon::run(&args, true).await,
+        Command::Uncordon(args) => cordon::run(&args, false).await,
+        Command::Drain(args) => drain::run(&args).await,
+        Command::Taint(args) => taint::run(&args).await,
+        Command::Label(args) => label::run(&args, label::What::Label).await,
+        Command::Annotate(args) => label::run(&args, label::What::Annotation).await,
+        Command::Doctor(args) => doctor::run(*args).await,
         Command::Version(args) => version::run(&args).await,
         Command::Validate(_) | Command::Agent(_) | Command::Schedule(_) | Command::Simulate(_) => {
             Err(CliError::local("this command needs no agent to ask"))

@@ -1,7 +1,8 @@
 //! Pods from files: a template (`Object::StaticPod`) and the pod `<name>-<node>` made from it (pkg/kubelet/config/common.go applyDefaults).
 //!
 //! Guarantees: at most one pod a template; a changed template's pod comes after the old one is gone. A pod that has ended stays ended, unless the
-//! host's shutdown ended it. Left to others: whether it fits beside the others (`agent::binding`); unlike the kubelet, which
+//! host's shutdown ended it. While the node is cordoned no pod is made, so that a drained one stays away (the kubelet would start it again at once).
+//! Left to others: whether it fits beside the others (`agent::binding`); unlike the kubelet, which
 //! rejects a static pod that does not fit for good, ours waits until it does.
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use k8s_openapi::api::core::v1::{Pod, PodStatus, Toleration};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use super::{Context, Plan, cascade, pods};
-use crate::admission::{placement_reasons, unavailable};
+use crate::admission::{UNSCHEDULABLE_REASON, cordoned_for, placement_reasons, unavailable};
 use crate::api::well_known::{CONFIG_SOURCE, MANIFEST_HASH};
 use crate::api::{Key, Kind, Object};
 use crate::controllers::EventDraft;
@@ -28,14 +29,17 @@ pub fn reconcile(template: &Pod, owned: &[Arc<Object>], cx: &mut Context) -> Pla
     }
     let Some(spec) = &template.spec else { return Plan::default() };
     let (mut plan, mut next) = (Plan::default(), template.clone());
-    let reasons = placement_reasons(spec, cx.node);
+    let present = pods::among(owned);
+    let mut reasons = placement_reasons(spec, cx.node);
+    if present.is_empty() && cordoned_for(spec, cx.node) {
+        reasons.push(UNSCHEDULABLE_REASON.to_owned());
+    }
     if pods::note_admission(&mut next.metadata, &reasons) {
         if !reasons.is_empty() {
             plan.events.push(not_admitted(key, meta, &reasons));
         }
         plan.update.push(Object::StaticPod(Box::new(next)));
     }
-    let present = pods::among(owned);
     let stale = |p: &&&Pod| pods::annotation(&p.metadata, CONFIG_HASH) != Some(hash(template)) || ended_by_host(p);
     plan.delete.extend(present.iter().filter(|p| !pods::deleting(p)).filter(stale).map(|p| pods::deletion(p)));
     if present.is_empty() && reasons.is_empty() {
@@ -53,7 +57,8 @@ fn hash(template: &Pod) -> &str {
 }
 
 fn not_admitted(about: Key, meta: &ObjectMeta, reasons: &[String]) -> EventDraft {
-    let (reason, message) = ("NodeAffinity".to_owned(), unavailable(reasons));
+    let reason = if reasons.iter().any(|r| r == UNSCHEDULABLE_REASON) { "FailedScheduling" } else { "NodeAffinity" };
+    let (reason, message) = (reason.to_owned(), unavailable(reasons));
     EventDraft { about, uid: meta.uid.clone().unwrap_or_default(), warning: true, reason, message, source: "kubelet" }
 }
 

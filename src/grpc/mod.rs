@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::api::fault::Fault;
 use crate::clock::Clock;
 use crate::host::Paths;
+use crate::metrics::Pulse;
 use crate::store::Store;
 
 mod applying;
@@ -18,6 +19,7 @@ mod deleting;
 mod filter;
 mod listing;
 mod logs;
+mod nodes;
 mod rollout;
 mod selector;
 mod server;
@@ -68,6 +70,8 @@ pub struct ApiState {
     pub edits: Arc<tokio::sync::Mutex<()>>,
     /// What exec, attach, port-forward and top reach running pods through; none where there is no container runtime.
     pub live: Option<Arc<Live>>,
+    /// What the agent's loops leave for monitoring.
+    pub pulse: Arc<Pulse>,
 }
 
 impl ApiState {
@@ -81,7 +85,7 @@ impl ApiState {
         faults: watch::Receiver<Vec<Fault>>,
     ) -> ApiState {
         let started_at = clock.now();
-        let (logs, edits) = (Arc::new(FileLogs), Arc::default());
-        ApiState { store, clock, paths, node_name, started_at, containerd_version, faults, logs, edits, live: None }
+        let (logs, edits, pulse) = (Arc::new(FileLogs), Arc::default(), Arc::default());
+        ApiState { store, clock, paths, node_name, started_at, containerd_version, faults, logs, edits, live: None, pulse }
     }
 }

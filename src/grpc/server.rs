@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 use tonic::{Request, Response, Status};
@@ -14,12 +15,13 @@ use super::filter::{Filter, item};
 use super::pb::agent_server::{Agent, AgentServer};
 use super::pb::streams_server::StreamsServer;
 use super::pb::{
-    ApplyRequest, ApplyResponse, DESCRIPTORS, DeleteRequest, DeleteResponse, GetRequest, InfoRequest, InfoResponse, Item, ListRequest,
-    ListResponse, LogsChunk, LogsRequest, RolloutRequest, RolloutResponse, WatchEvent, WatchRequest,
+    ApplyRequest, ApplyResponse, DESCRIPTORS, DeleteRequest, DeleteResponse, EditNodeRequest, EditNodeResponse, EvictRequest,
+    EvictResponse, GetRequest, InfoRequest, InfoResponse, Item, ListRequest, ListResponse, LogsChunk, LogsRequest, RolloutRequest,
+    RolloutResponse, WatchEvent, WatchRequest,
 };
 use super::status::{not_found, parse_kind};
 use super::streams::StreamsService;
-use super::{ApiState, MAX_MESSAGE, SocketError, applying, deleting, listing, logs, rollout, socket, watching};
+use super::{ApiState, MAX_MESSAGE, SocketError, applying, deleting, listing, logs, nodes, rollout, socket, watching};
 use crate::api::Key;
 
 /// Calls one client may have open at once.
@@ -47,6 +49,7 @@ pub async fn serve(state: ApiState, shutdown: impl Future<Output = ()> + Send) -
         .build_v1()
         .map_err(|cause| failed(std::io::Error::other(cause)))?;
     let streams = StreamsServer::new(StreamsService(state.clone())).max_decoding_message_size(MAX_STREAM_MESSAGE);
+    let monitoring = crate::metrics::router(state.clone());
     let agent = AgentServer::new(Service(state)).max_decoding_message_size(MAX_MESSAGE).max_encoding_message_size(MAX_MESSAGE);
     let served = Server::builder()
         .max_concurrent_streams(STREAMS_PER_CLIENT)
@@ -54,6 +57,9 @@ pub async fn serve(state: ApiState, shutdown: impl Future<Output = ()> + Send) -
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
+        // For /metrics, /healthz and /readyz beside the calls: curl --unix-socket.
+        .accept_http1(true)
+        .add_routes(Routes::from(monitoring))
         .add_service(InterceptedService::new(agent, socket::refuse_without_place))
         .add_service(InterceptedService::new(streams, socket::refuse_without_place))
         .add_service(health_service)
@@ -102,6 +108,14 @@ impl Agent for Service {
 
     async fn rollout(&self, request: Request<RolloutRequest>) -> Result<Response<RolloutResponse>, Status> {
         rollout::rollout(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn edit_node(&self, request: Request<EditNodeRequest>) -> Result<Response<EditNodeResponse>, Status> {
+        nodes::edit(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn evict(&self, request: Request<EvictRequest>) -> Result<Response<EvictResponse>, Status> {
+        nodes::evict(&self.0, request.into_inner()).await.map(Response::new)
     }
 
     async fn logs(&self, request: Request<LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 
+pub mod alone;
 mod capabilities;
 mod cgroupfs;
 mod describe;
 pub mod devices;
+pub mod doctor;
 mod hierarchies;
 mod parse;
 mod probe;

@@ -87,11 +87,21 @@ struct Builtin {
 impl CniNetwork {
     /// The driver; makes `<run>/ns` a shared mount (take it away again with [`CniNetwork::remove_root`]).
     pub fn new(config: NetworkConfig) -> Result<CniNetwork, NetworkError> {
+        let network = CniNetwork::unprepared(config);
+        network.pins.prepare()?;
+        Ok(network)
+    }
+
+    fn unprepared(config: NetworkConfig) -> CniNetwork {
         let pins = Pins::new(&config.run);
-        pins.prepare()?;
         let cache = Cache { volatile: config.run.join("cni"), durable: config.state.join("cni") };
         let plugins = Plugins { dirs: config.plugin_dirs.clone(), timeout: config.plugin_timeout };
-        Ok(CniNetwork { config, pins, cache, plugins, builtin: OnceCell::new(), masquerades: OnceCell::new() })
+        CniNetwork { config, pins, cache, plugins, builtin: OnceCell::new(), masquerades: OnceCell::new() }
+    }
+
+    /// What pods would go without on this host with this configuration, as [`CniNetwork::describe`]; changes nothing.
+    pub async fn examine(config: NetworkConfig) -> Vec<String> {
+        CniNetwork::unprepared(config).describe().await
     }
 
     /// What pods go without on this host, a sentence each; to be said once at start.

@@ -13,6 +13,7 @@ mod config;
 mod cronjob;
 mod daemonset;
 mod directory;
+mod drain;
 mod exec;
 mod forward;
 mod job;

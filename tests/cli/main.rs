@@ -4,6 +4,7 @@ mod agent;
 mod changing;
 mod foreseeing;
 mod looking;
+mod operating;
 
 use std::process::{Command, Output};
 
@@ -46,6 +47,13 @@ Commands:
   apply         Write manifests into the manifests directory
   delete        Delete objects
   rollout       Show, follow, restart and undo rollouts of DaemonSets
+  cordon        Mark the node as unschedulable
+  uncordon      Mark the node as schedulable
+  drain         Cordon the node and stop its pods
+  taint         Set taints of the node
+  label         Set labels of the node
+  annotate      Set annotations of the node
+  doctor        Check this host, and say what to do
   validate      Check manifests, without an agent
   schedule      Explain a schedule and show its next runs, without an agent
   simulate      Play manifests in virtual time and show the timeline, without an agent

@@ -51,9 +51,11 @@ say "making the demo images from Debian packages"
 say "starting the agent on examples/"
 mkdir -p "$LAB/manifests" "$LAB/logs/pods" "$LAB/logs/containers"
 cp "$ROOT"/examples/daemonset-fluentd-elasticsearch.yaml "$ROOT"/examples/job-pi.yaml "$ROOT"/examples/cronjob-hello.yaml "$LAB/manifests/"
-"$BIN" agent --manifests "$LAB/manifests" --state-dir "$LAB/state" --run-dir "$LAB/run" --pod-logs "$LAB/logs/pods" \
-    --container-logs "$LAB/logs/containers" --socket "$SOCKET" --containerd "$ADDRESS" --containerd-namespace "$NAMESPACE" \
-    --node-name demo --bridge-name mkdemo0 --cgroup-root minik8s-demo >"$LAB/agent.log" 2>&1 &
+FLAGS=(--manifests "$LAB/manifests" --state-dir "$LAB/state" --run-dir "$LAB/run" --pod-logs "$LAB/logs/pods"
+    --container-logs "$LAB/logs/containers" --socket "$SOCKET" --containerd "$ADDRESS" --containerd-namespace "$NAMESPACE"
+    --node-name demo --bridge-name mkdemo0 --cgroup-root minik8s-demo)
+"$BIN" doctor "${FLAGS[@]}" || note "going on all the same: the demo shows what works"
+"$BIN" agent "${FLAGS[@]}" >"$LAB/agent.log" 2>&1 &
 record_process agent $!
 
 agent_answers() {

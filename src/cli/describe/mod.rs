@@ -154,3 +154,6 @@ fn capital(value: bool) -> &'static str {
 #[cfg(test)]
 #[path = "tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod node_tests;

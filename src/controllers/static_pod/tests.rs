@@ -101,3 +101,21 @@ fn no_execute_taints_evict_with_a_condition_and_wait_where_tolerated() {
     let bound = world.of_kind(Kind::Pod);
     assert!(world.plan(|_, cx| taints::reconcile(&bound, cx)).is_empty());
 }
+
+#[test]
+fn a_cordoned_node_keeps_the_pod_it_has_and_makes_no_other() {
+    let (mut world, key) = world();
+    world.settle(&key);
+    world.node.spec = serde_json::from_value(json!({"unschedulable": true})).unwrap();
+    world.settle(&key);
+    let drained = pod(&world).unwrap();
+    assert!(!pods::deleting(&drained));
+    world.objects.remove(&Object::from(drained).key());
+    world.settle(&key);
+    assert_eq!(pod(&world), None);
+    let why = pods::annotation(world.objects[&key].meta(), crate::api::well_known::NOT_ADMITTED);
+    assert_eq!(why.map(|w| w.contains("node(s) were unschedulable")), Some(true));
+    world.node.spec = None;
+    world.settle(&key);
+    assert!(pod(&world).is_some());
+}

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::super::{Kill, Live, Observed, Retry, compute_pod_actions};
+use super::super::{Kill, Live, Observed, Retry, Signalled, compute_pod_actions};
 use super::world::{World, at, container, pod, sidecar};
 
 #[test]
@@ -24,7 +24,7 @@ fn signals(deleted_at: i64, since: Option<i64>, now: i64) -> Vec<(String, Kill)>
     let live = |name: &str| (name.to_owned(), Live::Running);
     let mut seen = Observed { live: [live("c"), live("s")].into(), ..Observed::default() };
     if let Some(since) = since {
-        seen.signalled.insert("c".into(), (Kill::Stop, at(since)));
+        seen.signalled.insert("c".into(), Signalled { kill: Kill::Stop, first: at(since), last: at(since) });
     }
     seen.clock_is(at(now));
     compute_pod_actions(&w.pod, &seen, at(now)).kill

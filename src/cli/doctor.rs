@@ -1,0 +1,226 @@
+//! `minik8s doctor`: gathers what this host is like, for [`judge`] to judge, and prints the findings. Changes nothing on the host.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use nix::sys::statvfs::statvfs;
+use serde_json::json;
+
+use super::agent_args::{AgentArgs, AgentConfig, CgroupDriverChoice};
+use super::client::{Client, ClientArgs};
+use super::error::CliError;
+use super::output::{complain, put};
+use super::tabwriter::{self, TABLE};
+use crate::clock::{Clock, SystemClock};
+use crate::host::doctor::{AtSocket, Check, Directory, Found, Level, Room, judge};
+use crate::host::{self, CgroupDriver, Hierarchies, HostFacts};
+use crate::network::{CniNetwork, NetworkConfig};
+use crate::runtime::containerd::{Containerd, ContainerdConfig, probe_runtime_binary};
+
+/// Longer than this nothing may take to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// So many entries of the manifests directory are looked at.
+const ENTRIES: usize = 10_000;
+/// So many of them are named.
+const NAMED: usize = 5;
+
+/// Check whether this host can run the agent, and say what to do. Takes the agent's flags and MINIK8S_* variables.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    agent: AgentArgs,
+    /// Output form.
+    #[arg(short, long, default_value = "text", value_parser = ["text", "json"])]
+    output: String,
+}
+
+/// Runs the command. Exit codes: 0 no failure, 1 a failure, 2 wrong flags.
+pub async fn run(args: DoctorArgs) -> Result<u8, CliError> {
+    let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let config = match args.agent.resolve(&hostname) {
+        Ok(config) => config,
+        Err(message) => {
+            complain(&format!("error: {message}"));
+            return Ok(2);
+        }
+    };
+    let checks = judge(&gather(&config).await);
+    put(if args.output == "json" { as_json(&checks) } else { as_text(&checks) })?;
+    Ok(u8::from(checks.iter().any(|check| check.status == Level::Failure)))
+}
+
+fn count(checks: &[Check], level: Level) -> usize {
+    checks.iter().filter(|check| check.status == level).count()
+}
+
+fn as_json(checks: &[Check]) -> String {
+    let report = json!({"checks": checks, "warnings": count(checks, Level::Warning), "failures": count(checks, Level::Failure)});
+    format!("{report:#}\n")
+}
+
+fn as_text(checks: &[Check]) -> String {
+    let mut text = String::from("STATUS\tCHECK\tFOUND\n");
+    for check in checks {
+        let status = match check.status {
+            Level::Ok => "ok",
+            Level::Warning => "warning",
+            Level::Failure => "FAILURE",
+        };
+        text.push_str(&format!("{status}\t{}\t{}\n", check.name, check.message.replace(['\t', '\n'], " ")));
+        if !check.advice.is_empty() {
+            text.push_str(&format!("\t\t-> {}\n", check.advice));
+        }
+    }
+    let number = |level, word: &str| match count(checks, level) {
+        1 => format!("1 {word}"),
+        n => format!("{n} {word}s"),
+    };
+    let (warnings, failures) = (number(Level::Warning, "warning"), number(Level::Failure, "failure"));
+    format!("{}\n{} ok, {warnings}, {failures}\n", tabwriter::align(&text, TABLE), count(checks, Level::Ok))
+}
+
+async fn gather(config: &AgentConfig) -> Found {
+    let paths = &config.paths;
+    let mut facts = host::probe(paths);
+    match config.cgroup_driver {
+        CgroupDriverChoice::Auto => {}
+        CgroupDriverChoice::Systemd => facts.cgroup_driver = CgroupDriver::Systemd,
+        CgroupDriverChoice::Cgroupfs => facts.cgroup_driver = CgroupDriver::Cgroupfs,
+    }
+    let mut network = NetworkConfig::new(paths);
+    network.conf_dirs.clone_from(&config.cni_conf_dirs);
+    network.plugin_dirs.clone_from(&config.cni_bin_dirs);
+    network.bridge.name.clone_from(&config.bridge_name);
+    network.bridge.subnet.clone_from(&config.pod_cidr);
+    // Both: what it takes to talk to an agent, and whether one is there that does not.
+    let held = host::alone::hold(&config.containerd, &config.containerd_namespace).is_err();
+    Found {
+        root: nix::unistd::geteuid().is_root(),
+        cgroups: Hierarchies::read().is_ok(),
+        containerd: containerd(config).await,
+        containerd_socket: config.containerd.clone(),
+        runtime: runtime(config).await,
+        network: CniNetwork::examine(network).await,
+        lacking: lacking(config, &facts),
+        manifests: manifests(&paths.manifests),
+        state: directory(&paths.state),
+        room: room(&paths.state),
+        socket: at_socket(&paths.socket).await,
+        held,
+        now: SystemClock.now(),
+        installed: std::env::current_exe().ok().and_then(|path| modified(&path)),
+        written: modified(&paths.state.join("state.redb")),
+        host: facts,
+    }
+}
+
+async fn containerd(config: &AgentConfig) -> Result<String, String> {
+    if let Err(cause) = std::os::unix::net::UnixStream::connect(&config.containerd) {
+        return Err(cause.to_string());
+    }
+    let ask = async {
+        let connection = ContainerdConfig::new(&config.containerd, &config.containerd_namespace, &config.paths.run);
+        let containerd = Containerd::connect(connection).await.map_err(|cause| cause.to_string())?;
+        containerd.version().await.map_err(|cause| cause.to_string())
+    };
+    tokio::time::timeout(PATIENCE, ask).await.unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())))
+}
+
+async fn runtime(config: &AgentConfig) -> Result<String, String> {
+    let binary = config.runtime.clone().unwrap_or_else(|| PathBuf::from("runc"));
+    let probed = probe_runtime_binary(&binary, &std::env::temp_dir()).await;
+    probed.map(|features| features.version).map_err(|why| format!("{} does not work here: {why}", binary.display()))
+}
+
+/// Kernel features that containers need and that are not there.
+fn lacking(config: &AgentConfig, facts: &HostFacts) -> Vec<&'static str> {
+    let namespaces = [
+        ("ipc", "IPC namespaces"),
+        ("mnt", "mount namespaces"),
+        ("net", "network namespaces"),
+        ("pid", "PID namespaces"),
+        ("uts", "UTS namespaces"),
+    ];
+    let there = |name: &str| Path::new("/proc/self/ns").join(name).exists();
+    let mut lacking: Vec<&str> = namespaces.into_iter().filter(|(name, _)| !there(name)).map(|(_, shown)| shown).collect();
+    let loaded = std::fs::read_to_string("/proc/filesystems").unwrap_or_default().split_whitespace().any(|word| word == "overlay");
+    let module = Path::new("/lib/modules").join(&facts.kernel).join("kernel/fs/overlayfs");
+    if config.snapshotter == "overlayfs" && !loaded && !module.exists() {
+        lacking.push("overlayfs");
+    }
+    lacking
+}
+
+fn directory(path: &Path) -> Directory {
+    let found = std::fs::metadata(path);
+    let absent = found.as_ref().is_err_and(|cause| cause.kind() == std::io::ErrorKind::NotFound);
+    let error = match &found {
+        Ok(meta) if !meta.is_dir() => "is no directory".to_owned(),
+        Ok(_) => std::fs::read_dir(path).err().map(|cause| cause.to_string()).unwrap_or_default(),
+        Err(_) if absent => String::new(),
+        Err(cause) => cause.to_string(),
+    };
+    let mode = found.map(|meta| meta.permissions().mode() & 0o7777).unwrap_or_default();
+    Directory { path: path.to_owned(), error, absent, mode, writable: Vec::new() }
+}
+
+/// The manifests directory, with the files directly in it that everybody may write to.
+fn manifests(path: &Path) -> Directory {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten().take(ENTRIES);
+    let open = entries.filter(|entry| {
+        let is_one = crate::api::files::is_manifest(Path::new(&entry.file_name())) || entry.path().is_dir();
+        is_one && std::fs::metadata(entry.path()).is_ok_and(|meta| meta.mode() & 0o002 != 0)
+    });
+    let writable = open.take(NAMED).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    Directory { writable, ..directory(path) }
+}
+
+/// Of the nearest directory that exists.
+fn room(path: &Path) -> Option<Room> {
+    let stat = path.ancestors().find_map(|p| statvfs(p).ok())?;
+    let bytes = stat.blocks_available().saturating_mul(stat.fragment_size());
+    Some(Room { bytes, files: (stat.files() > 0).then(|| stat.files_available()) })
+}
+
+async fn at_socket(path: &Path) -> AtSocket {
+    use std::io::ErrorKind::{ConnectionRefused, NotFound};
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(cause) if matches!(cause.kind(), NotFound | ConnectionRefused) => return AtSocket::Nobody,
+        Err(cause) => return AtSocket::Other(format!("{}: {cause}", path.display())),
+        Ok(_) => {}
+    }
+    let ask = async { Client::connect(&ClientArgs { socket: path.to_owned() }).await?.info().await };
+    match tokio::time::timeout(PATIENCE, ask).await {
+        Ok(Ok(info)) => AtSocket::Agent(info.version),
+        Ok(Err(cause)) => AtSocket::Other(cause.to_string().trim_start_matches("error: ").to_owned()),
+        Err(_) => AtSocket::Other(format!("what listens on {} does not answer within {} s", path.display(), PATIENCE.as_secs())),
+    }
+}
+
+fn modified(path: &Path) -> Option<Timestamp> {
+    Timestamp::from_second(std::fs::metadata(path).ok()?.mtime()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_as_text_and_as_json() {
+        let check = |status, name, advice: &str| Check { name, status, message: "m".into(), advice: advice.into() };
+        let checks = [check(Level::Ok, "kernel", ""), check(Level::Failure, "disk", "free some")];
+        let expected = "\
+STATUS    CHECK    FOUND
+ok        kernel   m
+FAILURE   disk     m
+                   -> free some
+
+1 ok, 0 warnings, 1 failure
+";
+        assert_eq!(as_text(&checks), expected);
+        let report: serde_json::Value = serde_json::from_str(&as_json(&checks)).unwrap();
+        assert_eq!((&report["failures"], &report["checks"][1]["status"]), (&json!(1), &json!("failure")));
+    }
+}
