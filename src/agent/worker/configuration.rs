@@ -14,8 +14,9 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::Notify;
 use tracing::warn;
 
+use super::done::Done;
 use super::pause::Pause;
-use super::task::{Done, Worker};
+use super::task::Worker;
 use crate::agent::Drivers;
 use crate::api::{Key, Kind};
 use crate::config::{self, Downward, Objects};

@@ -9,8 +9,9 @@ use tokio::sync::oneshot;
 use tracing::{Instrument, info_span, warn};
 
 use super::commit::remove;
+use super::done::Done;
 use super::exit::{self, AttemptRef};
-use super::task::{Done, Next, Worker};
+use super::task::{Next, Worker};
 use super::{Outcome, files, release, start};
 use crate::agent::recover as orphans;
 use crate::pod::{End, Kill, PodActions, Signalled, Start, phase, status};

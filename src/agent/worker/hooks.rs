@@ -8,8 +8,9 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::Shared;
+use super::done::Done;
 use super::exit::AttemptRef;
-use super::task::{Done, Worker};
+use super::task::Worker;
 use crate::agent::prober::{self, HookDone, Target};
 use crate::pod::signals::{Condemned, Verdict};
 use crate::pod::{Kill, Signalled, attempt, events, status};

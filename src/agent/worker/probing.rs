@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tokio::task::AbortHandle;
 
+use super::done::Done;
 use super::exit::AttemptRef;
-use super::task::{Done, Worker};
+use super::task::Worker;
 use crate::agent::prober::{self, Outcome, Target};
 use crate::pod::probes::{ProbeKind, Probes};
 use crate::pod::signals::{Condemned, Verdict};

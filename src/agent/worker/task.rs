@@ -15,47 +15,24 @@ use tokio::task::JoinSet;
 use tracing::{Instrument, info_span, warn};
 
 use super::commit::{Committed, commit, overlay};
-use super::configuration::{Bell, Configuration, RefreshError};
+use super::configuration::{Bell, Configuration};
+use super::done::Done;
 use super::exit::AttemptRef;
-use super::hooks::HookResult;
 use super::parts::Parts;
 use super::pause::Pause;
 use super::probing::Probing;
-use super::start::{Failure, Pulls, Started};
+use super::start::Pulls;
 use super::{Outcome, Shared, files};
-use crate::agent::{Drivers, prober};
+use crate::agent::Drivers;
 use crate::api::{Key, Object};
 use crate::config;
 use crate::controllers::EventDraft;
-use crate::pod::probes::ProbeKind;
-use crate::pod::status::Ended;
 use crate::pod::{End, Live, Observed, PodActions, attempt, compute_pod_actions, events, phase, recover, status};
-use crate::runtime::RuntimeError;
 
 /// However long there is nothing to do, the clock is looked at again after this: it may have been set.
 const LONGEST_REST: Duration = Duration::from_secs(30);
 /// So many commits in a row may come too late before the worker pauses.
 const MOST_STALE_COMMITS: u32 = 16;
-
-/// What a task of this worker has come to.
-pub(super) enum Done {
-    /// A start by its serial number, to its end.
-    Start(u64, AttemptRef, Result<Box<Started>, Failure>),
-    /// A container ended, or cannot be waited for.
-    Exit(AttemptRef, Result<Ended, RuntimeError>),
-    /// An ended attempt's task, record and snapshot are gone, or not.
-    Removed(AttemptRef, Result<(), RuntimeError>),
-    /// What the Pod held is given back, or not.
-    Released(Result<(), String>),
-    /// Configuration volumes are up to date, or not.
-    Refreshed(Result<(), RefreshError>),
-    /// The emptyDir that holds too much, if one does.
-    Measured(Result<Option<String>, String>),
-    /// What came of a probe.
-    Probed(AttemptRef, ProbeKind, prober::Outcome),
-    /// A preStop hook is over.
-    PreStopped(AttemptRef, HookResult),
-}
 
 /// The task that owns one Pod.
 pub(super) struct Worker {

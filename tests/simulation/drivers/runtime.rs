@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use minik8s::api::well_known::container_labels as label;
 use minik8s::runtime::{
-    ContainerConfig, ContainerState, Exit, Image, ImageError, ImageUsers, PullPolicy, Runtime, RuntimeError, RuntimeEvent, TaskState,
+    ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageUsers, PullPolicy, Runtime, RuntimeError,
+    RuntimeEvent, TaskState,
 };
 use oci_spec::image::ImageConfiguration;
 use tokio::sync::broadcast;
@@ -29,10 +30,10 @@ fn answers(state: &State) -> Result<(), RuntimeError> {
 
 #[async_trait]
 impl Runtime for Driver {
-    async fn ensure_image(&self, reference: &str, _: PullPolicy) -> Result<Image, ImageError> {
+    async fn ensure_image(&self, reference: &str, _: PullPolicy, _: &(dyn Fn() + Sync)) -> Result<Image, ImageError> {
         let fail = || ImageError::Pull { reference: reference.to_owned(), cause: "simulated fault".into() };
         let get = |state: &mut State| match state.away {
-            true => Err(ImageError::Pull { reference: reference.to_owned(), cause: "containerd does not answer".into() }),
+            true => Err(ImageError::Unavailable { socket: "containerd.sock".into(), cause: "simulated fault".into() }),
             false => Ok(Image {
                 name: reference.to_owned(),
                 digest: "sha256:1".into(),
@@ -47,6 +48,11 @@ impl Runtime for Driver {
 
     async fn image_users(&self, _: &Image) -> Result<ImageUsers, RuntimeError> {
         self.world.call(self.life, ("users", ""), |state| answers(state).map(|()| ImageUsers::default()), away).await
+    }
+
+    /// No manifest here has a probe or a hook.
+    async fn exec_once(&self, id: &str, _: &ExecOnce) -> Result<ExecOutput, RuntimeError> {
+        Err(not_found(id))
     }
 
     async fn create(&self, config: &ContainerConfig) -> Result<(), RuntimeError> {

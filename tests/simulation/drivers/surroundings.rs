@@ -2,14 +2,14 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 use minik8s::host::PodCgroups;
 use minik8s::network::{Namespace, Network, NetworkError, Sandbox, SandboxSpec};
-use minik8s::volumes::{PodFiles, VolumeError, Volumes};
+use minik8s::volumes::{Payloads, PodFiles, SubPath, VolumeError, Volumes};
 
 use super::Driver;
 
@@ -29,7 +29,7 @@ fn uid(pod: &Pod) -> String {
 impl Network for Driver {
     async fn create(&self, spec: &SandboxSpec) -> Result<Sandbox, NetworkError> {
         let pinned = |name: &str| Namespace::Pinned(format!("/run/ns/{}/{name}", spec.uid).into());
-        let sandbox = Sandbox { network: pinned("net"), uts: pinned("uts"), ipc: pinned("ipc") };
+        let sandbox = Sandbox { network: pinned("net"), uts: pinned("uts"), ipc: pinned("ipc"), pid: None };
         let create = |state: &mut crate::world::State| {
             state.namespaces.insert(spec.uid.clone());
             Ok(sandbox)
@@ -69,12 +69,24 @@ impl Network for Driver {
 
 #[async_trait]
 impl Volumes for Driver {
-    async fn setup(&self, pod: &Pod, _: &str) -> Result<PodFiles, VolumeError> {
+    async fn setup(&self, pod: &Pod, _: &str, _: &Arc<Payloads>) -> Result<PodFiles, VolumeError> {
         let setup = |state: &mut crate::world::State| {
             state.volumes.insert(uid(pod));
             Ok(PodFiles::default())
         };
         self.world.call(self.life, ("volumes", &uid(pod)), setup, no_volume).await
+    }
+
+    async fn refresh(&self, pod: &Pod, _: &Arc<Payloads>) -> Result<(), VolumeError> {
+        self.world.call(self.life, ("refresh", &uid(pod)), |_| Ok(()), no_volume).await
+    }
+
+    async fn sub_path(&self, _: &str, volume: &Path, wanted: &SubPath) -> Result<PathBuf, VolumeError> {
+        Ok(volume.join(&wanted.path))
+    }
+
+    async fn over_limit(&self, _: &Pod) -> Result<Option<String>, VolumeError> {
+        Ok(None)
     }
 
     async fn write_hosts(&self, pod: &Pod, _: &str, _: &[IpAddr]) -> Result<(), VolumeError> {
