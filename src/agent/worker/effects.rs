@@ -18,8 +18,9 @@ use crate::pod::{End, Kill, PodActions, Signalled, Start, phase, status};
 use crate::runtime::RuntimeError;
 
 impl Worker {
-    /// Begins a start up to its gate, so that image, volumes and network are got while the intent is being committed.
-    pub(super) fn prepare(&mut self, start: &Start, pod: &Pod) -> oneshot::Sender<()> {
+    /// Begins a start up to its gate, so that image, volumes and network are got while the intent is being committed. Not during a release.
+    pub(super) fn prepare(&mut self, start: &Start, pod: &Pod) -> Option<oneshot::Sender<()>> {
+        let right = self.parts.for_a_start()?;
         let (open, gate) = oneshot::channel();
         self.serial += 1;
         self.configuration.at_start = self.bell.changes();
@@ -29,6 +30,7 @@ impl Worker {
             shared: self.shared.clone(),
             pod: Arc::new(pod.clone()),
             parts: self.parts.clone(),
+            right,
             role: start.role,
             of: of.clone(),
             gate,
@@ -38,7 +40,7 @@ impl Worker {
         };
         let span = info_span!("container", name = of.name, attempt = of.number);
         self.jobs.spawn(async move { Done::Start(serial, of, start::run(job).await.map(Box::new)) }.instrument(span));
-        open
+        Some(open)
     }
 
     /// Sends the plan's signals; events of what could not be sent are taken from the plan.

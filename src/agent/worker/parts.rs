@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Pod;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{Mutex, OnceCell, OwnedRwLockReadGuard, RwLock};
 
 use super::configuration::{self, RefreshError};
 use super::start::Failure;
@@ -27,6 +27,8 @@ pub(super) struct Parts {
     configuring: Mutex<()>,
     /// Held by a call for the cgroup, which goes on to its end even if nobody waits for it any more.
     cgroup_call: Arc<Mutex<()>>,
+    /// Held for reading by every start, given up or not, until it makes nothing any more.
+    starts: Arc<RwLock<()>>,
 }
 
 impl Parts {
@@ -95,9 +97,15 @@ impl Parts {
         self.cgroup.get_or_try_init(make).await.copied()
     }
 
-    /// Waits for what cannot be given up half-way. Before a release: what is made after it would stay.
+    /// The right of one start to make parts; `None` while what there is is being released.
+    pub(super) fn for_a_start(&self) -> Option<OwnedRwLockReadGuard<()>> {
+        self.starts.clone().try_read_owned().ok()
+    }
+
+    /// Waits for what cannot be given up half-way, and for starts that were given up. Before a release: what is made after it would stay.
     pub(super) async fn settled(&self) {
         drop(self.cgroup_call.lock().await);
+        drop(self.starts.write().await);
     }
 }
 

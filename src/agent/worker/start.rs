@@ -21,7 +21,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 use oci_spec::runtime::Spec;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, OwnedRwLockReadGuard, oneshot, watch};
 
 use super::configuration::Bell;
 use super::exit::AttemptRef;
@@ -89,6 +89,8 @@ pub(super) struct Job {
     pub(super) shared: Arc<Shared>,
     pub(super) pod: Arc<Pod>,
     pub(super) parts: Arc<Parts>,
+    /// Held as long as parts may be made.
+    pub(super) right: OwnedRwLockReadGuard<()>,
     pub(super) role: Role,
     pub(super) of: AttemptRef,
     /// Opens when the intent is durable; closed unopened = it never will be.
@@ -128,7 +130,7 @@ pub(super) async fn run(job: Job) -> Result<Started, Failure> {
 }
 
 async fn make(job: Job) -> Result<Started, Failure> {
-    let Job { shared, pod, parts, role, of, gate, mut cancel, pulls, serial } = job;
+    let Job { shared, pod, parts, right: _right, role, of, gate, mut cancel, pulls, serial } = job;
     let pulling = || pulls.begin(serial);
     let making = Making { shared: &shared, pod: &pod, parts: &parts, role, of: &of, pulling: &pulling };
     let container = making.container()?;

@@ -184,7 +184,7 @@ impl Worker {
             return Next::Rest(plan.wake_at);
         }
         let start = plan.start.first().filter(|_| self.starting.is_none());
-        let gate = start.map(|start| self.prepare(start, &plan.pod));
+        let gate = start.and_then(|start| self.prepare(start, &plan.pod));
         match self.persist(&plan).await {
             Committed::Done(_) => {
                 self.commit_pause.reset();

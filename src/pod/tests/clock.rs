@@ -34,7 +34,7 @@ fn signals(deleted_at: i64, since: Option<i64>, now: i64) -> Vec<(String, Kill)>
 fn the_grace_of_a_clock_set_back_since_begins_anew() {
     assert_eq!(signals(90_000, None, 100), [("c".to_owned(), Kill::Stop)]);
     assert_eq!(signals(90_000, Some(90_001), 100), [], "its grace lasts from now");
-    let all = [("s".to_owned(), Kill::Kill), ("c".to_owned(), Kill::Kill)];
+    let all = [("c".to_owned(), Kill::Kill), ("s".to_owned(), Kill::Stop)];
     assert_eq!(signals(90_000, Some(100), 130), all);
     assert_eq!(signals(90_000, Some(90_001), 90_030), all, "as without the step");
 }

@@ -40,6 +40,21 @@ fn gone(host: &Host) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_start_given_up_before_its_intent_is_durable_makes_nothing_after_the_release() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    world.host().commit_takes = Duration::from_millis(50);
+    world.host().setup_takes = Duration::from_secs(10);
+    world.put(pod("Never", vec![container("c")]));
+    let _agent = world.agent().await;
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    // The commit under way comes too late now, and its start with it.
+    delete(&world, 0);
+    world.until("gone", gone).await;
+    assert!(world.host().holds_nothing(), "{:?}", world.host().trace);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pod_comes_up_with_two_commits_and_the_address_overlaps_create() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path());

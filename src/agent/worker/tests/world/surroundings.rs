@@ -50,6 +50,8 @@ impl Volumes for Double {
             host.payloads = payloads.volumes.clone();
             host.volumes.insert(uid)
         };
+        let takes = self.0.host().setup_takes;
+        tokio::time::sleep(takes).await;
         self.0.call("volumes", set_up).await;
         Ok(PodFiles { volumes, ..PodFiles::default() })
     }
