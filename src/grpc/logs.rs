@@ -184,7 +184,7 @@ impl LogReader for FileLogs {
         let options = LogOptions { tail: part.tail, since: part.since, timestamps: part.timestamps, limit_bytes: part.limit_bytes };
         let (pieces, received) = mpsc::channel(PIECES);
         let reading = match part.ended {
-            Some(ended) => tokio::spawn(crate::logs::follow(part.path, options, ended, pieces)),
+            Some(ended) => tokio::spawn(crate::logs::Follow::open(part.path, options).await?.run(ended, pieces)),
             None => {
                 // That a log is missing is only known by looking; the reader takes it for empty.
                 tokio::fs::metadata(&part.path).await?;

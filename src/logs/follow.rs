@@ -14,21 +14,44 @@ const SETTLED: Duration = Duration::from_millis(200);
 /// Where inotify is not to be had, or the directory is not there yet.
 const WITHOUT_INOTIFY: Duration = Duration::from_secs(1);
 
-/// Sends a log, piece by piece, until `ended` is true (or its sender is gone) and all is read, or until nobody receives any more.
-/// Pieces are whole lines, except that a limit cuts anywhere.
-///
-/// # Errors
-/// When the log cannot be read. That it does not exist yet is no error.
-pub async fn follow(
+/// A log that is to be followed, at the place where that begins.
+pub struct Follow {
     path: PathBuf,
-    options: LogOptions,
+    changes: Changes,
+    reader: LogReader,
+}
+
+impl Follow {
+    /// Finds the place: with `tail: Some(0)` the log's end now, so that what is written after this is sent, whenever that begins.
+    ///
+    /// # Errors
+    /// When the log cannot be read. That it does not exist yet is no error.
+    pub async fn open(path: PathBuf, options: LogOptions) -> std::io::Result<Follow> {
+        // Before the first read: what is written after it is noticed.
+        let changes = Changes::of(&path);
+        let opened = path.clone();
+        let reader = blocking(move || LogReader::open(&opened, options)).await?;
+        Ok(Follow { path, changes, reader })
+    }
+
+    /// Sends the log, piece by piece, until `ended` is true (or its sender is gone) and all is read, or until nobody receives any more.
+    /// Pieces are whole lines, except that a limit cuts anywhere.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn run(self, ended: watch::Receiver<bool>, out: mpsc::Sender<Vec<u8>>) -> std::io::Result<()> {
+        let Follow { path, changes, reader } = self;
+        follow(path, changes, reader, ended, out).await
+    }
+}
+
+async fn follow(
+    path: PathBuf,
+    mut changes: Changes,
+    mut reader: LogReader,
     mut ended: watch::Receiver<bool>,
     out: mpsc::Sender<Vec<u8>>,
 ) -> std::io::Result<()> {
-    // Before the first read: what is written after it is noticed.
-    let mut changes = Changes::of(&path);
-    let opened = path.clone();
-    let mut reader = blocking(move || LogReader::open(&opened, options)).await?;
     loop {
         let piece;
         (reader, piece) = blocking(move || reader.read().map(|piece| (reader, piece))).await?;
@@ -125,7 +148,8 @@ mod tests {
         append(&path, "one");
         let (ended, is_ended) = watch::channel(false);
         let (sender, mut lines) = mpsc::channel(8);
-        let task = tokio::spawn(follow(path.clone(), LogOptions::default(), is_ended, sender));
+        let log = Follow::open(path.clone(), LogOptions::default()).await.unwrap();
+        let task = tokio::spawn(log.run(is_ended, sender));
         assert_eq!(next(&mut lines).await, "one\n");
         append(&path, "two");
         assert_eq!(next(&mut lines).await, "two\n");
@@ -140,11 +164,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn from_its_end_means_from_when_it_was_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("0.log");
+        append(&path, "before");
+        let log = Follow::open(path.clone(), LogOptions { tail: Some(0), ..LogOptions::default() }).await.unwrap();
+        append(&path, "after");
+        let (_ended, is_ended) = watch::channel(false);
+        let (sender, mut lines) = mpsc::channel(8);
+        tokio::spawn(log.run(is_ended, sender));
+        assert_eq!(next(&mut lines).await, "after\n");
+    }
+
+    #[tokio::test]
     async fn stops_when_nobody_listens() {
         let directory = tempfile::tempdir().unwrap();
         let (_ended, is_ended) = watch::channel(false);
         let (sender, lines) = mpsc::channel(8);
-        let task = tokio::spawn(follow(directory.path().join("none/0.log"), LogOptions::default(), is_ended, sender));
+        let log = Follow::open(directory.path().join("none/0.log"), LogOptions::default()).await.unwrap();
+        let task = tokio::spawn(log.run(is_ended, sender));
         drop(lines);
         tokio::time::timeout(Duration::from_secs(10), task).await.expect("in time").unwrap().unwrap();
     }

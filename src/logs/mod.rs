@@ -16,7 +16,7 @@ mod stdin;
 mod tail;
 mod writer;
 
-pub use follow::follow;
+pub use follow::Follow;
 pub use reader::{LogOptions, LogReader};
 pub use stdin::{has_stdin, make_stdin, stdin_path};
 pub use tail::tail;

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -167,9 +168,13 @@ fn stty(name: &str, args: &[&str]) -> String {
 }
 
 /// Reads what the terminal shows until it has shown `text`.
-fn shows(terminal: &mut impl Read, text: &str) -> String {
-    let (mut seen, mut byte) = (Vec::new(), [0]);
+/// Reads until the text comes, and all before it. Fails where it does not come in time.
+fn shows(terminal: &mut (impl Read + AsFd), text: &str) -> String {
+    let (mut seen, mut byte, begun) = (Vec::new(), [0], Instant::now());
     while !seen.ends_with(text.as_bytes()) {
+        let left = PollTimeout::try_from(WAIT.saturating_sub(begun.elapsed())).unwrap();
+        let ready = poll(&mut [PollFd::new(terminal.as_fd(), PollFlags::POLLIN)], left).unwrap();
+        assert_eq!(ready, 1, "{text:?} does not come after {:?}", String::from_utf8_lossy(&seen));
         assert_eq!(terminal.read(&mut byte).unwrap(), 1, "{}", String::from_utf8_lossy(&seen));
         seen.push(byte[0]);
     }
