@@ -125,7 +125,8 @@ fn faults(info: &InfoResponse) {
 /// `file:line:column: error: field: message`.
 pub fn fault_line(fault: &crate::grpc::pb::ManifestFault) -> String {
     let field = if fault.field.is_empty() { String::new() } else { format!("{}: ", fault.field) };
-    format!("{}:{}:{}: {}: {field}{}", fault.file, fault.line, fault.column, fault.severity, fault.message)
+    let place = if fault.line == 0 { fault.file.clone() } else { format!("{}:{}:{}", fault.file, fault.line, fault.column) };
+    format!("{place}: {}: {field}{}", fault.severity, fault.message)
 }
 
 async fn watch(client: &mut Client, args: &GetArgs, target: &Target, fields: &FieldSelector) -> Result<u8, CliError> {
@@ -162,5 +163,25 @@ fn print_changes(args: &GetArgs, target: &Target, objects: &[Object], headerless
         }
         Some(Format::Yaml) => objects.iter().map(|o| format!("---\n{}", structured(Format::Yaml, std::slice::from_ref(o), true))).collect(),
         Some(format) => objects.iter().map(|o| structured(format, std::slice::from_ref(o), true)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grpc::pb::ManifestFault;
+
+    #[test]
+    fn what_is_about_a_whole_file_has_no_line() {
+        let fault = |line| ManifestFault {
+            file: "a.yaml".into(),
+            line,
+            column: 2,
+            severity: "error".into(),
+            message: "m".into(),
+            ..Default::default()
+        };
+        assert_eq!(fault_line(&fault(0)), "a.yaml: error: m");
+        assert_eq!(fault_line(&fault(7)), "a.yaml:7:2: error: m");
     }
 }

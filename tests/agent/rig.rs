@@ -372,6 +372,7 @@ impl Rig {
     /// What no agent can take away while it may start again: its bridge, its cgroups' roots, the pins' mount.
     fn clean_up(&self) {
         let _ = Command::new("ip").args(["link", "del", &format!("mk{}", self.number)]).stderr(Stdio::null()).status();
+        cleanup::remove_masquerade(&format!("MINIK8S-mk{}", self.number));
         cleanup::remove_cgroups(&format!("minik8s-rig-{}", self.number));
         cleanup::unmount_below(&self.root);
     }

@@ -103,6 +103,19 @@ pub fn unmount_below(dir: &Path) {
     }
 }
 
+/// Removes a bridge's NAT chain and what leads to it, as far as it is there.
+pub fn remove_masquerade(chain: &str) {
+    let nat = |args: &[&str]| std::process::Command::new("iptables").args(["-w", "-t", "nat"]).args(args).output();
+    let Ok(rules) = nat(&["-S", "POSTROUTING"]) else { return };
+    for rule in String::from_utf8_lossy(&rules.stdout).lines().filter(|rule| rule.ends_with(&format!(" {chain}"))) {
+        let words: Vec<&str> = rule.split(' ').map(|word| if word == "-A" { "-D" } else { word }).collect();
+        let _ = nat(&words);
+    }
+    for args in [["-F", chain], ["-X", chain]] {
+        let _ = nat(&args);
+    }
+}
+
 /// Removes the cgroup of this name at the top of every hierarchy, with what is below it.
 pub fn remove_cgroups(name: &str) {
     let table = fs::read_to_string("/proc/mounts").unwrap_or_default();
