@@ -32,6 +32,12 @@ impl Queue {
         }
     }
 
+    /// Look at `key` at `at`, or earlier where that was set before: for a key whose alarm stands for several things.
+    pub fn wake_by(&mut self, key: &Key, at: Timestamp) {
+        let earliest = self.due.get(key).map_or(at, |set| at.min(*set));
+        self.set_wake(key, Some(earliest));
+    }
+
     /// When the next key is due.
     pub fn next_wake(&self) -> Option<Timestamp> {
         self.later.first().map(|(at, _)| *at)
@@ -74,5 +80,15 @@ mod tests {
         assert_eq!(queue.pop(at(5)), Some(key("b")));
         assert_eq!(queue.pop(at(10)), None);
         assert_eq!(queue, Queue::default());
+    }
+
+    #[test]
+    fn one_alarm_for_several_things_rings_for_the_first() {
+        let mut queue = Queue::default();
+        queue.wake_by(&key("a"), at(5));
+        queue.wake_by(&key("a"), at(10));
+        assert_eq!(queue.next_wake(), Some(at(5)));
+        queue.wake_by(&key("a"), at(2));
+        assert_eq!(queue.next_wake(), Some(at(2)));
     }
 }

@@ -256,7 +256,8 @@ impl Reconciler {
         let (node, pods) = (self.node(), bound_pods(&self.drivers));
         let mut cx = self.context(&node, "taints");
         let plan = controllers::taints::reconcile(&pods, &mut cx);
-        self.queue.set_wake(&node_key(&self.drivers), plan.wake_at);
+        // The same alarm may stand for a binding that could not be stored a moment ago.
+        plan.wake_at.into_iter().for_each(|at| self.queue.wake_by(&node_key(&self.drivers), at));
         let ops = commit::operations(&*self.drivers.store, plan, self.drivers.clock.now());
         self.taints_dirty |= !self.commit_all(vec![(node_key(&self.drivers), ops)]).await;
     }

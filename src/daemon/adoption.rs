@@ -60,7 +60,7 @@ impl Adoption {
 
     /// What an earlier agent was executing in containers is heard by nobody any more.
     async fn end_leftovers(&self) {
-        match self.containerd.exec_collect().await {
+        match self.containerd.execs().collect().await {
             Ok(0) => {}
             Ok(ended) => tracing::info!(ended, "ended what an earlier agent was executing in containers"),
             Err(error) => {

@@ -57,7 +57,8 @@ pub async fn serve(state: ApiState, shutdown: impl Future<Output = ()> + Send) -
         .initial_connection_window_size(CONNECTION_WINDOW)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE))
-        // For /metrics, /healthz and /readyz beside the calls: curl --unix-socket.
+        // For /metrics, /healthz and /readyz beside the calls: curl --unix-socket. Answered to a client without a place, too: who watches the agent
+        // must see that it is full.
         .accept_http1(true)
         .add_routes(Routes::from(monitoring))
         .add_service(InterceptedService::new(agent, socket::refuse_without_place))

@@ -93,7 +93,8 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Forgets instants that lie ahead of `now`: the clock was set back, and nothing may wait for it to come there again.
+    /// Forgets instants that lie ahead of `now`: the clock was set back, and nothing may wait for it to come there again. To be called before
+    /// [`compute_pod_actions`].
     pub fn clock_is(&mut self, now: Timestamp) {
         self.retry.retain(|_, retry| retry.since <= now);
         for sent in self.signalled.values_mut() {
@@ -300,8 +301,7 @@ impl Step<'_> {
     /// Starts the container's next attempt, unless the last try's back-off holds it.
     fn begin(&mut self, role: Role, container: &Container, attempt: Attempt) {
         let name = &container.name;
-        // A clock that was set back must not hold it until then: a try in the future was not made on this clock.
-        if let Some(retry) = self.seen.retry.get(name).filter(|r| (r.since..r.until).contains(&self.now)) {
+        if let Some(retry) = self.seen.retry.get(name).filter(|r| self.now < r.until) {
             self.wake(retry.until);
             self.show_pull_back_off(container, *retry);
             return;

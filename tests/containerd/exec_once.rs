@@ -35,7 +35,7 @@ async fn commands_end_with_their_code_and_leave_nothing() {
     let _ = tokio::time::timeout(Duration::from_secs(1), stage.runtime.exec_once("c", &abandoned)).await;
     let pids = || stage.lab.ctr(&["tasks", "ps", "c"]).lines().count();
     eventually("the commands are killed", || pids() == 2);
-    let fifos = stage.lab.config().run_dir.join("exec-once");
+    let fifos = stage.lab.config().run_dir.join("exec");
     eventually("no FIFO is left", || std::fs::read_dir(&fifos).unwrap().count() == 0);
 
     let gone = stage.runtime.exec_once("nobody", &command(&["true"], None)).await;

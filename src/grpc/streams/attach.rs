@@ -132,7 +132,7 @@ async fn feed(live: &Live, target: &Target, mut stdin: Option<pipe::Sender>, mut
 async fn resize(live: &Live, target: &Target, new: &TerminalSize) {
     if let Some(new) = size(new)
         && target.container.tty == Some(true)
-        && let Err(error) = live.containerd.resize_container(&target.id, new).await
+        && let Err(error) = live.containerd.execs().resize_container(&target.id, new).await
     {
         tracing::debug!(%error, "a terminal keeps its size");
     }

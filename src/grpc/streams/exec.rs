@@ -105,7 +105,7 @@ async fn session(
     started: oneshot::Sender<Result<(), Status>>,
     _place: OwnedSemaphorePermit,
 ) {
-    let process = match live.containerd.exec_stream(&config).await {
+    let process = match live.containerd.execs().stream(&config).await {
         Ok(process) => process,
         // That nobody waits any more for the answer is no loss.
         Err(error) => return drop(started.send(Err(refused(&error)))),
@@ -144,7 +144,7 @@ async fn connect(live: &Live, process: ExecProcess, input: Streaming<ExecRequest
     }
     let feeding = feed(&live.containerd, &id, stdin, input);
     tokio::pin!(feeding);
-    let waiting = live.containerd.exec_wait(&id);
+    let waiting = live.containerd.execs().wait(&id);
     tokio::pin!(waiting);
     let mut fed = false;
     let exit = loop {
@@ -171,7 +171,7 @@ async fn feed(containerd: &Containerd, id: &ExecId, mut stdin: Option<pipe::Send
             Some(Asked::StdinClosed(true)) if stdin.is_some() => close(containerd, id, &mut stdin).await,
             Some(Asked::Resize(new)) => {
                 if let Some(new) = size(&new)
-                    && let Err(error) = containerd.exec_resize(id, new).await
+                    && let Err(error) = containerd.execs().resize(id, new).await
                 {
                     tracing::debug!(%error, "a terminal keeps its size");
                 }
@@ -187,20 +187,20 @@ async fn feed(containerd: &Containerd, id: &ExecId, mut stdin: Option<pipe::Send
 
 async fn close(containerd: &Containerd, id: &ExecId, stdin: &mut Option<pipe::Sender>) {
     *stdin = None;
-    if let Err(error) = containerd.exec_close_stdin(id).await {
+    if let Err(error) = containerd.execs().close_stdin(id).await {
         tracing::debug!(%error, "the input's end cannot be told");
     }
 }
 
 async fn clean_up(containerd: &Containerd, id: &ExecId) {
     for _ in 0..TRIES {
-        match containerd.exec_end(id).await {
+        match containerd.execs().end(id).await {
             Ok(()) => return,
             Err(error) => tracing::debug!(container = id.container, %error, "an executed process cannot be removed yet"),
         }
         tokio::time::sleep(PAUSE).await;
     }
-    containerd.exec_leave(id);
+    containerd.execs().leave(id);
     tracing::warn!(container = id.container, exec = id.exec, "an executed process cannot be removed; to be tried again later");
 }
 

@@ -9,8 +9,10 @@ use super::world::{World, at, container, pod, sidecar};
 fn a_failed_try_of_a_clock_set_back_since_is_made_again() {
     let mut w = World::new(pod("Always", vec![], vec![container("c")]), &[("c", &[])]);
     w.seen.retry.insert("c".into(), Retry { since: at(90_000), until: at(90_010) });
+    w.seen.clock_is(at(1_000));
     assert_eq!(compute_pod_actions(&w.pod, &w.seen, at(1_000)).start.len(), 1);
     w.seen.retry.insert("c".into(), Retry { since: at(995), until: at(1_005) });
+    w.seen.clock_is(at(1_000));
     let plan = compute_pod_actions(&w.pod, &w.seen, at(1_000));
     assert_eq!((plan.start.len(), plan.wake_at), (0, Some(at(1_005))), "on this clock it holds");
 }

@@ -27,6 +27,7 @@ mod containers;
 mod errors;
 mod events;
 mod exec;
+mod exec_fifos;
 mod exec_once;
 mod exec_process;
 mod listing;
@@ -40,6 +41,7 @@ pub use options::{RuntimeFeatures, probe_runtime_binary};
 use connection::Connection;
 use errors::Subject;
 pub(crate) use errors::{is_away, unavailable, words as connection_words};
+pub use exec::Execs;
 
 /// How many events a slow receiver may lag behind before it is told so (`RecvError::Lagged`; it then lists again).
 const EVENT_BACKLOG: usize = 1024;
@@ -113,11 +115,9 @@ pub struct Containerd {
     config: ContainerdConfig,
     connection: Arc<Connection>,
     images: Arc<Images>,
-    execs: exec_once::Execs,
+    execs: Arc<Execs>,
     events: broadcast::Sender<RuntimeEvent>,
     listener: JoinHandle<()>,
-    exec_names: exec::ExecNames,
-    exec_leftovers: exec::ExecLeftovers,
 }
 
 impl Containerd {
@@ -128,11 +128,15 @@ impl Containerd {
     pub async fn connect(config: ContainerdConfig) -> Result<Self, RuntimeError> {
         let connection = Arc::new(Connection::new(&config.socket, &config.namespace)?);
         let images = Arc::new(Images::new(connection.clone(), &config));
-        let execs = exec_once::Execs::new(connection.clone(), &config.run_dir);
+        let execs = Arc::new(Execs::new(connection.clone(), &config.run_dir));
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
         let listener = tokio::spawn(events::listen_for_ever(connection.clone(), events.clone()));
-        let (exec_names, exec_leftovers) = (exec::ExecNames::new(), exec::ExecLeftovers::find(&config.run_dir));
-        Ok(Self { config, connection, images, execs, events, listener, exec_names, exec_leftovers })
+        Ok(Self { config, connection, images, execs, events, listener })
+    }
+
+    /// Processes executed in running containers.
+    pub fn execs(&self) -> &Execs {
+        &self.execs
     }
 
     /// containerd's version, such as `1.6.20~ds1`; also the way to find out whether it answers.
@@ -174,7 +178,7 @@ impl Runtime for Containerd {
     }
 
     async fn exec_once(&self, id: &str, exec: &ExecOnce) -> Result<ExecOutput, RuntimeError> {
-        self.execs.run(id, exec).await
+        self.execs.once(id, exec).await
     }
 
     async fn delete_task(&self, id: &str) -> Result<(), RuntimeError> {
