@@ -2,11 +2,11 @@
 
 use k8s_openapi::api::core::v1::Container;
 
-use super::client::{Client, ClientArgs};
+use super::client::Client;
 use super::error::CliError;
 use super::output::complain;
-use super::pod_target;
-use super::session::{self, Call, Ended};
+use super::pod_target::{self, ContainerArgs};
+use super::session::{self, Call, Ended, TerminalArgs};
 use crate::grpc::pb::ExecStart;
 use crate::pod::attempt;
 
@@ -14,22 +14,9 @@ use crate::pod::attempt;
 #[derive(Clone, Debug, clap::Args)]
 pub struct AttachArgs {
     #[command(flatten)]
-    client: ClientArgs,
-    /// The namespace.
-    #[arg(short, long, default_value = "default", value_name = "NAME")]
-    namespace: String,
-    /// The container; the first, or the annotated default one, if it is not named.
-    #[arg(short, long, default_value = "", hide_default_value = true, value_name = "NAME")]
-    container: String,
-    /// Pass standard input to the container.
-    #[arg(short = 'i', long)]
-    stdin: bool,
-    /// Standard input is a terminal.
-    #[arg(short = 't', long)]
-    tty: bool,
-    /// Print the container's output only.
-    #[arg(short, long)]
-    quiet: bool,
+    place: ContainerArgs,
+    #[command(flatten)]
+    terminal: TerminalArgs,
     /// POD, or TYPE/NAME.
     #[arg(value_name = "POD|TYPE/NAME")]
     target: String,
@@ -37,28 +24,25 @@ pub struct AttachArgs {
 
 /// Runs the command. Returns the exit code.
 pub async fn run(args: &AttachArgs) -> Result<u8, CliError> {
-    let mut client = Client::connect(&args.client).await?;
-    let name = pod_target::pod_of(&mut client, &args.namespace, &args.target).await?.name;
-    let container = match args.container.as_str() {
-        "" => pod_target::default_container(&mut client, &args.namespace, &name, args.quiet).await?,
-        named => named.to_owned(),
-    };
-    let pod = pod_target::pod(&mut client, &args.namespace, &name).await?;
+    let mut client = Client::connect(&args.place.client).await?;
+    let name = pod_target::pod_of(&mut client, &args.place.namespace, &args.target).await?.name;
+    let container = args.place.container_of(&mut client, &args.place.namespace, &name, args.terminal.quiet).await?;
+    let pod = pod_target::pod(&mut client, &args.place.namespace, &name).await?;
     let spec = attempt::containers(&pod).map(|(_, c)| c).find(|c| container.is_empty() || c.name == container);
-    let (wants_tty, refused) = terminal(spec, args.tty);
-    if let Some(refused) = refused.filter(|_| !args.quiet) {
+    let (wants_tty, refused) = terminal(spec, args.terminal.tty);
+    if let Some(refused) = refused.filter(|_| !args.terminal.quiet) {
         complain(&refused);
     }
-    if args.stdin && !args.quiet {
+    if args.terminal.stdin && !args.terminal.quiet {
         complain("If you don't see a command prompt, try pressing enter.");
     }
     let start = ExecStart {
-        namespace: args.namespace.clone(),
+        namespace: args.place.namespace.clone(),
         pod: name,
         container,
         command: Vec::new(),
-        stdin: args.stdin,
-        tty: session::can_be_tty(args.stdin, wants_tty, args.quiet),
+        stdin: args.terminal.stdin,
+        tty: session::can_be_tty(args.terminal.stdin, wants_tty, args.terminal.quiet),
         size: None,
     };
     Ok(match session::interactive(&mut client, Call::Attach, start).await? {

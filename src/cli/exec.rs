@@ -1,32 +1,19 @@
 //! `minik8s exec`, as kubectl's (`staging/src/k8s.io/kubectl/pkg/cmd/exec/exec.go`): exits as the command does.
 
-use super::client::{Client, ClientArgs};
+use super::client::Client;
 use super::error::CliError;
 use super::output::complain;
-use super::pod_target;
-use super::session::{self, Call, Ended};
+use super::pod_target::{self, ContainerArgs};
+use super::session::{self, Call, Ended, TerminalArgs};
 use crate::grpc::pb::ExecStart;
 
 /// Run a command in a container. Exits with the command's exit code.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ExecArgs {
     #[command(flatten)]
-    client: ClientArgs,
-    /// The namespace.
-    #[arg(short, long, default_value = "default", value_name = "NAME")]
-    namespace: String,
-    /// The container; the first, or the annotated default one, if it is not named.
-    #[arg(short, long, default_value = "", hide_default_value = true, value_name = "NAME")]
-    container: String,
-    /// Pass standard input to the command.
-    #[arg(short = 'i', long)]
-    stdin: bool,
-    /// Standard input is a terminal.
-    #[arg(short = 't', long)]
-    tty: bool,
-    /// Print the command's output only.
-    #[arg(short, long)]
-    quiet: bool,
+    place: ContainerArgs,
+    #[command(flatten)]
+    terminal: TerminalArgs,
     /// POD, or TYPE/NAME.
     #[arg(value_name = "POD|TYPE/NAME")]
     target: Vec<String>,
@@ -49,25 +36,22 @@ pub async fn run(args: &ExecArgs) -> Result<u8, CliError> {
             return Err(CliError::local("exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead"));
         }
     };
-    let mut client = Client::connect(&args.client).await?;
-    let pod = pod_target::pod_of(&mut client, &args.namespace, target).await?.name;
-    let container = match args.container.as_str() {
-        "" => pod_target::default_container(&mut client, &args.namespace, &pod, args.quiet).await?,
-        named => named.to_owned(),
-    };
+    let mut client = Client::connect(&args.place.client).await?;
+    let pod = pod_target::pod_of(&mut client, &args.place.namespace, target).await?.name;
+    let container = args.place.container_of(&mut client, &args.place.namespace, &pod, args.terminal.quiet).await?;
     let start = ExecStart {
-        namespace: args.namespace.clone(),
+        namespace: args.place.namespace.clone(),
         pod,
         container,
         command: args.command.clone(),
-        stdin: args.stdin,
-        tty: session::can_be_tty(args.stdin, args.tty, args.quiet),
+        stdin: args.terminal.stdin,
+        tty: session::can_be_tty(args.terminal.stdin, args.terminal.tty, args.terminal.quiet),
         size: None,
     };
     Ok(match session::interactive(&mut client, Call::Exec, start).await? {
         Ended::Exit(Some(0) | None) => 0,
         Ended::Exit(Some(code)) => {
-            if !args.quiet {
+            if !args.terminal.quiet {
                 complain(&format!("command terminated with exit code {code}"));
             }
             u8::try_from(code).unwrap_or(1)

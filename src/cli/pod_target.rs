@@ -2,11 +2,34 @@
 
 use k8s_openapi::api::core::v1::Pod;
 
-use super::client::{Client, ScopeArgs};
+use super::client::{Client, ClientArgs, ScopeArgs};
 use super::error::CliError;
 use super::output::complain;
 use super::targets;
 use crate::api::{Kind, Object};
+
+/// Which container of a pod a command is about.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ContainerArgs {
+    #[command(flatten)]
+    pub client: ClientArgs,
+    /// The namespace of a pod that is named without one.
+    #[arg(short, long, default_value = "default", value_name = "NAME")]
+    pub namespace: String,
+    /// The container; the first, or the annotated default one, if it is not named.
+    #[arg(short, long, default_value = "", hide_default_value = true, value_name = "NAME")]
+    container: String,
+}
+
+impl ContainerArgs {
+    /// The container named, or [`default_container`].
+    pub async fn container_of(&self, client: &mut Client, namespace: &str, pod: &str, quiet: bool) -> Result<String, CliError> {
+        match self.container.as_str() {
+            "" => default_container(client, namespace, pod, quiet).await,
+            named => Ok(named.to_owned()),
+        }
+    }
+}
 
 /// The pod chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]

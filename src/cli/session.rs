@@ -31,6 +31,20 @@ pub enum Call {
     Attach,
 }
 
+/// What a session is connected to.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TerminalArgs {
+    /// Pass standard input to the process in the container.
+    #[arg(short = 'i', long)]
+    pub stdin: bool,
+    /// Standard input is a terminal.
+    #[arg(short = 't', long)]
+    pub tty: bool,
+    /// Print the process' output only.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
 /// How a session went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {

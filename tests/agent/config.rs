@@ -2,28 +2,24 @@
 
 use std::time::Duration;
 
-use crate::rig::{Rig, phase};
+use crate::rig::{Rig, phase, pod_name};
 
 const WAIT: Duration = Duration::from_secs(40);
 /// From a file's change to what depends on it: nothing polls.
 const SOON: Duration = Duration::from_secs(5);
 
-fn name(pod: &str) -> String {
-    format!("{pod}-{}", Rig::NODE)
-}
-
 fn waiting(rig: &Rig, pod: &str) -> (String, String) {
-    let status = rig.get(&format!("pod/{}", name(pod)))["status"]["containerStatuses"][0]["state"]["waiting"].clone();
+    let status = rig.get(&format!("pod/{}", pod_name(pod)))["status"]["containerStatuses"][0]["state"]["waiting"].clone();
     let text = |field: &str| status[field].as_str().unwrap_or_default().to_owned();
     (text("reason"), text("message"))
 }
 
 fn is(rig: &Rig, pod: &str, wanted: &str) -> bool {
-    rig.pods().iter().any(|p| p["metadata"]["name"] == name(pod) && phase(p) == wanted)
+    rig.pods().iter().any(|p| p["metadata"]["name"] == pod_name(pod) && phase(p) == wanted)
 }
 
 fn lines(rig: &Rig, pod: &str) -> Vec<String> {
-    rig.cli(&["logs", &name(pod)]).lines().map(str::to_owned).collect()
+    rig.cli(&["logs", &pod_name(pod)]).lines().map(str::to_owned).collect()
 }
 
 const VALUE: &str = "correct-horse-battery";
@@ -75,15 +71,15 @@ spec:
 "#,
     );
     rig.wait("it cannot start", WAIT, |r| is(r, "bad", "Failed"));
-    let told = |r: &Rig| r.cli(&["describe", "pod", &name("bad")]).contains("<secret contents redacted>");
+    let told = |r: &Rig| r.cli(&["describe", "pod", &pod_name("bad")]).contains("<secret contents redacted>");
     rig.wait("and says so", WAIT, told);
     let said = [
         rig.log(),
         rig.cli(&["get", "events", "-A", "-o", "yaml"]),
-        rig.cli(&["describe", "pod", &name("p")]),
+        rig.cli(&["describe", "pod", &pod_name("p")]),
         rig.cli(&["describe", "secret", "db"]),
         rig.cli(&["get", "pods", "-A", "-o", "yaml"]),
-        rig.cli(&["describe", "pod", &name("bad")]),
+        rig.cli(&["describe", "pod", &pod_name("bad")]),
     ];
     assert!(said[3].contains(&format!("{} bytes", VALUE.len())), "{}", said[3]);
     assert!(said.iter().all(|text| !text.contains(VALUE)), "{said:?}");

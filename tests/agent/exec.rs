@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::lab::eventually;
-use crate::rig::{Rig, phase};
+use crate::rig::{Rig, all_run, phase};
 
 const WAIT: Duration = Duration::from_secs(40);
 const POD: &str = "p-lab-node";
@@ -36,10 +36,7 @@ spec:
 fn rig() -> Rig {
     let rig = Rig::new();
     rig.write("p.yaml", MANIFEST);
-    rig.wait("it runs", WAIT, |r| {
-        let running = |c: &serde_json::Value| c["state"]["running"].is_object();
-        r.pods().iter().any(|p| phase(p) == "Running" && p["status"]["containerStatuses"].as_array().unwrap().iter().all(running))
-    });
+    rig.wait("it runs", WAIT, |r| r.pods().iter().any(|p| all_run(p, 2)));
     rig
 }
 

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::lab::eventually;
-use crate::rig::{Rig, phase};
+use crate::rig::{Rig, all_run, phase};
 
 const WAIT: Duration = Duration::from_secs(40);
 
@@ -106,10 +106,7 @@ spec:
   - {name: idle, image: busybox, command: [sleep, "100000"]}
 "#,
     );
-    rig.wait("both run", WAIT, |r| {
-        let running = |c: &serde_json::Value| c["state"]["running"].is_object();
-        r.pods().iter().any(|p| p["status"]["containerStatuses"].as_array().is_some_and(|all| all.len() == 2 && all.iter().all(running)))
-    });
+    rig.wait("both run", WAIT, |r| r.pods().iter().any(|p| all_run(p, 2)));
     let table = rig.cli(&["top", "pods", "-A", "--containers", "--sort-by", "cpu"]);
     let rows: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["NAMESPACE", "POD", "NAME", "CPU(cores)", "MEMORY(bytes)"]);

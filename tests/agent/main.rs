@@ -18,6 +18,7 @@ mod exec;
 mod forward;
 mod job;
 mod network;
+mod objects;
 mod pod;
 mod policies;
 mod probes;

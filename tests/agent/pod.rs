@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use crate::rig::{Rig, condition, phase};
+use crate::rig::{Rig, condition, phase, pod_name};
 
 const WAIT: Duration = Duration::from_secs(40);
 
-fn name(pod: &str) -> String {
-    format!("{pod}-{}", Rig::NODE)
-}
-
 fn terminated(rig: &Rig, pod: &str) -> serde_json::Value {
-    rig.get(&format!("pod/{}", name(pod)))["status"]["containerStatuses"][0]["state"]["terminated"].clone()
+    rig.get(&format!("pod/{}", pod_name(pod)))["status"]["containerStatuses"][0]["state"]["terminated"].clone()
 }
 
 #[test]
@@ -46,7 +42,7 @@ spec:
 "#,
     );
     rig.wait("it succeeded", WAIT, |r| r.pods().iter().any(|p| phase(p) == "Succeeded"));
-    let lines: Vec<String> = rig.cli(&["logs", &name("p")]).lines().map(str::to_owned).collect();
+    let lines: Vec<String> = rig.cli(&["logs", &pod_name("p")]).lines().map(str::to_owned).collect();
     assert_eq!(lines, ["one", "two", &format!("edge-{}-$(TIER)-$(NONE) 64", Rig::NODE), "box", "hosts", "/data"]);
     let ended = terminated(&rig, "p");
     assert_eq!((ended["reason"].as_str(), ended["message"].as_str()), (Some("Completed"), Some("told\n")), "{ended}");
@@ -79,7 +75,7 @@ spec:
 "#,
     );
     rig.wait("it ended", WAIT, |r| r.pods().iter().any(|p| phase(p) == "Succeeded"));
-    let log = rig.cli(&["logs", &name("p")]);
+    let log = rig.cli(&["logs", &pod_name("p")]);
     for expected in ["1234\n4321\n", "Read-only file system", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
         assert!(log.contains(expected), "{expected:?} not in {log}");
     }
@@ -186,7 +182,7 @@ fn a_pod_that_asks_for_more_than_the_node_has_waits_with_the_reason() {
         r.pods().iter().any(|p| p.to_string().contains("0/1 nodes are available: 1 Insufficient cpu."))
     });
     assert_eq!(phase(&rig.pods()[0]), "Pending");
-    assert!(rig.cli(&["describe", "pod", &name("p")]).contains("Insufficient cpu"));
+    assert!(rig.cli(&["describe", "pod", &pod_name("p")]).contains("Insufficient cpu"));
     rig.close();
 }
 
@@ -212,7 +208,7 @@ spec:
 "#,
     );
     rig.wait("it ended", WAIT, |r| r.pods().iter().any(|p| phase(p) == "Succeeded"));
-    let log = rig.cli(&["logs", &name("p")]);
+    let log = rig.cli(&["logs", &pod_name("p")]);
     for ns in ["net", "pid", "ipc"] {
         let own = std::fs::read_link(format!("/proc/self/ns/{ns}")).unwrap();
         assert!(log.contains(own.to_str().unwrap()), "{ns}: {log}");

@@ -51,7 +51,7 @@ spec:
     std::fs::remove_file(shared.join("dead")).unwrap();
     rig.wait("it is ready again", WAIT, |r| ready(r) && container(r)["restartCount"].as_u64() >= Some(1));
     assert!(rig.cli(&["get", "events"]).contains("Container main failed liveness probe, will be restarted"));
-    assert!(std::fs::read_dir(rig.dir("run/exec-once")).unwrap().count() <= 4, "FIFOs are left");
+    assert!(std::fs::read_dir(rig.dir("run/exec")).unwrap().count() <= 4, "FIFOs are left");
     rig.close();
 }
 

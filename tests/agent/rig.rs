@@ -13,6 +13,8 @@ use crate::lab::{Lab, cleanup};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+pub use crate::objects::{all_run, condition, phase, pod_name};
+
 /// See the module.
 pub struct Rig {
     lab: Lab,
@@ -21,17 +23,6 @@ pub struct Rig {
     number: u32,
     cni_bin_dir: Option<PathBuf>,
     closed: bool,
-}
-
-/// A pod's phase.
-pub fn phase(pod: &Value) -> &str {
-    pod["status"]["phase"].as_str().unwrap_or_default()
-}
-
-/// The status of a condition, "" where it is not set.
-pub fn condition(object: &Value, kind: &str) -> String {
-    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    conditions.iter().find(|c| c["type"] == kind).and_then(|c| c["status"].as_str()).unwrap_or_default().to_owned()
 }
 
 impl Rig {

@@ -4,13 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::rig::{Rig, phase};
+use crate::rig::{Rig, phase, pod_name};
 
 const WAIT: Duration = Duration::from_secs(40);
-
-fn name(pod: &str) -> String {
-    format!("{pod}-{}", Rig::NODE)
-}
 
 fn mount_tmpfs(at: &Path) {
     std::fs::create_dir_all(at).unwrap();
@@ -47,7 +43,8 @@ spec:
         ),
     );
     rig.wait("it runs", WAIT, |r| r.pods().iter().any(|p| phase(p) == "Running"));
-    let said = |r: &Rig| r.cli(&["logs", &name("p")]).lines().filter(|l| !l.starts_with("touch")).map(str::to_owned).collect::<Vec<_>>();
+    let said =
+        |r: &Rig| r.cli(&["logs", &pod_name("p")]).lines().filter(|l| !l.starts_with("touch")).map(str::to_owned).collect::<Vec<_>>();
     rig.wait("it tried", WAIT, |r| said(r).len() >= 3);
     assert_eq!(said(&rig), ["ro", "below", "rro"]);
     mount_tmpfs(&dir.join("late"));
@@ -84,7 +81,7 @@ spec:
     let status = rig.pods()[0]["status"].clone();
     let message = "Usage of EmptyDir volume \"disk\" exceeds the limit \"2Mi\". ";
     assert_eq!((status["reason"].as_str(), status["message"].as_str()), (Some("Evicted"), Some(message)), "{status}");
-    assert_eq!(rig.cli(&["logs", &name("p")]).trim(), (1 << 20).to_string(), "memory ends at its limit");
+    assert_eq!(rig.cli(&["logs", &pod_name("p")]).trim(), (1 << 20).to_string(), "memory ends at its limit");
     assert!(rig.list("events").iter().any(|e| e["reason"] == "Evicted" && e["message"] == message));
     rig.close();
 }

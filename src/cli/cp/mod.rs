@@ -9,10 +9,10 @@ use std::sync::mpsc as blocking;
 
 use tokio::sync::mpsc;
 
-use super::client::{Client, ClientArgs};
+use super::client::Client;
 use super::error::CliError;
 use super::output::complain;
-use super::pod_target;
+use super::pod_target::ContainerArgs;
 use super::session::{self, Call};
 use crate::grpc::pb::ExecStart;
 use crate::grpc::pb::exec_response::Message as Said;
@@ -30,13 +30,7 @@ const WAITING: usize = 4;
 #[derive(Clone, Debug, clap::Args)]
 pub struct CpArgs {
     #[command(flatten)]
-    client: ClientArgs,
-    /// The namespace of a pod that is named without one.
-    #[arg(short, long, default_value = "default", value_name = "NAME")]
-    namespace: String,
-    /// The container; the first, or the annotated default one, if it is not named.
-    #[arg(short, long, default_value = "", hide_default_value = true, value_name = "NAME")]
-    container: String,
+    place: ContainerArgs,
     /// Do not keep owners and permissions in the container.
     #[arg(long)]
     no_preserve: bool,
@@ -50,18 +44,15 @@ pub struct CpArgs {
 
 /// Runs the command. Returns the exit code: tar's, where that failed.
 pub async fn run(args: &CpArgs) -> Result<u8, CliError> {
-    let copy = spec::parse(&args.source, &args.destination, &args.namespace).map_err(CliError::local)?;
+    let copy = spec::parse(&args.source, &args.destination, &args.place.namespace).map_err(CliError::local)?;
     if let Copy::To { local, .. } = &copy
         && local.symlink_metadata().is_err()
     {
         return Err(CliError::local(format!("{} doesn't exist in local filesystem", local.display())));
     }
-    let mut client = Client::connect(&args.client).await?;
+    let mut client = Client::connect(&args.place.client).await?;
     let (Copy::To { remote, .. } | Copy::From { remote, .. }) = &copy;
-    let container = match args.container.as_str() {
-        "" => pod_target::default_container(&mut client, &remote.namespace, &remote.pod, false).await?,
-        named => named.to_owned(),
-    };
+    let container = args.place.container_of(&mut client, &remote.namespace, &remote.pod, false).await?;
     let code = match &copy {
         Copy::To { local, remote } => upload(&mut client, local, remote, &container, args.no_preserve).await?,
         Copy::From { remote, local } => download(&mut client, remote, local, &container).await?,
