@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::Notify;
 use tracing::warn;
 
-use super::done::Done;
+use super::done::{Done, PANICKED};
 use super::pause::Pause;
 use super::task::Worker;
 use crate::agent::Drivers;
@@ -131,7 +131,8 @@ impl Worker {
         if self.configuration.stale && !self.configuration.refreshing && self.configuration.pause.over(now) {
             (self.configuration.stale, self.configuration.refreshing) = (false, true);
             let (drivers, parts, pod) = (self.shared.drivers.clone(), self.parts.clone(), self.pod.clone());
-            self.jobs.spawn(async move { Done::Refreshed(parts.refresh(&drivers, &pod).await) });
+            let job = async move { Done::Refreshed(parts.refresh(&drivers, &pod).await) };
+            self.jobs.spawn(Done::of(job, Done::Refreshed(Err(RefreshError::Files(PANICKED.to_owned())))));
         }
         if self.configuration.measure_at.is_none() && !volumes::limits(&self.pod).is_empty() {
             self.configuration.measure_at = Some(now);
@@ -140,7 +141,8 @@ impl Worker {
             self.configuration.measuring = true;
             self.configuration.measure_at = now.checked_add(MEASURED_EVERY).ok();
             let (drivers, pod) = (self.shared.drivers.clone(), self.pod.clone());
-            self.jobs.spawn(async move { Done::Measured(drivers.volumes.over_limit(&pod).await.map_err(|e| e.to_string())) });
+            let job = async move { Done::Measured(drivers.volumes.over_limit(&pod).await.map_err(|e| e.to_string())) };
+            self.jobs.spawn(Done::of(job, Done::Measured(Err(PANICKED.to_owned()))));
         }
     }
 

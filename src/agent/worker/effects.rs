@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tracing::{Instrument, info_span, warn};
 
 use super::commit::remove;
-use super::done::Done;
+use super::done::{Done, PANICKED};
 use super::exit::{self, AttemptRef};
 use super::task::{Next, Worker};
 use super::{Outcome, files, release, start};
@@ -39,7 +39,9 @@ impl Worker {
             serial,
         };
         let span = info_span!("container", name = of.name, attempt = of.number);
-        self.jobs.spawn(async move { Done::Start(serial, of, start::run(job).await.map(Box::new)) }.instrument(span));
+        let instead = Done::Start(serial, of.clone(), Err(start::Failure::Unexamined(PANICKED.to_owned())));
+        let job = async move { Done::Start(serial, of, start::run(job).await.map(Box::new)) };
+        self.jobs.spawn(Done::of(job.instrument(span), instead));
         Some(open)
     }
 
@@ -89,10 +91,12 @@ impl Worker {
         for (id, of) in &self.dead {
             if self.removing.insert(id.clone()) {
                 let (drivers, of) = (self.shared.drivers.clone(), of.clone());
-                self.jobs.spawn(async move {
+                let instead = Done::not_removed(of.clone());
+                let job = async move {
                     let removed = drivers.runtime.remove(&of.id).await;
                     Done::Removed(of, removed)
-                });
+                };
+                self.jobs.spawn(Done::of(job, instead));
             }
         }
     }
@@ -108,10 +112,11 @@ impl Worker {
         }
         self.releasing = true;
         let (drivers, parts, uid) = (self.shared.drivers.clone(), self.parts.clone(), self.uid.clone());
-        self.jobs.spawn(async move {
+        let job = async move {
             parts.settled().await;
             Done::Released(release::release(&drivers, &uid).await)
-        });
+        };
+        self.jobs.spawn(Done::of(job, Done::Released(Err(PANICKED.to_owned()))));
     }
 
     /// The end of the Pod, or of the need for a worker; else how long to rest.
@@ -139,10 +144,12 @@ impl Worker {
     /// Learns of a running container's end when it comes.
     pub(super) fn watch_exit(&mut self, of: AttemptRef) {
         let (shared, key) = (self.shared.clone(), self.key.clone());
-        self.jobs.spawn(async move {
+        let instead = Done::unwatched(of.clone());
+        let job = async move {
             let end = exit::wait(shared, &key, &of).await;
             Done::Exit(of, end)
-        });
+        };
+        self.jobs.spawn(Done::of(job, instead));
     }
 
     /// The Pod was taken from the Store without being stopped first: what it left is stopped as an orphan's.

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tracing::warn;
 
 use super::Shared;
-use super::done::Done;
+use super::done::{Done, PANICKED};
 use super::exit::AttemptRef;
 use super::task::Worker;
 use crate::agent::prober::{self, HookDone, Target};
@@ -73,7 +73,9 @@ impl Worker {
         };
         let of = AttemptRef { name: name.to_owned(), number: 0, id: id.to_owned() };
         let (shared, pod_ip) = (self.shared.clone(), self.pod.status.as_ref().and_then(|s| s.pod_ip.clone()).unwrap_or_default());
-        self.jobs.spawn(async move { run_pre_stop(&shared, &container, &handler, of, &pod_ip).await });
+        let instead = Done::PreStopped(of.clone(), Err(PANICKED.to_owned()));
+        let job = async move { run_pre_stop(&shared, &container, &handler, of, &pod_ip).await };
+        self.jobs.spawn(Done::of(job, instead));
     }
 
     /// The hook is over: the stop signal is next. Of a container that has ended since it says nothing.

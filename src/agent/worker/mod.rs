@@ -66,6 +66,9 @@ struct Shared {
     ooms: ooms::Ooms,
 }
 
+/// How long after its worker's panic a Pod is taken up again.
+const COME_BACK: std::time::Duration = std::time::Duration::from_secs(10);
+
 #[derive(Default)]
 struct State {
     workers: HashMap<String, Entry>,
@@ -183,7 +186,7 @@ impl PodWorkers {
     }
 }
 
-/// Takes a worker off the map however it ends, a panic included; the next change of its Pod makes a new one.
+/// Takes a worker off the map however it ends, a panic included; the next change of its Pod, or [`COME_BACK`], makes a new one.
 struct Departure {
     workers: Arc<PodWorkers>,
     uid: String,
@@ -205,11 +208,30 @@ impl Drop for Departure {
         } else {
             state.settled.remove(&self.uid);
         }
+        let closed = state.closed;
         drop(state);
+        if self.outcome.is_none() && !closed {
+            self.come_back();
+        }
         // A change told between the worker's last look and now would be lost: look once more.
         let stored = self.workers.shared.drivers.store.get(&self.key).filter(|o| o.uid() == self.uid);
         if let Some(pod) = stored.filter(|o| self.outcome.is_some() && o.meta().deletion_timestamp.is_some()) {
             self.workers.pod_changed(pod);
+        }
+    }
+}
+
+impl Departure {
+    /// The worker panicked: another takes up the Pod after a while, even if nothing changes.
+    fn come_back(&self) {
+        tracing::error!(key = %self.key, uid = self.uid, "the worker of this pod panicked; another takes over in {} s", COME_BACK.as_secs());
+        let (workers, key, uid) = (self.workers.clone(), self.key.clone(), self.uid.clone());
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep(COME_BACK).await;
+                let stored = workers.shared.drivers.store.get(&key).filter(|o| o.uid() == uid);
+                stored.into_iter().for_each(|pod| workers.pod_changed(pod));
+            });
         }
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tokio::task::AbortHandle;
 
-use super::done::Done;
+use super::done::{Done, PANICKED};
 use super::exit::AttemptRef;
 use super::task::Worker;
 use crate::agent::prober::{self, Outcome, Target};
@@ -86,11 +86,13 @@ impl Worker {
         let (container, drivers) = (container.clone(), self.shared.drivers.clone());
         let pod_ip = self.pod.status.as_ref().and_then(|s| s.pod_ip.clone()).unwrap_or_default();
         let name = of.name.clone();
-        let task = self.jobs.spawn(async move {
+        let instead = Done::Probed(of.clone(), kind, prober::Outcome::Errored(PANICKED.to_owned()));
+        let job = async move {
             let target = Target { runtime: drivers.runtime.as_ref(), id: &of.id, container: &container, pod_ip: &pod_ip };
             let outcome = prober::probe(target, &probe).await;
             Done::Probed(of, kind, outcome)
-        });
+        };
+        let task = self.jobs.spawn(Done::of(job, instead));
         if let Some(one) = self.probing.by_container.get_mut(&name) {
             one.running.push(task);
         }

@@ -28,6 +28,7 @@ use crate::api::{Key, Object};
 use crate::config;
 use crate::controllers::EventDraft;
 use crate::pod::{End, Live, Observed, PodActions, attempt, compute_pod_actions, events, phase, recover, status};
+use crate::runtime::RuntimeError;
 
 /// However long there is nothing to do, the clock is looked at again after this: it may have been set.
 const LONGEST_REST: Duration = Duration::from_secs(30);
@@ -288,7 +289,11 @@ impl Worker {
                 }
             }
             Ok(Done::Exit(of, Ok(end))) => self.ended(of, end),
-            Ok(Done::Exit(of, Err(_))) => {
+            Ok(Done::Exit(of, Err(error))) => {
+                if !matches!(error, RuntimeError::Unavailable { .. }) {
+                    // Found to run it is waited for again: not in a circle without a pause.
+                    self.examine_pause.fail(now);
+                }
                 self.unexamined.insert(of.name.clone(), of);
             }
             Ok(Done::Removed(of, Ok(()))) => {
@@ -307,9 +312,8 @@ impl Worker {
             Ok(Done::Measured(result)) => self.measured(result, now),
             Ok(Done::Probed(of, kind, outcome)) => self.probe_result(&of, kind, &outcome, now),
             Ok(Done::PreStopped(of, result)) => self.pre_stopped(&of, &result),
-            // A probe of a container that has ended.
-            Err(error) if error.is_cancelled() => {}
-            Err(error) => self.task_died(&error),
+            // A probe of a container that has ended: what panics is told by `Done::of`.
+            Err(_) => {}
         }
     }
 
@@ -325,17 +329,6 @@ impl Worker {
                 warn!(error, "what the pod held cannot be released yet");
                 self.release_pause.fail(now);
             }
-        }
-    }
-
-    /// A task of ours panicked: what it knew is lost, so everything is looked at again.
-    fn task_died(&mut self, error: &tokio::task::JoinError) {
-        warn!(%error, "a task of this pod died; its containers are examined again");
-        self.releasing = false;
-        self.starting = None;
-        self.removing.clear();
-        for (name, id, number) in status::open_attempts(&self.pod) {
-            self.unexamined.insert(name.clone(), AttemptRef { name, number, id });
         }
     }
 

@@ -7,6 +7,7 @@ mod crash;
 mod hooks;
 mod images;
 mod life;
+mod panics;
 mod probing;
 mod size;
 mod told;

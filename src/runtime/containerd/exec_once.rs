@@ -48,9 +48,8 @@ impl Execs {
         };
         let drain = async {
             let errors = async {
-                match stderr {
-                    Some(stderr) => pump(stderr, &mut err).await,
-                    None => {}
+                if let Some(stderr) = stderr {
+                    pump(stderr, &mut err).await;
                 }
             };
             let too_long = async {

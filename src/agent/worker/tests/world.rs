@@ -99,6 +99,11 @@ impl World {
         let answer = {
             let mut host = self.host();
             host.calls += 1;
+            let calls = host.calls;
+            if host.panic_at.take_if(|call| *call == calls).is_some() {
+                drop(host);
+                panic!("call {calls}, {name}, panics, as it was told to");
+            }
             let due = host.death.filter(|d| d.call == host.calls);
             if host.dead || due.is_some_and(|d| !d.after_effect) {
                 host.dead = true;

@@ -72,6 +72,8 @@ pub(in super::super) struct Host {
     pub(super) lives: usize,
     pub(super) calls: usize,
     pub(super) death: Option<Death>,
+    /// At which call of a driver its task panics.
+    pub(in super::super) panic_at: Option<usize>,
     pub(in super::super) dead: bool,
 }
 
