@@ -56,7 +56,7 @@ impl ExecNames {
 
 /// Starts, watches and ends executed processes.
 pub struct Execs {
-    connection: Arc<Connection>,
+    pub(super) connection: Arc<Connection>,
     run_dir: PathBuf,
     names: ExecNames,
     leftovers: Leftovers,

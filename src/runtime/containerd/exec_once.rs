@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::oneshot;
 
+use super::errors::Subject;
 use super::exec::Execs;
 use crate::runtime::exec::{ExecConfig, ExecId, ExecProcess};
 use crate::runtime::{EXEC_OUTPUT_LIMIT, ExecOnce, ExecOutput, RuntimeError};
@@ -25,7 +26,7 @@ impl Execs {
         let task = tokio::spawn(async move { execs.run_to_end(&config, timeout, abandoned).await });
         let ended = task.await;
         drop(still_wanted);
-        ended.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
+        ended.unwrap_or_else(|e| Err(Subject::new(&self.connection, "exec in", container).failed(e.to_string())))
     }
 
     async fn run_to_end(
