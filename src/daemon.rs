@@ -114,7 +114,7 @@ impl Daemon {
         });
         let Drivers { store, clock, paths, settings, .. } = self.real.agents.clone();
         let state = ApiState::new(store, clock, paths, settings.node_name.clone(), containerd_version, faults);
-        ApiState { pulse: self.pulse.clone(), ..state }
+        ApiState { pulse: self.pulse.clone(), sets: watcher.sets.clone(), ..state }
     }
 
     fn inputs(

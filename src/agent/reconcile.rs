@@ -216,7 +216,7 @@ impl Reconciler {
                     self.queue.set_wake(key, plan.wake_at);
                     // Who waits already comes first.
                     if !plan.create.is_empty() && self.unbound.is_empty() {
-                        binding::place(&mut plan, others.get_or_insert_with(|| bound_pods(&self.drivers)), &node, now);
+                        binding::place(&mut plan, others.get_or_insert_with(|| bound_pods(&*self.drivers.store)), &node, now);
                     }
                     transactions.push((key.clone(), commit::operations(&*self.drivers.store, plan, now)));
                 }
@@ -253,7 +253,7 @@ impl Reconciler {
 
     /// NoExecute taints.
     async fn evict(&mut self) {
-        let (node, pods) = (self.node(), bound_pods(&self.drivers));
+        let (node, pods) = (self.node(), bound_pods(&*self.drivers.store));
         let mut cx = self.context(&node, "taints");
         let plan = controllers::taints::reconcile(&pods, &mut cx);
         // The same alarm may stand for a binding that could not be stored a moment ago.
@@ -266,7 +266,7 @@ impl Reconciler {
     /// what waits for its place with it.
     async fn bind(&mut self) {
         let node = self.node();
-        let mut others = bound_pods(&self.drivers);
+        let mut others = bound_pods(&*self.drivers.store);
         let mut transactions = Vec::new();
         for (_, key) in &self.unbound {
             let Some(object) = self.drivers.store.get(key) else { continue };
@@ -355,11 +355,12 @@ async fn seed(drivers: &Drivers) -> anyhow::Result<u64> {
     Ok(u64::from_be_bytes(bytes))
 }
 
-fn bound_pods(drivers: &Drivers) -> Vec<Arc<Object>> {
+/// The pods that hold something of this node: bound, and not ended.
+pub fn bound_pods(store: &dyn Store) -> Vec<Arc<Object>> {
     let held = |o: &Arc<Object>| {
         o.as_pod().is_some_and(|p| !phase::is_terminal(phase::of(p)) && p.spec.as_ref().is_some_and(|s| s.node_name.is_some()))
     };
-    drivers.store.list(Kind::Pod).into_iter().filter(held).collect()
+    store.list(Kind::Pod).into_iter().filter(held).collect()
 }
 
 #[cfg(test)]

@@ -10,9 +10,10 @@ use crate::store::Store;
 
 /// The plan that brings what came from files in line with `set`.
 pub fn plan(set: &ManifestSet, store: &dyn Store, cx: &mut Context) -> Plan {
+    // Before the objects: a wish to run a Job again comes with the Job's deletion, which must be seen then.
+    let tombstones = tombstones(store);
     let stored = stored_from_files(store);
     let desired = desired(set, &stored);
-    let tombstones: BTreeMap<String, String> = store.records(well_known::JOB_TOMBSTONE).into_iter().map(tombstone).collect();
     let buried = tombstones.values().filter_map(|stone| controllers::sync::tombstone_source(stone));
     let sources = stored.iter().filter_map(|o| source(o).map(str::to_owned)).chain(buried);
     let keep: BTreeSet<String> = sources.filter(|s| set.keeps(s)).map(|s| path_of(&s).to_owned()).collect();
@@ -43,6 +44,11 @@ fn desired<'a>(set: &'a ManifestSet, stored: &[Arc<Object>]) -> Vec<&'a Object> 
         path_of(mine) != path_of(theirs) && set.keeps(theirs)
     };
     set.objects.iter().map(|o| &**o).filter(|o| o.kind() != Kind::Node && !taken(o)).collect()
+}
+
+/// What is remembered of Jobs, as `controllers::sync` takes it.
+pub fn tombstones(store: &dyn Store) -> BTreeMap<String, String> {
+    store.records(well_known::JOB_TOMBSTONE).into_iter().map(tombstone).collect()
 }
 
 fn tombstone((name, value): (String, Vec<u8>)) -> (String, String) {

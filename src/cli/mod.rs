@@ -1,7 +1,7 @@
 //! The command line: kubectl's verbs over the agent's socket, and what works without an agent.
 //!
 //! Guarantees: tables, descriptions, messages and their streams are kubectl's; exit codes are 0 (done), 1 (failed, or an object not there) and
-//! 2 (wrong usage); `exec` has its command's. Printing is pure (objects and the time in, text out). `agent` is only parsed here; `main` runs it.
+//! 2 (wrong usage); `exec` has its command's, and `diff` has diff's. Printing is pure (objects and the time in, text out). `agent` is only parsed here; `main` runs it.
 
 use std::process::ExitCode;
 
@@ -16,6 +16,7 @@ mod cp;
 mod delete;
 pub mod describe;
 mod describe_command;
+mod diff;
 mod doctor;
 mod drain;
 mod duration;
@@ -32,6 +33,7 @@ mod output;
 mod plan;
 mod pod_target;
 mod port_forward;
+mod rerun;
 mod rollout;
 mod schedule;
 mod session;
@@ -42,15 +44,18 @@ mod taint;
 mod targets;
 mod terminal;
 mod top;
+mod trigger;
 pub mod validate;
 mod version;
+mod wait;
 mod yaml;
 
 pub use error::CliError;
 
 /// What `minik8s --help` ends with.
 const AFTER_HELP: &str = "\
-Exit codes: 0 done; 1 failed, or an object is not there; 2 wrong usage; exec: its command's.
+Exit codes: 0 done; 1 failed, or an object is not there; 2 wrong usage; exec: its command's;
+diff: 1 where something differs, 2 where it failed.
 Put manifests into /etc/minik8s (or use apply), then look with get, describe, logs and events.";
 
 /// DaemonSets, Jobs and CronJobs run on this host from plain Kubernetes manifests, without a cluster.
@@ -87,8 +92,16 @@ pub enum Command {
     PortForward(port_forward::PortForwardArgs),
     /// Write manifests into the manifests directory.
     Apply(apply::ApplyArgs),
+    /// Show what apply would change.
+    Diff(diff::DiffArgs),
     /// Delete objects.
     Delete(delete::DeleteArgs),
+    /// Wait for objects to be as they should.
+    Wait(wait::WaitArgs),
+    /// Run a CronJob's Job now.
+    Trigger(trigger::TriggerArgs),
+    /// Run a finished Job again.
+    Rerun(rerun::RerunArgs),
     /// Show, follow, restart and undo rollouts of DaemonSets.
     Rollout(rollout::RolloutArgs),
     /// Mark the node as unschedulable.
@@ -165,7 +178,11 @@ async fn ask(command: Command) -> Result<u8, CliError> {
         Command::Cp(args) => cp::run(&args).await,
         Command::PortForward(args) => port_forward::run(&args).await,
         Command::Apply(args) => apply::apply(&args).await,
+        Command::Diff(args) => diff::run(&args).await,
         Command::Delete(args) => delete::run(&args).await,
+        Command::Wait(args) => wait::run(&args).await,
+        Command::Trigger(args) => trigger::run(&args).await,
+        Command::Rerun(args) => rerun::run(&args).await,
         Command::Rollout(args) => rollout::run(&args).await,
         Command::Plan(args) => plan::run(&args).await,
         Command::Cordon(args) => cordon::run(&args, true).await,

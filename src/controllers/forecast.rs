@@ -3,11 +3,33 @@
 //! Guarantees: the same functions decide as in the controllers and in binding. A pod that could never fit on the empty node should not run:
 //! it would wait for ever.
 
+mod change;
+mod rehearsal;
+
 use k8s_openapi::api::core::v1::{Node, Pod, PodSpec};
 
 use crate::admission::{self, Verdict};
-use crate::api::Object;
 use crate::api::quantity::pod_requests;
+use crate::api::{Key, Object};
+
+pub use change::{Change, Known, foresee};
+
+/// What one workload would do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Which.
+    pub key: Key,
+    /// May it run here.
+    pub verdict: Verdict,
+    /// What the agent would change; `None` where no agent is asked.
+    pub change: Option<Change>,
+}
+
+/// The rows of the workloads among `objects`, for `node` alone.
+pub fn offline(objects: &[Object], node: &Node) -> Vec<Row> {
+    let row = |object: &Object| Some(Row { key: object.key(), verdict: verdict(object, node)?, change: None });
+    objects.iter().filter_map(row).collect()
+}
 
 /// The verdict on a DaemonSet, Job, CronJob or Pod; `None` for what runs nothing.
 pub fn verdict(object: &Object, node: &Node) -> Option<Verdict> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use crate::agent::manifests::ManifestSet;
 use crate::api::fault::Fault;
 use crate::clock::Clock;
 use crate::host::Paths;
@@ -20,12 +21,15 @@ mod filter;
 mod listing;
 mod logs;
 mod nodes;
+mod planning;
+mod rerunning;
 mod rollout;
 mod selector;
 mod server;
 mod socket;
 mod status;
 mod streams;
+mod triggering;
 mod watching;
 
 pub use logs::{FileLogs, LogPart, LogReader, LogStream};
@@ -64,6 +68,8 @@ pub struct ApiState {
     pub containerd_version: watch::Receiver<String>,
     /// What is wrong in the manifests directory now.
     pub faults: watch::Receiver<Vec<Fault>>,
+    /// What the manifests directory says, once it was read.
+    pub sets: watch::Receiver<Option<Arc<ManifestSet>>>,
     /// Reads containers' logs.
     pub logs: Arc<dyn LogReader>,
     /// One edit of the manifests directory at a time.
@@ -75,7 +81,7 @@ pub struct ApiState {
 }
 
 impl ApiState {
-    /// An agent that starts now and whose logs are files.
+    /// An agent that starts now, whose logs are files and which has not read its manifests.
     pub fn new(
         store: Arc<dyn Store>,
         clock: Arc<dyn Clock>,
@@ -86,6 +92,7 @@ impl ApiState {
     ) -> ApiState {
         let started_at = clock.now();
         let (logs, edits, pulse) = (Arc::new(FileLogs), Arc::default(), Arc::default());
-        ApiState { store, clock, paths, node_name, started_at, containerd_version, faults, logs, edits, live: None, pulse }
+        let sets = watch::channel(None).1;
+        ApiState { store, clock, paths, node_name, started_at, containerd_version, faults, sets, logs, edits, live: None, pulse }
     }
 }

@@ -16,12 +16,15 @@ use super::pb::agent_server::{Agent, AgentServer};
 use super::pb::streams_server::StreamsServer;
 use super::pb::{
     ApplyRequest, ApplyResponse, DESCRIPTORS, DeleteRequest, DeleteResponse, EditNodeRequest, EditNodeResponse, EvictRequest,
-    EvictResponse, GetRequest, InfoRequest, InfoResponse, Item, ListRequest, ListResponse, LogsChunk, LogsRequest, RolloutRequest,
-    RolloutResponse, WatchEvent, WatchRequest,
+    EvictResponse, GetRequest, InfoRequest, InfoResponse, Item, ListRequest, ListResponse, LogsChunk, LogsRequest, PlanRequest,
+    PlanResponse, RerunRequest, RerunResponse, RolloutRequest, RolloutResponse, TriggerRequest, TriggerResponse, WatchEvent, WatchRequest,
 };
 use super::status::{not_found, parse_kind};
 use super::streams::StreamsService;
-use super::{ApiState, MAX_MESSAGE, SocketError, applying, deleting, listing, logs, nodes, rollout, socket, watching};
+use super::{
+    ApiState, MAX_MESSAGE, SocketError, applying, deleting, listing, logs, nodes, planning, rerunning, rollout, socket, triggering,
+    watching,
+};
 use crate::api::Key;
 
 /// Calls one client may have open at once.
@@ -109,6 +112,18 @@ impl Agent for Service {
 
     async fn rollout(&self, request: Request<RolloutRequest>) -> Result<Response<RolloutResponse>, Status> {
         rollout::rollout(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn trigger(&self, request: Request<TriggerRequest>) -> Result<Response<TriggerResponse>, Status> {
+        triggering::trigger(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn rerun(&self, request: Request<RerunRequest>) -> Result<Response<RerunResponse>, Status> {
+        rerunning::rerun(&self.0, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn plan(&self, request: Request<PlanRequest>) -> Result<Response<PlanResponse>, Status> {
+        planning::plan(&self.0, request.into_inner()).map(Response::new)
     }
 
     async fn edit_node(&self, request: Request<EditNodeRequest>) -> Result<Response<EditNodeResponse>, Status> {

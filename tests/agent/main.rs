@@ -8,6 +8,7 @@
 mod lab;
 
 mod bad_input;
+mod by_hand;
 mod chaos;
 mod config;
 mod cronjob;

@@ -1,8 +1,10 @@
 //! The API of an agent, served by this process over a real Store, for the built binary to talk to.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
 
+use minik8s::agent::manifests::ManifestSet;
 use minik8s::api::{Kind, Object};
 use minik8s::clock::SystemClock;
 use minik8s::grpc::{ApiState, serve};
@@ -19,6 +21,8 @@ pub struct Agent {
     pub dir: tempfile::TempDir,
     pub store: Arc<EmbeddedStore>,
     pub runtime: tokio::runtime::Runtime,
+    /// What the manifests directory is said to say.
+    pub sets: watch::Sender<Option<Arc<ManifestSet>>>,
 }
 
 impl Agent {
@@ -29,9 +33,11 @@ impl Agent {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
         let store = EmbeddedStore::open(paths.state.join("state.redb")).expect("a store");
         let (version, faults) = (watch::channel(String::new()).1, watch::channel(Vec::new()).1);
+        let (sets, told) = watch::channel(None);
         let state = ApiState::new(store.clone(), Arc::new(SystemClock), Arc::new(paths), "n1".into(), version, faults);
+        let state = ApiState { sets: told, ..state };
         runtime.spawn(serve(state, std::future::pending()));
-        let agent = Agent { dir, store, runtime };
+        let agent = Agent { dir, store, runtime, sets };
         while !agent.socket().exists() {
             std::thread::yield_now();
         }
@@ -49,6 +55,13 @@ impl Agent {
 
     pub fn run(&self, args: &[&str]) -> (i32, String, String) {
         said(&minik8s(args).env("MINIK8S_SOCKET", self.socket()).output().expect("it runs"))
+    }
+
+    /// What the built binary is started with, for those who do something while it runs.
+    pub fn spawn(&self, args: &[&str]) -> std::process::Child {
+        let mut command = minik8s(args);
+        command.env("MINIK8S_SOCKET", self.socket()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("it runs")
     }
 
     /// With something on stdin.

@@ -48,7 +48,15 @@ fn a_plan_against_the_agent_says_what_would_change() {
     let spec = "{template: {spec: {restartPolicy: Never, containers: [{name: c, image: busybox}]}}}";
     std::fs::write(&file, format!("apiVersion: batch/v1\nkind: Job\nmetadata: {{name: pi}}\nspec: {spec}\n")).expect("a file");
     let file = file.to_string_lossy().into_owned();
-    agent.put(Kind::Node, json!({"metadata": {"name": "n"}}));
+    let early = agent.run(&["plan", &file]);
+    assert_eq!((early.0, early.2.as_str()), (1, "Error from server (Forbidden): the agent has no Node yet; try again\n"));
+    agent.put(Kind::Node, json!({"metadata": {"name": "n1"}}));
+    let table = agent.run(&["plan", &file]).1;
+    let expected = "\
+NAMESPACE   KIND   NAME   SHOULD RUN   SHOULD CONTINUE   CHANGE    STARTED   STOPPED   REASONS   WHY
+default     Job    pi     true         true              created   pi-*      <none>    <none>    there is no such object
+";
+    assert_eq!(table, expected);
     let change = |agent: &Agent| serde_json::from_str::<Value>(&agent.run(&["plan", &file, "-o", "json"]).1).expect("JSON")[0].clone();
     assert_eq!(change(&agent)["change"], "created");
     let old = json!({"metadata": {"name": "pi", "namespace": "default", "uid": "u", "annotations": {"minik8s.io/source": "a.yaml#0"}},
@@ -59,5 +67,10 @@ fn a_plan_against_the_agent_says_what_would_change() {
         json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "pi", "uid": "u", "controller": true}]);
     agent.put(Kind::Pod, running);
     let row = change(&agent);
-    assert_eq!((&row["change"], &row["stopped"]), (&json!("replaced"), &json!(["pi-x"])));
+    assert_eq!((&row["change"], &row["stopped"], &row["started"]), (&json!("replaced"), &json!(["pi-x"]), &json!(["pi-*"])));
+    assert_eq!(row["why"], json!(["spec.completions: 7 → 1: cannot change in place", "spec.template: cannot change in place"]));
+    let bad = agent.write("bad.yaml", "kind: [\n");
+    let (code, out, err) = agent.run(&["plan", &bad]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.ends_with("error: the manifests have errors\n"), "{err}");
 }

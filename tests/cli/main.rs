@@ -5,6 +5,8 @@ mod changing;
 mod foreseeing;
 mod looking;
 mod operating;
+mod running;
+mod waiting;
 
 use std::process::{Command, Output};
 
@@ -45,7 +47,11 @@ Commands:
   cp            Copy files to and from containers
   port-forward  Reach a pod's TCP ports from here
   apply         Write manifests into the manifests directory
+  diff          Show what apply would change
   delete        Delete objects
+  wait          Wait for objects to be as they should
+  trigger       Run a CronJob's Job now
+  rerun         Run a finished Job again
   rollout       Show, follow, restart and undo rollouts of DaemonSets
   cordon        Mark the node as unschedulable
   uncordon      Mark the node as schedulable
@@ -65,7 +71,8 @@ Options:
   -h, --help     Print help
   -V, --version  Print version
 
-Exit codes: 0 done; 1 failed, or an object is not there; 2 wrong usage; exec: its command's.
+Exit codes: 0 done; 1 failed, or an object is not there; 2 wrong usage; exec: its command's;
+diff: 1 where something differs, 2 where it failed.
 Put manifests into /etc/minik8s (or use apply), then look with get, describe, logs and events.
 ";
     assert_eq!(out, expected);

@@ -7,6 +7,7 @@ use tokio::sync::broadcast;
 
 use super::Reconciler;
 use crate::api::{Key, Kind, Object};
+use crate::controllers::job::rerun::RERUN;
 use crate::pod::phase;
 use crate::store::{Change, ChangeKind};
 
@@ -60,6 +61,8 @@ impl Reconciler {
                 self.unbound_dirty = true;
                 self.owners.values().cloned().for_each(|key| self.queue.add(key));
             }
+            // A rerun of a Job that is gone changes nothing but a record; its event, of the same transaction, tells of it.
+            Kind::Event if object.as_event().and_then(|e| e.reason.as_deref()) == Some(RERUN) => self.manifests_dirty = true,
             Kind::ConfigMap | Kind::Secret | Kind::PersistentVolumeClaim => (self.inputs.pods)(change, Arc::clone(object)),
             _ => {}
         }

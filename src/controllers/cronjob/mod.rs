@@ -9,6 +9,7 @@
 //! Jobs. Overlap is judged from the Jobs that are there. What is said about a slot is said once. Left to others: calling again at `wake_at` and
 //! when a Job changes.
 
+pub mod manual;
 mod notices;
 mod owed;
 mod running;
@@ -166,27 +167,29 @@ fn start(step: &mut Step, slot: Timestamp, zone: &TimeZone, cx: &mut Context) {
 
 /// The Job of a slot (getJobFromTemplate2).
 fn new_job(step: &Step, name: String, slot: Timestamp, zone: &TimeZone, cx: &mut Context) -> Job {
-    let from = step.spec.job_template.metadata.clone().unwrap_or_default();
-    let mut annotations = from.annotations.unwrap_or_default();
     let shown = if step.spec.time_zone.is_some() { zone.clone() } else { TimeZone::UTC };
-    annotations.insert(SCHEDULED_TIMESTAMP.to_owned(), rfc3339(slot, &shown));
-    let mut job = Job {
-        metadata: ObjectMeta {
-            name: Some(name),
-            namespace: step.next.metadata.namespace.clone(),
-            uid: Some(cx.names.uid()),
-            creation_timestamp: Some(Time(cx.now)),
-            generation: Some(1),
-            labels: from.labels,
-            annotations: Some(annotations),
-            owner_references: Some(vec![pods::controlled_by(Kind::CronJob, &step.next.metadata)]),
-            ..ObjectMeta::default()
-        },
-        spec: step.spec.job_template.spec.clone(),
-        status: None,
-    };
+    let mut job = from_template(&step.next, name, cx.names.uid(), cx.now);
+    job.metadata.annotations.get_or_insert_default().insert(SCHEDULED_TIMESTAMP.to_owned(), rfc3339(slot, &shown));
+    job.metadata.owner_references = Some(vec![pods::controlled_by(Kind::CronJob, &step.next.metadata)]);
     job::prepare(&mut job);
     job
+}
+
+/// A Job of the template, which belongs to nobody yet and is not [`job::prepare`]d.
+fn from_template(cron_job: &CronJob, name: String, uid: String, now: Timestamp) -> Job {
+    let template = &cron_job.spec.job_template;
+    let from = template.metadata.clone().unwrap_or_default();
+    let metadata = ObjectMeta {
+        name: Some(name),
+        namespace: cron_job.metadata.namespace.clone(),
+        uid: Some(uid),
+        creation_timestamp: Some(Time(now)),
+        generation: Some(1),
+        labels: from.labels,
+        annotations: from.annotations,
+        ..ObjectMeta::default()
+    };
+    Job { metadata, spec: template.spec.clone(), status: None }
 }
 
 /// Go's time.RFC3339: `Z` for UTC, else the offset.

@@ -48,7 +48,8 @@ fn set_active(step: &mut Step, active: Vec<ObjectReference>) {
     }
 }
 
-fn reference(job: &Job) -> ObjectReference {
+/// How `status.active` names a Job.
+pub(super) fn reference(job: &Job) -> ObjectReference {
     ObjectReference {
         api_version: Some(Kind::Job.api_version().to_owned()),
         kind: Some(Kind::Job.shown().to_owned()),

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::rerun::Wish;
 use crate::api::well_known::{MANIFEST_HASH, SOURCE};
 use crate::controllers::pods;
 
@@ -33,6 +34,19 @@ pub fn prepare(job: &mut Job) {
     }
     let by_uid = BTreeMap::from([(CONTROLLER_UID.to_owned(), uid)]);
     spec.selector = Some(LabelSelector { match_labels: Some(by_uid), match_expressions: None });
+}
+
+/// A Job as it compares with another: with its defaults; without what [`prepare`] gave it for its own uid, where that would be a new one.
+pub fn prepare_for_comparison(job: &mut Job, fresh: bool) {
+    let Some(spec) = &mut job.spec else { return };
+    set_defaults(spec);
+    if fresh && spec.manual_selector != Some(true) {
+        spec.selector = None;
+        strip_generated_labels(spec);
+    }
+    if job.metadata.labels.as_ref().is_none_or(BTreeMap::is_empty) {
+        job.metadata.labels = spec.template.metadata.as_ref().and_then(|m| m.labels.clone());
+    }
 }
 
 fn set_defaults(spec: &mut JobSpec) {
@@ -86,11 +100,14 @@ pub struct Tombstone {
     pub immutable: String,
     /// [`SOURCE`] of the Job.
     pub source: String,
+    /// That it is to be made again all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Wish>,
 }
 
 /// The tombstone of a Job, if it came from a file.
 pub(super) fn tombstone(job: &Job) -> Option<Vec<u8>> {
     let source = pods::annotation(&job.metadata, SOURCE)?.to_owned();
     let manifest = pods::annotation(&job.metadata, MANIFEST_HASH).unwrap_or_default().to_owned();
-    serde_json::to_vec(&Tombstone { manifest, immutable: immutable_hash(job), source }).ok()
+    serde_json::to_vec(&Tombstone { manifest, immutable: immutable_hash(job), source, again: None }).ok()
 }

@@ -25,6 +25,7 @@ mod indexes;
 mod managing;
 mod per_index;
 mod replicas;
+pub mod rerun;
 mod step;
 mod success_policy;
 mod verdict;
@@ -38,7 +39,7 @@ use crate::admission::{Verdict, eligible};
 use crate::api::{Key, Kind, Object};
 
 pub use conditions::{Finished, finished};
-pub use defaults::{Tombstone, immutable_hash, prepare};
+pub use defaults::{Tombstone, immutable_hash, prepare, prepare_for_comparison};
 use facts::Facts;
 use step::Step;
 

@@ -1,7 +1,7 @@
 //! The manifests directory → the Store.
 //!
 //! ```text
-//!                     ┌─ not stored ─────────▶ created (unless a tombstone says that this Job has had its day)
+//!                     ┌─ not stored ─────────▶ created (unless a tombstone says that this Job has had its day, and nobody wants it again)
 //! in the directory ───┼─ same manifest ──────▶ left alone
 //!                     ├─ mutable change ─────▶ updated in place: same uid and status, generation + 1
 //!                     ├─ immutable change ───▶ deleted gracefully; created anew when it is gone
@@ -14,10 +14,12 @@
 //! others: reading files, and finishing graceful deletions (each workload's controller).
 
 mod merge;
+pub mod preview;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use sha2::{Digest, Sha256};
 
@@ -48,7 +50,7 @@ pub fn reconcile(
         match stored.get(key) {
             Some(old) => follow(old, object, &mut plan, cx),
             None if buried(key, object, tombstones) => {}
-            None => create(object, &mut plan, cx),
+            None => create_wanted(key, object, tombstones, &mut plan, cx),
         }
     }
     let kept = |source: &str| keep_sources.contains(file(source));
@@ -56,7 +58,7 @@ pub fn reconcile(
         prune(object, &mut plan);
     }
     for (name, text) in tombstones {
-        if !needed(name, text, &wanted, &kept) {
+        if !needed(name, text, &wanted, &stored, &kept) {
             plan.records.push((format!("{JOB_TOMBSTONE}{name}"), None));
         }
     }
@@ -78,6 +80,15 @@ fn source(object: &Object) -> Option<&str> {
 
 fn file(source: &str) -> &str {
     source.rsplit_once('#').map_or(source, |(file, _)| file)
+}
+
+/// Makes the object; if that was asked for by hand, says so. The wish goes with the tombstone that holds it, in the same plan ([`needed`]).
+fn create_wanted(key: &Key, object: &Object, tombstones: &BTreeMap<String, String>, plan: &mut Plan, cx: &mut Context) {
+    create(object, plan, cx);
+    let wish = stone_of(key, tombstones).and_then(|stone| stone.again);
+    if let (Some(wish), Some(made)) = (wish, plan.create.last()) {
+        plan.events.push(job::rerun::made_again(key, made.uid(), &wish));
+    }
 }
 
 fn create(object: &Object, plan: &mut Plan, cx: &mut Context) {
@@ -146,22 +157,33 @@ fn tombstone(text: &str) -> Option<job::Tombstone> {
     serde_json::from_str(text).ok()
 }
 
-/// Whether this Job ran already and was removed by its TTL: the same manifest, or one that differs only in what may change.
-fn buried(key: &Key, object: &Object, tombstones: &BTreeMap<String, String>) -> bool {
-    let Object::Job(desired) = object else { return false };
-    let stone = tombstones.get(&format!("{}/{}", key.namespace, key.name)).and_then(|text| tombstone(text));
-    stone.is_some_and(|stone| {
-        pods::annotation(&desired.metadata, MANIFEST_HASH) == Some(&stone.manifest) || job::immutable_hash(desired) == stone.immutable
-    })
+fn stone_of(key: &Key, tombstones: &BTreeMap<String, String>) -> Option<job::Tombstone> {
+    if key.kind != Kind::Job {
+        return None;
+    }
+    tombstones.get(&format!("{}/{}", key.namespace, key.name)).and_then(|text| tombstone(text))
 }
 
-/// Whether a tombstone still keeps a manifest from running again, or may, while its file is faulty.
-fn needed(name: &str, text: &str, wanted: &BTreeMap<Key, &Object>, kept: &impl Fn(&str) -> bool) -> bool {
-    let Some((namespace, job)) = name.split_once('/') else { return false };
+/// Whether this Job ran already and was removed by its TTL: the same manifest, or one that differs only in what may change; and nobody has asked
+/// for it again since.
+pub(super) fn buried(key: &Key, object: &Object, tombstones: &BTreeMap<String, String>) -> bool {
+    let Object::Job(desired) = object else { return false };
+    stone_of(key, tombstones).is_some_and(|stone| stone.again.is_none() && remembers(&stone, desired))
+}
+
+fn remembers(stone: &job::Tombstone, desired: &Job) -> bool {
+    pods::annotation(&desired.metadata, MANIFEST_HASH) == Some(&stone.manifest) || job::immutable_hash(desired) == stone.immutable
+}
+
+/// Whether a tombstone still keeps a manifest from running again, or may, while its file is faulty. One that has it run again is needed until the Job
+/// is made: while the earlier one is going.
+fn needed(name: &str, text: &str, wanted: &BTreeMap<Key, &Object>, stored: &BTreeMap<Key, &Object>, kept: &impl Fn(&str) -> bool) -> bool {
+    let (Some((namespace, job)), Some(stone)) = (name.split_once('/'), tombstone(text)) else { return false };
     let key = Key::new(Kind::Job, namespace, job);
     match wanted.get(&key) {
-        Some(object) => buried(&key, object, &BTreeMap::from([(name.to_owned(), text.to_owned())])),
-        None => tombstone(text).is_some_and(|stone| kept(&stone.source)),
+        Some(_) if stone.again.is_some() => stored.get(&key).is_some_and(|old| old.meta().deletion_timestamp.is_some()),
+        Some(object) => object.as_job().is_some_and(|desired| remembers(&stone, desired)),
+        None => kept(&stone.source),
     }
 }
 
@@ -169,3 +191,5 @@ fn needed(name: &str, text: &str, wanted: &BTreeMap<Key, &Object>, kept: &impl F
 mod tests;
 #[cfg(test)]
 mod tests_identity;
+#[cfg(test)]
+mod tests_rerun;
