@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{
     Container, EnvVarSource, HTTPGetAction, Lifecycle, ObjectFieldSelector, PodSpec, Probe, ProjectedVolumeSource, Volume, VolumeProjection,
 };
 
-use super::{set, set_text};
+use super::{pod_resources, set, set_text};
 use crate::api::quantity::{self, ResourceList};
 
 /// The permissions of files in configuration volumes.
@@ -26,6 +26,7 @@ pub(super) fn spec(spec: &mut PodSpec) {
     for c in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
         container(c, host_network);
     }
+    pod_resources::apply(spec);
     spec.overhead.iter_mut().for_each(round_up);
     spec.volumes.iter_mut().flatten().for_each(volume);
 }
@@ -114,7 +115,7 @@ fn resources(c: &mut Container) {
 }
 
 /// Rounds up what is finer than a thousandth (`SetDefaults_ResourceList`). What does not parse stays for validation.
-fn round_up(list: &mut ResourceList) {
+pub(super) fn round_up(list: &mut ResourceList) {
     for text in list.values_mut() {
         if let Ok(quantity) = quantity::parse(&text.0)
             && quantity.round_up_to_milli() != quantity

@@ -152,11 +152,7 @@ fn key_selector(name: &str, key: &str, path: &Path, faults: &mut Faults) {
 }
 
 fn file_selector(selector: &FileKeySelector, path: &Path, faults: &mut Faults) {
-    for (name, value) in [("key", &selector.key), ("volumeName", &selector.volume_name), ("path", &selector.path)] {
-        if value.is_empty() {
-            faults.required(&path.child(name), "");
-        }
-    }
+    faults.required_texts(path, &[("key", &selector.key), ("volumeName", &selector.volume_name), ("path", &selector.path)]);
     faults.invalid_each(&path.child("path"), &selector.path, format::local_path(&selector.path));
 }
 
