@@ -14,7 +14,9 @@ const FILE_MODE: i32 = 0o644;
 pub(super) fn spec(spec: &mut PodSpec) {
     set_text(&mut spec.restart_policy, "Always");
     set_text(&mut spec.dns_policy, "ClusterFirst");
-    set(&mut spec.termination_grace_period_seconds, 30);
+    // A Pod's grace below zero is a second (Convert_v1_Pod_To_core_Pod).
+    let grace = spec.termination_grace_period_seconds.unwrap_or(30);
+    spec.termination_grace_period_seconds = Some(if grace < 0 { 1 } else { grace });
     spec.security_context.get_or_insert_default();
     set_text(&mut spec.scheduler_name, "default-scheduler");
     set(&mut spec.enable_service_links, true);

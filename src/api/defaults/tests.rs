@@ -65,6 +65,10 @@ fn requests_follow_limits_and_ports_follow_host_network() {
     let c = &spec["containers"][0];
     assert_eq!(c["resources"], json!({"limits": {"cpu": "1", "memory": "1001m"}, "requests": {"cpu": "100m", "memory": "1001m"}}));
     assert_eq!(c["ports"][0]["hostPort"], 80);
+    for (written, grace) in [(json!(null), 30), (json!(0), 0), (json!(-5), 1), (json!(i64::MIN), 1)] {
+        let spec = pod(json!({"containers": [], "terminationGracePeriodSeconds": written}));
+        assert_eq!(spec["terminationGracePeriodSeconds"], grace, "{written}");
+    }
     assert_eq!(c["env"][0]["valueFrom"]["fieldRef"]["apiVersion"], "v1");
     assert_eq!(
         c["livenessProbe"],

@@ -208,6 +208,11 @@ const DEFAULTS: (&str, &[Row]) = (
     &[
         ("SetDefaults_PodSpec", "defaults/pod.rs spec", "../../defaults/tests.rs a_pod_gets_what_the_api_server_fills_in"),
         ("SetDefaults_Pod", "defaults/pod.rs resources", "../../defaults/tests.rs requests_follow_limits_and_ports_follow_host_network"),
+        (
+            "Convert_v1_Pod_To_core_Pod",
+            "defaults/pod.rs spec",
+            "../../defaults/tests.rs requests_follow_limits_and_ports_follow_host_network",
+        ),
         ("defaultPodRequests", "defaults/pod_resources.rs apply", "../../defaults/tests.rs a_whole_pod_asks_for_what_its_containers_do"),
         (
             "defaultHugePagePodLimits",
@@ -287,6 +292,7 @@ const NOT_APPLICABLE: &[(&str, &str)] = &[
 const OURS: &[(&str, &str)] = &[
     ("the value of a struct", "shown as JSON with the names a manifest has; Kubernetes shows its internal type's"),
     ("metadata.taints", "spec.taints, where they stand"),
+    ("podCIDRs[0] for what podCIDR says", "spec.podCIDR, where it stands"),
     (
         "volumeMounts.subPath, .mountPropagation, .recursiveReadOnly and ownerReferences' fields",
         "with the index that Kubernetes leaves out",

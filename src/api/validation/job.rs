@@ -59,12 +59,12 @@ fn own_selector(spec: &JobSpec, path: &Path, faults: &mut Faults) {
         }
         return;
     };
-    metadata::selector(own, &at, faults);
+    let right = metadata::selector(own, &at, faults);
     if spec.manual_selector != Some(true) {
         return faults.invalid(&at, shown(own), "`selector` not auto-generated");
     }
     let labels = spec.template.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
-    if !selector::matches(own, &labels) {
+    if right && !selector::matches(own, &labels) {
         let at = path.child("template").child("metadata").child("labels");
         faults.invalid(&at, shown(&labels), "`selector` does not match template `labels`");
     }

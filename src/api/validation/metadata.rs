@@ -121,8 +121,16 @@ fn version_of(api_version: &str) -> &str {
     }
 }
 
-/// A label selector: known operators, values where they belong.
-pub(super) fn selector(selector: &LabelSelector, path: &Path, faults: &mut Faults) {
+/// A label selector: known operators, values where they belong. Returns whether it is right: only then can it be said to match something or not.
+pub(super) fn selector(selector: &LabelSelector, path: &Path, faults: &mut Faults) -> bool {
+    let mut own = Faults::default();
+    requirements(selector, path, &mut own);
+    let right = own.is_empty();
+    faults.extend(own);
+    right
+}
+
+fn requirements(selector: &LabelSelector, path: &Path, faults: &mut Faults) {
     labels(selector.match_labels.as_ref(), &path.child("matchLabels"), faults);
     for (i, requirement) in selector.match_expressions.iter().flatten().enumerate() {
         let path = path.child("matchExpressions").index(i);

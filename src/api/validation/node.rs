@@ -17,7 +17,12 @@ pub(super) fn node(node: &Node, faults: &mut Faults) {
     let path = Path::new("spec");
     scheduling::taints(spec.taints.as_deref().unwrap_or_default(), &path.child("taints"), faults);
     quantities(node, faults);
-    networks(spec.pod_cidrs.as_deref().unwrap_or_default(), &path.child("podCIDRs"), faults);
+    // The older field counts where the two differ (Convert_v1_NodeSpec_To_core_NodeSpec).
+    let cidrs = spec.pod_cidrs.as_deref().unwrap_or_default();
+    match spec.pod_cidr.as_deref().filter(|one| !one.is_empty() && cidrs.first().map(String::as_str) != Some(one)) {
+        Some(one) => faults.invalid_each(&path.child("podCIDR"), one, format::cidr(one)),
+        None => networks(cidrs, &path.child("podCIDRs"), faults),
+    }
 }
 
 /// ValidateNodeResources: nothing negative, pieces in whole numbers.

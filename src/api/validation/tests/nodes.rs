@@ -30,6 +30,14 @@ fn taints_and_networks_of_nodes() {
             ),
             (json!({"spec": {"podCIDRs": ["10.0.0.0/24", "2001:db8::/64"]}}), &[]),
             (
+                json!({"spec": {"podCIDR": "10.0.0.0/24", "podCIDRs": ["10.0.0.0/24", "10.0.1.0/24"]}}),
+                &["spec.podCIDRs: Invalid value: [\"10.0.0.0/24\",\"10.0.1.0/24\"]: may specify no more than one CIDR for each IP family"],
+            ),
+            (
+                json!({"spec": {"podCIDR": "10.0.0.1", "podCIDRs": ["nonsense"]}}),
+                &[&format!("spec.podCIDR: Invalid value: \"10.0.0.1\": {cidr}")],
+            ),
+            (
                 json!({"spec": {"podCIDRs": ["10.0.0.0/33", "10.0.0.0/33"]}}),
                 &[
                     &format!("spec.podCIDRs[0]: Invalid value: \"10.0.0.0/33\": {cidr}"),
