@@ -6,6 +6,7 @@
 //! Pod without passing an API server again. An empty namespace becomes `default`, as kubectl sends it.
 
 mod pod;
+mod pod_resources;
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::{DaemonSetSpec, DaemonSetUpdateStrategy, RollingUpdateDaemonSet};
@@ -22,6 +23,7 @@ pub fn apply(object: &mut Object) {
     }
     match object {
         Object::DaemonSet(o) => o.spec.iter_mut().for_each(daemon_set),
+        // The Job's labels, where it has none, are its template's: the controller fills them in, for the Jobs of CronJobs too.
         Object::Job(o) => o.spec.iter_mut().for_each(job),
         Object::CronJob(o) => cron_job(&mut o.spec),
         Object::StaticPod(o) | Object::Pod(o) => o.spec.iter_mut().for_each(pod::spec),
@@ -59,7 +61,8 @@ fn daemon_set(spec: &mut DaemonSetSpec) {
     template(&mut spec.template);
 }
 
-fn job(spec: &mut JobSpec) {
+/// A Job's own numbers and policies, without its pods' (`SetDefaults_Job`): also for a Job that a CronJob makes.
+pub fn job_spec(spec: &mut JobSpec) {
     if spec.completions.is_none() && spec.parallelism.is_none() {
         spec.completions = Some(1);
     }
@@ -68,9 +71,13 @@ fn job(spec: &mut JobSpec) {
     set(&mut spec.backoff_limit, if unlimited { i32::MAX } else { 6 });
     set_text(&mut spec.completion_mode, "NonIndexed");
     set(&mut spec.suspend, false);
-    set(&mut spec.manual_selector, false);
     let replacement = if spec.pod_failure_policy.is_some() { "Failed" } else { "TerminatingOrFailed" };
     set_text(&mut spec.pod_replacement_policy, replacement);
+}
+
+fn job(spec: &mut JobSpec) {
+    job_spec(spec);
+    set(&mut spec.manual_selector, false);
     let policies = spec.pod_failure_policy.iter_mut().flat_map(|p| &mut p.rules);
     for pattern in policies.flat_map(|rule| rule.on_pod_conditions.iter_mut().flatten()) {
         set_text(&mut pattern.status, "True");
@@ -97,6 +104,8 @@ fn secret(secret: &mut Secret) {
 }
 
 fn claim(spec: &mut PersistentVolumeClaimSpec) {
+    let lists = spec.resources.iter_mut().flat_map(|r| [&mut r.limits, &mut r.requests]).flatten();
+    lists.for_each(pod::round_up);
     set_text(&mut spec.volume_mode, "Filesystem");
 }
 

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{
     Container, EnvVarSource, HTTPGetAction, Lifecycle, ObjectFieldSelector, PodSpec, Probe, ProjectedVolumeSource, Volume, VolumeProjection,
 };
 
-use super::{set, set_text};
+use super::{pod_resources, set, set_text};
 use crate::api::quantity::{self, ResourceList};
 
 /// The permissions of files in configuration volumes.
@@ -14,7 +14,9 @@ const FILE_MODE: i32 = 0o644;
 pub(super) fn spec(spec: &mut PodSpec) {
     set_text(&mut spec.restart_policy, "Always");
     set_text(&mut spec.dns_policy, "ClusterFirst");
-    set(&mut spec.termination_grace_period_seconds, 30);
+    // A Pod's grace below zero is a second (Convert_v1_Pod_To_core_Pod).
+    let grace = spec.termination_grace_period_seconds.unwrap_or(30);
+    spec.termination_grace_period_seconds = Some(if grace < 0 { 1 } else { grace });
     spec.security_context.get_or_insert_default();
     set_text(&mut spec.scheduler_name, "default-scheduler");
     set(&mut spec.enable_service_links, true);
@@ -26,6 +28,7 @@ pub(super) fn spec(spec: &mut PodSpec) {
     for c in spec.containers.iter_mut().chain(spec.init_containers.iter_mut().flatten()) {
         container(c, host_network);
     }
+    pod_resources::apply(spec);
     spec.overhead.iter_mut().for_each(round_up);
     spec.volumes.iter_mut().flatten().for_each(volume);
 }
@@ -114,7 +117,7 @@ fn resources(c: &mut Container) {
 }
 
 /// Rounds up what is finer than a thousandth (`SetDefaults_ResourceList`). What does not parse stays for validation.
-fn round_up(list: &mut ResourceList) {
+pub(super) fn round_up(list: &mut ResourceList) {
     for text in list.values_mut() {
         if let Ok(quantity) = quantity::parse(&text.0)
             && quantity.round_up_to_milli() != quantity

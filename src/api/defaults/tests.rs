@@ -65,6 +65,10 @@ fn requests_follow_limits_and_ports_follow_host_network() {
     let c = &spec["containers"][0];
     assert_eq!(c["resources"], json!({"limits": {"cpu": "1", "memory": "1001m"}, "requests": {"cpu": "100m", "memory": "1001m"}}));
     assert_eq!(c["ports"][0]["hostPort"], 80);
+    for (written, grace) in [(json!(null), 30), (json!(0), 0), (json!(-5), 1), (json!(i64::MIN), 1)] {
+        let spec = pod(json!({"containers": [], "terminationGracePeriodSeconds": written}));
+        assert_eq!(spec["terminationGracePeriodSeconds"], grace, "{written}");
+    }
     assert_eq!(c["env"][0]["valueFrom"]["fieldRef"]["apiVersion"], "v1");
     assert_eq!(
         c["livenessProbe"],
@@ -131,4 +135,61 @@ fn a_secrets_texts_win_over_its_data_and_a_node_stays_as_it_is() {
     assert!(secret.get("stringData").is_none());
     let node = defaulted(Kind::Node, json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}));
     assert_eq!(node, json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n"}}));
+}
+
+#[test]
+fn a_whole_pod_asks_for_what_its_containers_do() {
+    let whole = |resources: Value, containers: &[Value]| {
+        let containers: Vec<Value> =
+            containers.iter().enumerate().map(|(i, r)| json!({"name": format!("c{i}"), "image": "b:1", "resources": r})).collect();
+        pod(json!({"resources": resources, "containers": containers}))["resources"].clone()
+    };
+    let cases = [
+        (json!({}), vec![json!({"requests": {"cpu": "1"}})], json!({})),
+        // Only where the pod has limits of its own: the containers' sum, else the limit.
+        (
+            json!({"limits": {"cpu": "2", "memory": "1.00005"}}),
+            vec![json!({"requests": {"cpu": "250m"}}), json!({"limits": {"cpu": "1"}})],
+            json!({"limits": {"cpu": "2", "memory": "1001m"}, "requests": {"cpu": "1250m", "memory": "1001m"}}),
+        ),
+        (
+            json!({"requests": {"cpu": "2"}}),
+            vec![
+                json!({"requests": {"memory": "1Gi"}, "limits": {"memory": "1Gi", "hugepages-2Mi": "2Mi"}}),
+                json!({"limits": {"hugepages-2Mi": "4Mi"}}),
+            ],
+            json!({"limits": {"hugepages-2Mi": "6Mi"}, "requests": {"cpu": "2", "hugepages-2Mi": "6Mi", "memory": "1Gi"}}),
+        ),
+        (
+            json!({"limits": {"memory": "4Gi"}}),
+            vec![json!({"requests": {"memory": "1Gi", "nvidia.com/gpu": "1"}}), json!({"requests": {"memory": "512Mi"}})],
+            json!({"limits": {"memory": "4Gi"}, "requests": {"memory": "1536Mi"}}),
+        ),
+    ];
+    for (resources, containers, expected) in cases {
+        assert_eq!(whole(resources.clone(), &containers), expected, "{resources}");
+    }
+    let spec = pod(
+        json!({"resources": {"limits": {"cpu": "9"}}, "containers": [{"name": "c", "image": "b:1", "resources": {"requests": {"cpu": "1"}}}], "initContainers": [
+        {"name": "s", "image": "b:1", "restartPolicy": "Always", "resources": {"requests": {"cpu": "500m"}}}, {"name": "i", "image": "b:1", "resources": {"requests": {"cpu": "3"}}}]}),
+    );
+    assert_eq!(spec["resources"]["requests"], json!({"cpu": "3500m"}), "an init container beside the sidecar is the worst moment");
+}
+
+#[test]
+fn volumes_get_their_modes() {
+    let volumes = pod(json!({"containers": [], "volumes": [
+        {"name": "c", "configMap": {"name": "c"}}, {"name": "s", "secret": {"secretName": "s", "defaultMode": 256}}, {"name": "i", "image": {"reference": "b"}},
+        {"name": "d", "downwardAPI": {"items": [{"path": "p", "fieldRef": {"fieldPath": "metadata.name"}}]}},
+        {"name": "p", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}},
+    ]}))["volumes"]
+        .clone();
+    assert_eq!((&volumes[0]["configMap"]["defaultMode"], &volumes[1]["secret"]["defaultMode"]), (&json!(420), &json!(256)));
+    assert_eq!((&volumes[2]["image"]["pullPolicy"], &volumes[3]["downwardAPI"]["defaultMode"]), (&json!("Always"), &json!(420)));
+    assert_eq!(volumes[3]["downwardAPI"]["items"][0]["fieldRef"]["apiVersion"], "v1");
+    assert_eq!(volumes[4]["projected"]["defaultMode"], 420);
+    assert_eq!(volumes[4]["projected"]["sources"][0]["serviceAccountToken"]["expirationSeconds"], 3600);
+    let claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "p"}, "spec": {"resources": {"requests": {"storage": "1.00005"}}}});
+    let claim = defaulted(Kind::PersistentVolumeClaim, claim)["spec"].clone();
+    assert_eq!((&claim["volumeMode"], &claim["resources"]["requests"]["storage"]), (&json!("Filesystem"), &json!("1001m")));
 }

@@ -5,9 +5,12 @@
 //! binary ones when parsing and the others when reading them as an integer. Parsing never panics. Whether a quantity makes sense for a resource is
 //! `validation`'s business.
 
+mod aggregate;
 mod resources;
 
 use std::fmt;
+
+pub use aggregate::{container_limits, container_requests, of_whole_pods};
 
 pub use resources::{Amounts, ResourceList, amounts, limits_of, milli, pod_limits, pod_requests, whole};
 
@@ -152,6 +155,12 @@ impl Quantity {
     /// The number with at most three decimal places, rounded up: what the API server keeps in resource lists.
     pub fn round_up_to_milli(self) -> Quantity {
         Quantity { nanos: div_up(self.nanos, NANOS / 1000) * (NANOS / 1000), ..self }
+    }
+
+    /// The sum, capped as all quantities are; shown as `self` was written, or as `other` where `self` is nothing (`Quantity.Add`).
+    pub fn plus(self, other: Quantity) -> Quantity {
+        let format = if self.is_zero() { other.format } else { self.format };
+        Quantity { nanos: (self.nanos + other.nanos).clamp(-CAP, CAP), format }
     }
 
     fn scaled(self, unit: i128) -> i64 {

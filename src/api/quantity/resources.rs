@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Container, PodSpec, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::api::resource;
 
+use super::aggregate::{at_worst, of_whole_pods};
 use super::{Quantity, parse};
 
 /// Kubernetes' ResourceList: resource name → quantity as written.
@@ -68,25 +69,9 @@ fn limits(resources: &ResourceRequirements) -> Amounts {
 
 fn total(spec: &PodSpec, side: fn(&ResourceRequirements) -> Amounts) -> Amounts {
     let of = |container: &Container| container.resources.as_ref().map(side).unwrap_or_default();
-    let mut total = Amounts::new();
-    for container in &spec.containers {
-        add(&mut total, &of(container));
-    }
-    let (mut sidecars, mut worst) = (Amounts::new(), Amounts::new());
-    for init in spec.init_containers.iter().flatten() {
-        let mut moment = of(init);
-        if init.restart_policy.as_deref() == Some("Always") {
-            add(&mut total, &moment);
-            add(&mut sidecars, &moment);
-            moment.clone_from(&sidecars);
-        } else {
-            add(&mut moment, &sidecars);
-        }
-        raise(&mut worst, moment);
-    }
-    raise(&mut total, worst);
+    let mut total = at_worst(spec, of, i64::saturating_add);
     let whole_pod = spec.resources.as_ref().map(side).unwrap_or_default();
-    total.extend(whole_pod.into_iter().filter(|(name, _)| matches!(name.as_str(), "cpu" | "memory") || name.starts_with("hugepages-")));
+    total.extend(whole_pod.into_iter().filter(|(name, _)| of_whole_pods(name)));
     total
 }
 
@@ -94,12 +79,5 @@ fn add(total: &mut Amounts, more: &Amounts) {
     for (name, value) in more {
         let sum = total.entry(name.clone()).or_insert(0);
         *sum = sum.saturating_add(*value);
-    }
-}
-
-fn raise(total: &mut Amounts, at_least: Amounts) {
-    for (name, value) in at_least {
-        let most = total.entry(name).or_insert(0);
-        *most = (*most).max(value);
     }
 }

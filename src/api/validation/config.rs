@@ -3,7 +3,8 @@
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, PersistentVolumeClaimSpec, Secret};
 
 use super::field::{Faults, Path};
-use super::{format, metadata, resources};
+use super::{format, metadata};
+use crate::api::quantity;
 
 /// All data of a ConfigMap or a Secret together, in bytes.
 const DATA_LIMIT: usize = 1024 * 1024;
@@ -66,16 +67,24 @@ pub(super) fn secret(secret: &Secret, faults: &mut Faults) {
     }
 }
 
+/// The JSON object that a registry's logins are. What is wrong with it is said without a character of it: Kubernetes quotes one.
 fn docker_config(secret: &Secret, key: &str, faults: &mut Faults) {
     let path = Path::new("data").key(key);
-    match secret.data.as_ref().and_then(|d| d.get(key)) {
-        None => faults.required(&path, ""),
-        Some(bytes) => {
-            if let Err(error) = serde_json::from_slice::<serde::de::IgnoredAny>(&bytes.0) {
-                faults.invalid(&path, "<secret contents redacted>", &error.to_string());
-            }
-        }
-    }
+    let Some(bytes) = secret.data.as_ref().and_then(|d| d.get(key)) else { return faults.required(&path, "") };
+    let wrong = match serde_json::from_slice::<serde_json::Value>(&bytes.0) {
+        Ok(serde_json::Value::Object(_) | serde_json::Value::Null) => return,
+        Ok(serde_json::Value::Array(_)) => cannot_unmarshal("array"),
+        Ok(serde_json::Value::String(_)) => cannot_unmarshal("string"),
+        Ok(serde_json::Value::Number(_)) => cannot_unmarshal("number"),
+        Ok(serde_json::Value::Bool(_)) => cannot_unmarshal("bool"),
+        Err(error) if error.is_eof() => "unexpected end of JSON input".to_owned(),
+        Err(error) => format!("invalid character at line {} column {}", error.line(), error.column()),
+    };
+    faults.invalid(&path, "<secret contents redacted>", &wrong);
+}
+
+fn cannot_unmarshal(what: &str) -> String {
+    format!("json: cannot unmarshal {what} into Go value of type map[string]interface {{}}")
 }
 
 /// A PersistentVolumeClaim from a file.
@@ -94,7 +103,8 @@ fn claim_spec(spec: &PersistentVolumeClaimSpec, path: &Path, faults: &mut Faults
     for mode in modes.iter().filter(|m| !ACCESS_MODES.contains(&m.as_str())) {
         faults.not_supported(&at, mode.as_str(), &ACCESS_MODES);
     }
-    if modes.len() > 1 && modes.iter().any(|m| m == "ReadWriteOncePod") {
+    let known = |mode: &String| ACCESS_MODES.contains(&mode.as_str()) && mode != "ReadWriteOncePod";
+    if modes.iter().any(|m| m == "ReadWriteOncePod") && modes.iter().any(known) {
         faults.forbidden(&at, "may not use ReadWriteOncePod with other access modes");
     }
     if let Some(own) = &spec.selector {
@@ -103,14 +113,17 @@ fn claim_spec(spec: &PersistentVolumeClaimSpec, path: &Path, faults: &mut Faults
     let at = path.child("resources").key("storage");
     match spec.resources.as_ref().and_then(|r| r.requests.as_ref()).and_then(|r| r.get("storage")) {
         None => faults.required(&at, ""),
-        Some(text) => {
-            if resources::parsed(&text.0, &at, faults).is_some_and(|q| q.is_zero()) {
-                faults.invalid(&at, text.0.as_str(), "must be greater than zero");
-            }
-        }
+        Some(text) => match quantity::parse(&text.0) {
+            Ok(size) if size.is_zero() || size.is_negative() => faults.invalid(&at, size.to_string(), "must be greater than zero"),
+            Ok(_) => {}
+            Err(error) => faults.invalid(&at, text.0.as_str(), &error.to_string()),
+        },
     }
-    if let Some(class) = spec.storage_class_name.as_deref().filter(|c| !c.is_empty()) {
-        faults.invalid_each(&path.child("storageClassName"), class, format::dns_subdomain(class));
+    for (name, class) in [("storageClassName", &spec.storage_class_name), ("volumeAttributesClassName", &spec.volume_attributes_class_name)]
+    {
+        if let Some(class) = class.as_deref().filter(|c| !c.is_empty()) {
+            faults.invalid_each(&path.child(name), class, format::dns_subdomain(class));
+        }
     }
     if let Some(mode) = spec.volume_mode.as_deref().filter(|m| !["Block", "Filesystem"].contains(m)) {
         faults.not_supported(&path.child("volumeMode"), mode, &["Block", "Filesystem"]);

@@ -76,7 +76,7 @@ fn common(container: &Container, pod: &Pod<'_>, path: &Path, faults: &mut Faults
     devices(container, pod, &path.child("volumeDevices"), faults);
     faults.one_of(&path.child("imagePullPolicy"), container.image_pull_policy.as_deref(), &["Always", "IfNotPresent", "Never"]);
     if let Some(list) = &container.resources {
-        resources::requirements(list, &pod.claims, &path.child("resources"), faults);
+        resources::requirements(list, resources::of_container, &pod.claims, &path.child("resources"), faults);
     }
     let resize = container.resize_policy.as_deref().unwrap_or_default();
     resources::resize_policy(resize, pod.restart_policy, &path.child("resizePolicy"), faults);
@@ -163,7 +163,7 @@ fn mounts(container: &Container, pod: &Pod<'_>, path: &Path, faults: &mut Faults
             faults.required(&path.child("name"), "");
         }
         if !pod.volumes.contains_key(mount.name.as_str()) {
-            faults.not_found(&path.child("name"), mount.name.as_str());
+            faults.not_found(&path.child("name"), mount.name.as_str(), "");
         }
         if mount.mount_path.is_empty() {
             faults.required(&path.child("mountPath"), "");
@@ -177,18 +177,15 @@ fn mounts(container: &Container, pod: &Pod<'_>, path: &Path, faults: &mut Faults
         if devices.iter().any(|d| d.device_path == mount.mount_path) {
             faults.invalid(&path.child("mountPath"), mount.mount_path.as_str(), "must not already exist as a path in volumeDevices");
         }
-        sub_path(mount, pod.volumes.get(mount.name.as_str()).is_some_and(|v| v.image.is_some()), &path, faults);
+        sub_path(mount, &path, faults);
         mount_mode(mount, container, &path, faults);
     }
 }
 
-fn sub_path(mount: &VolumeMount, image: bool, path: &Path, faults: &mut Faults) {
+fn sub_path(mount: &VolumeMount, path: &Path, faults: &mut Faults) {
     let fields =
         [("subPath", mount.sub_path.as_deref()), ("subPathExpr", mount.sub_path_expr.as_deref())].map(|(n, v)| (n, v.unwrap_or_default()));
     for (name, value) in fields.into_iter().filter(|(_, v)| !v.is_empty()) {
-        if image {
-            faults.invalid(&path.child(name), value, "not allowed in image volume sources");
-        }
         faults.invalid_each(&path.child(name), value, format::descending_path(value));
     }
     if let [(_, sub_path), (name, expression)] = fields
@@ -226,26 +223,36 @@ fn mount_mode(mount: &VolumeMount, container: &Container, path: &Path, faults: &
 
 /// ValidateVolumeDevices.
 fn devices(container: &Container, pod: &Pod<'_>, path: &Path, faults: &mut Faults) {
+    let mounts = container.volume_mounts.as_deref().unwrap_or_default();
     let (mut names, mut paths) = (BTreeSet::new(), BTreeSet::new());
     for (i, device) in container.volume_devices.iter().flatten().enumerate() {
         let path = path.index(i);
-        for (name, value, seen) in [("name", &device.name, &mut names), ("devicePath", &device.device_path, &mut paths)] {
-            if value.is_empty() {
-                faults.required(&path.child(name), "");
-            } else if !seen.insert(value) {
-                faults.invalid(&path.child(name), value.as_str(), "must be unique");
-            }
+        let (name, device_path) = (device.name.as_str(), device.device_path.as_str());
+        let (at_name, at_path) = (path.child("name"), path.child("devicePath"));
+        faults.required_texts(&path, &[("name", name), ("devicePath", device_path)]);
+        if !name.is_empty() && !names.insert(name) {
+            faults.invalid(&at_name, name, "must be unique");
         }
-        match pod.volumes.get(device.name.as_str()) {
-            None => faults.not_found(&path.child("name"), device.name.as_str()),
+        match pod.volumes.get(name) {
+            None => faults.not_found(&at_name, name, ""),
             Some(volume) if volume.persistent_volume_claim.is_none() && volume.ephemeral.is_none() => {
-                let detail = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode";
-                faults.invalid(&path.child("name"), device.name.as_str(), detail);
+                faults.invalid(&at_name, name, "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode");
             }
             Some(_) => {}
         }
-        if !format::no_backsteps(&device.device_path).is_empty() {
-            faults.invalid(&path.child("devicePath"), device.device_path.as_str(), "can not contain backsteps ('..')");
+        if paths.contains(device_path) {
+            faults.invalid(&at_path, device_path, "must be unique");
+        }
+        if format::no_backsteps(device_path).is_empty() {
+            paths.insert(device_path);
+        } else {
+            faults.invalid(&at_path, device_path, "can not contain backsteps ('..')");
+        }
+        if mounts.iter().any(|m| m.name == name) {
+            faults.invalid(&at_name, name, "must not already exist in volumeMounts");
+        }
+        if mounts.iter().any(|m| m.mount_path == device_path) {
+            faults.invalid(&at_path, device_path, "must not already exist as a path in volumeMounts");
         }
     }
 }

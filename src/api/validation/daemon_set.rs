@@ -20,11 +20,11 @@ pub(super) fn daemon_set(daemon_set: &DaemonSet, faults: &mut Faults) {
 fn spec(spec: &DaemonSetSpec, path: &Path, faults: &mut Faults) {
     let labels = spec.template.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
     let at = path.child("selector");
-    metadata::selector(&spec.selector, &at, faults);
+    let right = metadata::selector(&spec.selector, &at, faults);
     if selector::is_empty(&spec.selector) {
         // Absent and `{}` read the same here; Kubernetes refuses both.
         faults.required(&at, "empty selector is invalid for daemonset");
-    } else if !selector::matches(&spec.selector, &labels) {
+    } else if right && !selector::matches(&spec.selector, &labels) {
         let at = path.child("template").child("metadata").child("labels");
         faults.invalid(&at, shown(&labels), "`selector` does not match template `labels`");
     }

@@ -72,21 +72,12 @@ fn source(variable: &EnvVar, path: &Path, faults: &mut Faults) {
 
 /// validateObjectFieldSelector; `metadata.labels['k']` and `metadata.annotations['k']` everywhere.
 pub(super) fn field_selector(selector: &ObjectFieldSelector, fields: &[&str], path: &Path, faults: &mut Faults) {
+    let (at, field) = (path.child("fieldPath"), selector.field_path.as_str());
     match selector.api_version.as_deref().unwrap_or_default() {
         "" => return faults.required(&path.child("apiVersion"), ""),
+        _ if field.is_empty() => return faults.required(&at, ""),
         "v1" => {}
-        other => {
-            return faults.invalid(
-                &path.child("fieldPath"),
-                selector.field_path.as_str(),
-                &format!("error converting fieldPath: unsupported pod version: {other}"),
-            );
-        }
-    }
-    let at = path.child("fieldPath");
-    let field = selector.field_path.as_str();
-    if field.is_empty() {
-        return faults.required(&at, "");
+        other => return faults.invalid(&at, field, &format!("error converting fieldPath: unsupported pod version: {other}")),
     }
     let Some((name, subscript)) = subscripted(field) else {
         // Kubernetes first converts the path, which knows every field of any of the lists.
@@ -152,11 +143,7 @@ fn key_selector(name: &str, key: &str, path: &Path, faults: &mut Faults) {
 }
 
 fn file_selector(selector: &FileKeySelector, path: &Path, faults: &mut Faults) {
-    for (name, value) in [("key", &selector.key), ("volumeName", &selector.volume_name), ("path", &selector.path)] {
-        if value.is_empty() {
-            faults.required(&path.child(name), "");
-        }
-    }
+    faults.required_texts(path, &[("key", &selector.key), ("volumeName", &selector.volume_name), ("path", &selector.path)]);
     faults.invalid_each(&path.child("path"), &selector.path, format::local_path(&selector.path));
 }
 

@@ -85,12 +85,17 @@ impl Faults {
 
     /// `Duplicate value: <JSON>`.
     pub(super) fn duplicate(&mut self, path: &Path, value: impl Into<Value>) {
-        self.push(path, format!("Duplicate value: {}", value.into()), "");
+        self.duplicate_because(path, value, "");
     }
 
-    /// `Not found: <JSON>`.
-    pub(super) fn not_found(&mut self, path: &Path, value: impl Into<Value>) {
-        self.push(path, format!("Not found: {}", value.into()), "");
+    /// `Duplicate value: <JSON>: <detail>`.
+    pub(super) fn duplicate_because(&mut self, path: &Path, value: impl Into<Value>, detail: &str) {
+        self.push(path, format!("Duplicate value: {}", value.into()), detail);
+    }
+
+    /// `Not found: <JSON>`, with a detail or "".
+    pub(super) fn not_found(&mut self, path: &Path, value: impl Into<Value>, detail: &str) {
+        self.push(path, format!("Not found: {}", value.into()), detail);
     }
 
     /// `Forbidden: <detail>`.
@@ -112,6 +117,13 @@ impl Faults {
     pub(super) fn non_negative(&mut self, path: &Path, value: Option<impl Into<i64>>) {
         if let Some(value) = value.map(Into::into).filter(|v| *v < 0) {
             self.invalid(path, value, "must be greater than or equal to 0");
+        }
+    }
+
+    /// Each of these texts is `Required value` where it is empty.
+    pub(super) fn required_texts(&mut self, path: &Path, texts: &[(&str, &str)]) {
+        for (name, _) in texts.iter().filter(|(_, text)| text.is_empty()) {
+            self.required(&path.child(name), "");
         }
     }
 

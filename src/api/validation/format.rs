@@ -224,16 +224,26 @@ pub(super) fn local_path(text: &str) -> Vec<String> {
     wrong
 }
 
-/// `acme.io/foo` (IsDomainPrefixedPath).
-pub(super) fn domain_prefixed_path(text: &str) -> Vec<String> {
+/// `acme.io/foo` (IsDomainPrefixedPath): which part is wrong, and what about it.
+pub(super) fn domain_prefixed_path(text: &str) -> Vec<(&str, String)> {
     match text.split_once('/') {
         Some((host, path)) if !host.is_empty() && !path.is_empty() => {
-            let mut wrong = dns_subdomain(host);
+            let mut wrong: Vec<_> = dns_subdomain(host).into_iter().map(|m| (host, m)).collect();
             if !path.bytes().all(|b| any_case(&b) || b"/-._~%!$&'()*+,;=:".contains(&b)) {
-                wrong.push("Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')".to_owned());
+                wrong.push((path, "Invalid path (regex used for validation is '[A-Za-z0-9/\\-._~%!$&'()*+,;=:]+')".to_owned()));
             }
             wrong
         }
-        _ => vec!["must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned()],
+        _ => vec![(text, "must be a domain-prefixed path (such as \"acme.io/foo\")".to_owned())],
     }
+}
+
+/// An address and the length of its prefix (IsValidCIDR).
+pub(super) fn cidr(text: &str) -> Vec<String> {
+    let split = text.split_once('/').and_then(|(ip, bits)| Some((ip.parse::<std::net::IpAddr>().ok()?, bits)));
+    let right = split.is_some_and(|(ip, bits)| {
+        let most = if ip.is_ipv4() { 32 } else { 128 };
+        bits.bytes().all(|b| b.is_ascii_digit()) && bits.parse::<u32>().is_ok_and(|bits| bits <= most)
+    });
+    if right { Vec::new() } else { vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned()] }
 }

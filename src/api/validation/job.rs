@@ -25,11 +25,27 @@ pub(super) fn job(job: &Job, faults: &mut Faults) {
         // The controller labels the pods with the Job's name.
         faults.invalid_each(&path.child("template").child("labels"), name, format::label_value(name));
     }
+    if spec.manual_selector != Some(true) {
+        generated_labels(spec, name, &path.child("template").child("metadata").child("labels"), faults);
+    }
     if let (Some("Indexed"), Some(completions @ 1..)) = (spec.completion_mode.as_deref(), spec.completions) {
         let longest = format!("{name}-{}", completions - 1);
         if !name.is_empty() && !format::dns_label(&longest).is_empty() {
             let detail = format!("will not able to create pod with invalid DNS label: {longest}");
             faults.invalid(&Path::new("metadata").child("name"), name, &detail);
+        }
+    }
+}
+
+/// validateGeneratedSelector: what the template's labels say of the Job must be so. No manifest can know the uid that the Job will get.
+fn generated_labels(spec: &JobSpec, name: &str, path: &Path, faults: &mut Faults) {
+    let Some(labels) = spec.template.metadata.as_ref().and_then(|m| m.labels.as_ref()) else { return };
+    for key in ["controller-uid", "batch.kubernetes.io/controller-uid"].into_iter().filter(|key| labels.contains_key(*key)) {
+        faults.invalid(&path.key(key), shown(labels), "must be the uid that the Job gets when it is made: remove the label");
+    }
+    for key in ["job-name", "batch.kubernetes.io/job-name"] {
+        if labels.get(key).is_some_and(|value| value != name) {
+            faults.invalid(&path.key(key), shown(labels), &format!("must be '{name}'"));
         }
     }
 }
@@ -43,12 +59,12 @@ fn own_selector(spec: &JobSpec, path: &Path, faults: &mut Faults) {
         }
         return;
     };
-    metadata::selector(own, &at, faults);
+    let right = metadata::selector(own, &at, faults);
     if spec.manual_selector != Some(true) {
         return faults.invalid(&at, shown(own), "`selector` not auto-generated");
     }
     let labels = spec.template.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
-    if !selector::matches(own, &labels) {
+    if right && !selector::matches(own, &labels) {
         let at = path.child("template").child("metadata").child("labels");
         faults.invalid(&at, shown(&labels), "`selector` does not match template `labels`");
     }
@@ -89,7 +105,9 @@ fn managed_by(controller: Option<&str>, path: &Path, faults: &mut Faults) {
         None => {}
         Some("") => faults.required(path, ""),
         Some(name) => {
-            faults.invalid_each(path, name, format::domain_prefixed_path(name));
+            for (part, message) in format::domain_prefixed_path(name) {
+                faults.invalid(path, part, &message);
+            }
             if name.len() > 63 {
                 faults.too_long(path, 63);
             }

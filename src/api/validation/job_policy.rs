@@ -170,8 +170,12 @@ fn index_interval(interval: &str, completions: i32) -> Result<(i32, i32), String
         ));
     }
     let number = |text: &str| -> Result<i32, String> {
-        let n: i32 = text.parse().map_err(|_| format!("cannot convert string to integer for index: {text:?}"))?;
-        if n >= completions { Err(format!("too large index: {text:?}")) } else { Ok(n) }
+        let wrong = || format!("cannot convert string to integer for index: {text:?}");
+        let n: i64 = text.parse().map_err(|_| wrong())?;
+        if n >= i64::from(completions) {
+            return Err(format!("too large index: {text:?}"));
+        }
+        i32::try_from(n).map_err(|_| wrong())
     };
     let first = number(parts[0])?;
     let end = parts.get(1).map_or(Ok(first), |text| number(text))?;

@@ -34,8 +34,24 @@ pub(super) fn object_meta(meta: &ObjectMeta, namespaced: bool, faults: &mut Faul
     labels(meta.labels.as_ref(), &path.child("labels"), faults);
     annotations(meta.annotations.as_ref(), &path.child("annotations"), faults);
     owners(meta.owner_references.as_deref().unwrap_or_default(), &path.child("ownerReferences"), faults);
-    for finalizer in meta.finalizers.iter().flatten() {
-        faults.invalid_each(&path.child("finalizers"), finalizer, format::qualified_name(finalizer));
+    finalizers(meta.finalizers.as_deref().unwrap_or_default(), &path.child("finalizers"), faults);
+}
+
+/// Qualified names, but not both of the two that contradict each other (ValidateFinalizers); those without a prefix must be Kubernetes' own
+/// (validateKubeFinalizerName of `pkg/apis/core/validation/validation.go`).
+fn finalizers(finalizers: &[String], path: &Path, faults: &mut Faults) {
+    for finalizer in finalizers {
+        faults.invalid_each(path, finalizer, format::qualified_name(finalizer));
+    }
+    let has = |name: &str| finalizers.iter().any(|f| f == name);
+    if has("foregroundDeletion") && has("orphan") {
+        faults.invalid(path, super::field::shown(&finalizers), "finalizer orphan and foregroundDeletion cannot be both set");
+    }
+    for (i, finalizer) in finalizers.iter().enumerate() {
+        if !finalizer.contains('/') && !["foregroundDeletion", "kubernetes", "orphan"].contains(&finalizer.as_str()) {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            faults.invalid(&path.index(i), finalizer.as_str(), detail);
+        }
     }
 }
 
@@ -67,27 +83,54 @@ pub(super) fn annotations(annotations: Option<&BTreeMap<String, String>>, path: 
     }
 }
 
+/// ValidateOwnerReferences. Ours: the faults name the reference's index, which Kubernetes leaves out.
 fn owners(owners: &[OwnerReference], path: &Path, faults: &mut Faults) {
+    let mut first: Option<&OwnerReference> = None;
     for (i, owner) in owners.iter().enumerate() {
-        let path = path.index(i);
-        let parts = [("apiVersion", &owner.api_version), ("kind", &owner.kind), ("name", &owner.name), ("uid", &owner.uid)];
-        for (name, value) in parts.into_iter().filter(|(_, value)| value.is_empty()) {
-            let detail = if name == "apiVersion" { "version must not be empty" } else { "must not be empty" };
-            faults.invalid(&path.child(name), value.as_str(), detail);
+        let at = path.index(i);
+        if version_of(&owner.api_version).is_empty() {
+            faults.invalid(&at.child("apiVersion"), owner.api_version.as_str(), "version must not be empty");
         }
-    }
-    let controllers: Vec<_> = owners.iter().filter(|o| o.controller == Some(true)).collect();
-    if let [first, second, ..] = controllers[..] {
-        let detail = format!(
-            "Only one reference can have Controller set to true. Found \"true\" in references for {}/{} and {}/{}",
-            first.kind, first.name, second.kind, second.name
-        );
-        faults.invalid(path, super::field::shown(&owners), &detail);
+        for (name, value) in [("kind", &owner.kind), ("name", &owner.name), ("uid", &owner.uid)] {
+            if value.is_empty() {
+                faults.invalid(&at.child(name), value.as_str(), "must not be empty");
+            }
+        }
+        if owner.api_version == "v1" && owner.kind == "Event" {
+            faults.invalid(&at, super::field::shown(owner), "/v1, Kind=Event is disallowed from being an owner");
+        }
+        match first.filter(|_| owner.controller == Some(true)) {
+            Some(first) => {
+                let detail = format!(
+                    "Only one reference can have Controller set to true. Found \"true\" in references for {}/{} and {}/{}",
+                    first.kind, first.name, owner.kind, owner.name
+                );
+                faults.invalid(path, super::field::shown(&owners), &detail);
+            }
+            None if owner.controller == Some(true) => first = Some(owner),
+            None => {}
+        }
     }
 }
 
-/// A label selector: known operators, values where they belong.
-pub(super) fn selector(selector: &LabelSelector, path: &Path, faults: &mut Faults) {
+/// `v1` of `v1` and of `batch/v1`; what has more than one `/` has none (schema.ParseGroupVersion).
+fn version_of(api_version: &str) -> &str {
+    match api_version.split('/').collect::<Vec<_>>()[..] {
+        [version] | [_, version] => version,
+        _ => "",
+    }
+}
+
+/// A label selector: known operators, values where they belong. Returns whether it is right: only then can it be said to match something or not.
+pub(super) fn selector(selector: &LabelSelector, path: &Path, faults: &mut Faults) -> bool {
+    let mut own = Faults::default();
+    requirements(selector, path, &mut own);
+    let right = own.is_empty();
+    faults.extend(own);
+    right
+}
+
+fn requirements(selector: &LabelSelector, path: &Path, faults: &mut Faults) {
     labels(selector.match_labels.as_ref(), &path.child("matchLabels"), faults);
     for (i, requirement) in selector.match_expressions.iter().flatten().enumerate() {
         let path = path.child("matchExpressions").index(i);

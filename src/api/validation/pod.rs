@@ -1,9 +1,9 @@
 //! A pod's spec, in a Pod or in a template (ValidatePodSpec, ValidatePodTemplateSpec, ValidatePodCreate).
 
-use k8s_openapi::api::core::v1::{HostAlias, Pod, PodDNSConfig, PodResourceClaim, PodSpec, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Pod, PodSpec, PodTemplateSpec};
 
-use super::field::{Faults, Path, shown};
-use super::{container, format, metadata, resources, scheduling, security, volumes};
+use super::field::{Faults, Path};
+use super::{annotations, container, format, metadata, network, pod_resources, scheduling, security, spread, volumes};
 
 /// A Pod from a file.
 pub(super) fn pod(pod: &Pod, faults: &mut Faults) {
@@ -11,7 +11,14 @@ pub(super) fn pod(pod: &Pod, faults: &mut Faults) {
     let path = Path::new("spec");
     let none = PodSpec::default();
     let spec = pod.spec.as_ref().unwrap_or(&none);
-    self::spec(spec, &path, faults);
+    annotations::of_pod(&pod.metadata, spec, &Path::new("metadata").child("annotations"), faults);
+    self::spec(spec, pod.metadata.name.as_deref().unwrap_or_default(), &path, faults);
+    annotations::agree(&pod.metadata, spec, &path, faults);
+    for (i, volume) in spec.volumes.iter().flatten().enumerate() {
+        if volume.image.as_ref().is_some_and(|s| s.reference.as_deref().unwrap_or_default().is_empty()) {
+            faults.required(&path.child("volumes").index(i).child("image").child("reference"), "");
+        }
+    }
     for (name, containers) in [("containers", Some(&spec.containers)), ("initContainers", spec.init_containers.as_ref())] {
         for (i, container) in containers.into_iter().flatten().enumerate() {
             let image = container.image.as_deref().unwrap_or_default();
@@ -37,8 +44,12 @@ pub(super) fn template(template: &PodTemplateSpec, path: &Path, faults: &mut Fau
     }
     let none = PodSpec::default();
     let spec = template.spec.as_ref();
+    if let Some(meta) = &template.metadata {
+        annotations::of_pod(meta, spec.unwrap_or(&none), &path.child("annotations"), faults);
+        annotations::agree(meta, spec.unwrap_or(&none), &path.child("spec"), faults);
+    }
     match spec {
-        Some(spec) => self::spec(spec, &path.child("spec"), faults),
+        Some(spec) => self::spec(spec, "", &path.child("spec"), faults),
         // Without defaults the other required fields would be reported missing too; the containers are what the user forgot.
         None => faults.required(&path.child("spec").child("containers"), ""),
     }
@@ -47,32 +58,27 @@ pub(super) fn template(template: &PodTemplateSpec, path: &Path, faults: &mut Fau
     }
 }
 
-/// What is true of every pod spec.
-fn spec(spec: &PodSpec, path: &Path, faults: &mut Faults) {
+/// What is true of every pod spec (ValidatePodSpec). `name`: the pod's, "" for a template.
+fn spec(spec: &PodSpec, name: &str, path: &Path, faults: &mut Faults) {
     let pod = container::Pod {
-        volumes: volumes::volumes(spec.volumes.as_deref().unwrap_or_default(), &path.child("volumes"), faults),
+        volumes: volumes::volumes(spec.volumes.as_deref().unwrap_or_default(), name, &path.child("volumes"), faults),
         claims: spec.resource_claims.iter().flatten().map(|c| c.name.as_str()).collect(),
         grace: spec.termination_grace_period_seconds,
         restart_policy: spec.restart_policy.as_deref().unwrap_or_default(),
         os: spec.os.as_ref().map(|os| os.name.as_str()),
         host_users: spec.host_users != Some(false),
     };
-    resource_claims(spec.resource_claims.as_deref().unwrap_or_default(), &path.child("resourceClaims"), faults);
+    pod_resources::claims(spec.resource_claims.as_deref().unwrap_or_default(), &path.child("resourceClaims"), faults);
     container::regular(&spec.containers, &pod, &path.child("containers"), faults);
     container::init(spec.init_containers.as_deref().unwrap_or_default(), &spec.containers, &pod, &path.child("initContainers"), faults);
     policies(spec, path, faults);
-    network(spec, path, faults);
+    network::of_pod(spec, path, faults);
     names(spec, path, faults);
     placement(spec, path, faults);
     if let Some(context) = &spec.security_context {
         security::pod(context, spec, &path.child("securityContext"), faults);
     }
-    if let Some(list) = &spec.resources {
-        resources::requirements(list, &[], &path.child("resources"), faults);
-    }
-    if let Some(overhead) = &spec.overhead {
-        resources::list(overhead, &path.child("overhead").child("limits"), faults);
-    }
+    pod_resources::of_pod(spec, path, faults);
 }
 
 fn policies(spec: &PodSpec, path: &Path, faults: &mut Faults) {
@@ -90,7 +96,8 @@ fn policies(spec: &PodSpec, path: &Path, faults: &mut Faults) {
     if let Some(os) = &spec.os {
         match os.name.as_str() {
             "" => faults.required(&path.child("os").child("name"), "cannot be empty"),
-            "linux" | "windows" => {}
+            "linux" => security::linux(spec, path, faults),
+            "windows" => {}
             other => faults.not_supported(&path.child("os"), other, &["linux", "windows"]),
         }
     }
@@ -103,88 +110,25 @@ fn policies(spec: &PodSpec, path: &Path, faults: &mut Faults) {
     }
 }
 
-fn network(spec: &PodSpec, path: &Path, faults: &mut Faults) {
-    faults.one_of(&path.child("dnsPolicy"), spec.dns_policy.as_deref(), &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"]);
-    dns_config(spec.dns_config.as_ref(), spec.dns_policy.as_deref() == Some("None"), &path.child("dnsConfig"), faults);
-    host_aliases(spec.host_aliases.as_deref().unwrap_or_default(), &path.child("hostAliases"), faults);
-    if spec.host_network != Some(true) {
-        return;
-    }
-    for (i, container) in spec.containers.iter().enumerate() {
-        for (j, port) in container.ports.iter().flatten().enumerate() {
-            let host_port = port.host_port.unwrap_or(0);
-            if host_port != 0 && host_port != port.container_port {
-                let at = path.child("containers").index(i).child("ports").index(j).child("hostPort");
-                faults.invalid(&at, host_port, "must match `containerPort` when `hostNetwork` is true");
-            }
-        }
-    }
-}
-
-/// validatePodDNSConfig.
-fn dns_config(config: Option<&PodDNSConfig>, none: bool, path: &Path, faults: &mut Faults) {
-    let Some(config) = config else {
-        if none {
-            faults.required(path, "must provide `dnsConfig` when `dnsPolicy` is None");
-        }
-        return;
-    };
-    let servers = config.nameservers.as_deref().unwrap_or_default();
-    let at = path.child("nameservers");
-    if none && servers.is_empty() {
-        return faults.required(&at, "must provide at least one DNS nameserver when `dnsPolicy` is None");
-    }
-    if servers.len() > 3 {
-        faults.invalid(&at, shown(&servers), "must not have more than 3 nameservers");
-    }
-    for (i, server) in servers.iter().enumerate() {
-        faults.invalid_each(&at.index(i), server, format::ip(server));
-    }
-    let searches = config.searches.as_deref().unwrap_or_default();
-    let at = path.child("searches");
-    if searches.len() > 32 {
-        faults.invalid(&at, shown(&searches), "must not have more than 32 search paths");
-    }
-    if searches.join(" ").len() > 2048 {
-        faults.invalid(&at, shown(&searches), "must not have more than 2048 characters (including spaces) in the search list");
-    }
-    for (i, search) in searches.iter().enumerate().filter(|(_, s)| *s != ".") {
-        let name = search.strip_suffix('.').unwrap_or(search);
-        faults.invalid_each(&at.index(i), name, format::dns_search(name));
-    }
-    for (i, option) in config.options.iter().flatten().enumerate() {
-        if option.name.as_deref().unwrap_or_default().is_empty() {
-            faults.required(&path.child("options").index(i), "must not be empty");
-        }
-    }
-}
-
-fn host_aliases(aliases: &[HostAlias], path: &Path, faults: &mut Faults) {
-    for (i, alias) in aliases.iter().enumerate() {
-        let path = path.index(i);
-        faults.invalid_each(&path.child("ip"), &alias.ip, format::ip(&alias.ip));
-        for (j, name) in alias.hostnames.iter().flatten().enumerate() {
-            faults.invalid_each(&path.child("hostnames").index(j), name, format::dns_subdomain(name));
-        }
-    }
-}
-
 /// Names of other things, each in the form of that thing's names.
 fn names(spec: &PodSpec, path: &Path, faults: &mut Faults) {
     type Rule = fn(&str) -> Vec<String>;
-    let rules: [(&str, &Option<String>, Rule); 7] = [
+    let rules: [(&str, &Option<String>, Rule); 6] = [
         ("serviceAccountName", &spec.service_account_name, format::dns_subdomain),
         ("nodeName", &spec.node_name, format::dns_subdomain),
         ("hostname", &spec.hostname, format::dns_label),
         ("hostnameOverride", &spec.hostname_override, format::dns_subdomain),
         ("subdomain", &spec.subdomain, format::dns_label),
         ("priorityClassName", &spec.priority_class_name, format::dns_subdomain),
-        ("runtimeClassName", &spec.runtime_class_name, format::dns_subdomain),
     ];
     for (name, value, rule) in rules {
         if let Some(value) = value.as_deref().filter(|v| !v.is_empty()) {
             faults.invalid_each(&path.child(name), value, rule(value));
         }
+    }
+    // Only here is an empty text not as good as none.
+    if let Some(name) = &spec.runtime_class_name {
+        faults.invalid_each(&path.child("runtimeClassName"), name, format::dns_subdomain(name));
     }
     if let Some(name) = spec.hostname_override.as_deref().filter(|n| !n.is_empty()) {
         hostname_override(name, spec, path, faults);
@@ -221,27 +165,6 @@ fn placement(spec: &PodSpec, path: &Path, faults: &mut Faults) {
         scheduling::affinity(affinity, &path.child("affinity"), faults);
     }
     scheduling::tolerations(spec.tolerations.as_deref().unwrap_or_default(), &path.child("tolerations"), faults);
-    let spread = spec.topology_spread_constraints.as_deref().unwrap_or_default();
-    scheduling::topology_spread(spread, &path.child("topologySpreadConstraints"), faults);
-}
-
-/// validatePodResourceClaims.
-fn resource_claims(claims: &[PodResourceClaim], path: &Path, faults: &mut Faults) {
-    for (i, claim) in claims.iter().enumerate() {
-        let (at, name) = (path.index(i), claim.name.as_str());
-        if name.is_empty() {
-            faults.required(&at.child("name"), "");
-        } else if claims[..i].iter().any(|c| c.name == name) {
-            faults.duplicate(&at.child("name"), name);
-        } else {
-            faults.invalid_each(&at.child("name"), name, format::dns_label(name));
-        }
-        match (&claim.resource_claim_name, &claim.resource_claim_template_name) {
-            (Some(_), Some(_)) => {
-                faults.invalid(&at, shown(claim), "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified")
-            }
-            (None, None) => faults.invalid(&at, shown(claim), "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`"),
-            _ => {}
-        }
-    }
+    let constraints = spec.topology_spread_constraints.as_deref().unwrap_or_default();
+    spread::constraints(constraints, &path.child("topologySpreadConstraints"), faults);
 }

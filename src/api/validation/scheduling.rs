@@ -1,12 +1,11 @@
-//! Where a pod may run: affinity, tolerations, taints, spread (`pkg/apis/core/validation/validation.go`).
+//! Where a pod may run: affinity, tolerations, taints (`pkg/apis/core/validation/validation.go`).
 
 use k8s_openapi::api::core::v1::{
-    Affinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, Taint, Toleration, TopologySpreadConstraint,
-    WeightedPodAffinityTerm,
+    Affinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinityTerm, Taint, Toleration, WeightedPodAffinityTerm,
 };
 
 use super::field::{Faults, Path};
-use super::{format, metadata};
+use super::{format, metadata, spread};
 
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
@@ -22,26 +21,18 @@ pub(super) fn affinity(affinity: &Affinity, path: &Path, faults: &mut Faults) {
         for (i, preferred) in node.preferred_during_scheduling_ignored_during_execution.iter().flatten().enumerate() {
             let path = path.child(PREFERRED).index(i);
             weight(preferred.weight, &path, faults);
-            node_selector_term(&preferred.preference, &path.child("preference"), faults);
+            node_selector_term(&preferred.preference, false, &path.child("preference"), faults);
         }
     }
     if let Some(pods) = &affinity.pod_affinity {
-        let required = pods.required_during_scheduling_ignored_during_execution.as_deref().unwrap_or_default();
-        pod_terms(
-            required,
-            pods.preferred_during_scheduling_ignored_during_execution.as_deref().unwrap_or_default(),
-            &path.child("podAffinity"),
-            faults,
-        );
+        let (required, preferred) =
+            (&pods.required_during_scheduling_ignored_during_execution, &pods.preferred_during_scheduling_ignored_during_execution);
+        pod_terms(required.as_deref(), preferred.as_deref(), &path.child("podAffinity"), faults);
     }
     if let Some(pods) = &affinity.pod_anti_affinity {
-        let required = pods.required_during_scheduling_ignored_during_execution.as_deref().unwrap_or_default();
-        pod_terms(
-            required,
-            pods.preferred_during_scheduling_ignored_during_execution.as_deref().unwrap_or_default(),
-            &path.child("podAntiAffinity"),
-            faults,
-        );
+        let (required, preferred) =
+            (&pods.required_during_scheduling_ignored_during_execution, &pods.preferred_during_scheduling_ignored_during_execution);
+        pod_terms(required.as_deref(), preferred.as_deref(), &path.child("podAntiAffinity"), faults);
     }
 }
 
@@ -57,21 +48,22 @@ fn node_selector(selector: &NodeSelector, path: &Path, faults: &mut Faults) {
         return faults.required(&path, "must have at least one node selector term");
     }
     for (i, term) in selector.node_selector_terms.iter().enumerate() {
-        node_selector_term(term, &path.index(i), faults);
+        node_selector_term(term, true, &path.index(i), faults);
     }
 }
 
-fn node_selector_term(term: &NodeSelectorTerm, path: &Path, faults: &mut Faults) {
+/// ValidateNodeSelectorTerm. `strict`: values must be label values; those of preferred terms need not.
+fn node_selector_term(term: &NodeSelectorTerm, strict: bool, path: &Path, faults: &mut Faults) {
     for (i, requirement) in term.match_expressions.iter().flatten().enumerate() {
-        node_label_requirement(requirement, &path.child("matchExpressions").index(i), faults);
+        node_label_requirement(requirement, strict, &path.child("matchExpressions").index(i), faults);
     }
     for (i, requirement) in term.match_fields.iter().flatten().enumerate() {
         node_field_requirement(requirement, &path.child("matchFields").index(i), faults);
     }
 }
 
-/// ValidateNodeSelectorRequirement.
-fn node_label_requirement(requirement: &NodeSelectorRequirement, path: &Path, faults: &mut Faults) {
+/// ValidateNodeSelectorRequirement. That Gt and Lt compare integers is not the API server's to say: a value that is none matches no node (`admission`).
+fn node_label_requirement(requirement: &NodeSelectorRequirement, strict: bool, path: &Path, faults: &mut Faults) {
     let values = requirement.values.as_deref().unwrap_or_default();
     let at = path.child("values");
     match requirement.operator.as_str() {
@@ -84,7 +76,7 @@ fn node_label_requirement(requirement: &NodeSelectorRequirement, path: &Path, fa
         operator => faults.invalid(&path.child("operator"), operator, "not a valid selector operator"),
     }
     metadata::label_key(&requirement.key, &path.child("key"), faults);
-    for (i, value) in values.iter().enumerate() {
+    for (i, value) in values.iter().enumerate().filter(|_| strict) {
         faults.invalid_each(&at.index(i), value, format::label_value(value));
     }
 }
@@ -107,17 +99,18 @@ fn node_field_requirement(requirement: &NodeSelectorRequirement, path: &Path, fa
     }
 }
 
-fn pod_terms(required: &[PodAffinityTerm], preferred: &[WeightedPodAffinityTerm], path: &Path, faults: &mut Faults) {
-    for (i, term) in required.iter().enumerate() {
+fn pod_terms(required: Option<&[PodAffinityTerm]>, preferred: Option<&[WeightedPodAffinityTerm]>, path: &Path, faults: &mut Faults) {
+    for (i, term) in required.unwrap_or_default().iter().enumerate() {
         pod_term(term, &path.child(REQUIRED).index(i), faults);
     }
-    for (i, term) in preferred.iter().enumerate() {
+    for (i, term) in preferred.unwrap_or_default().iter().enumerate() {
         let path = path.child(PREFERRED).index(i);
         weight(term.weight, &path, faults);
         pod_term(&term.pod_affinity_term, &path.child("podAffinityTerm"), faults);
     }
 }
 
+/// validatePodAffinityTerm.
 fn pod_term(term: &PodAffinityTerm, path: &Path, faults: &mut Faults) {
     for (name, selector) in [("labelSelector", &term.label_selector), ("namespaceSelector", &term.namespace_selector)] {
         if let Some(selector) = selector {
@@ -127,6 +120,8 @@ fn pod_term(term: &PodAffinityTerm, path: &Path, faults: &mut Faults) {
     for namespace in term.namespaces.iter().flatten() {
         faults.invalid_each(&path.child("namespace"), namespace, format::dns_label(namespace));
     }
+    let (keys, without) = (term.match_label_keys.as_deref().unwrap_or_default(), term.mismatch_label_keys.as_deref().unwrap_or_default());
+    spread::affinity_keys(keys, without, term.label_selector.as_ref(), path, faults);
     if term.topology_key.is_empty() {
         faults.required(&path.child("topologyKey"), "can not be empty");
     }
@@ -168,7 +163,7 @@ pub(super) fn tolerations(tolerations: &[Toleration], path: &Path, faults: &mut 
     }
 }
 
-/// validateNodeTaints: key, value and effect, each (key, effect) once.
+/// validateNodeTaints: key, value and effect, each (key, effect) once. Ours: under `spec`, where they stand; Kubernetes says `metadata.taints`.
 pub(super) fn taints(taints: &[Taint], path: &Path, faults: &mut Faults) {
     let mut seen = std::collections::BTreeSet::new();
     for (i, taint) in taints.iter().enumerate() {
@@ -181,38 +176,7 @@ pub(super) fn taints(taints: &[Taint], path: &Path, faults: &mut Faults) {
         }
         faults.one_of(&path.child("effect"), Some(&taint.effect), &EFFECTS);
         if !seen.insert((&taint.key, &taint.effect)) {
-            faults.duplicate(&path, super::field::shown(taint));
-        }
-    }
-}
-
-/// validateTopologySpreadConstraints, as far as a node alone can be wrong about it.
-pub(super) fn topology_spread(constraints: &[TopologySpreadConstraint], path: &Path, faults: &mut Faults) {
-    for (i, constraint) in constraints.iter().enumerate() {
-        let path = path.index(i);
-        if constraint.max_skew <= 0 {
-            faults.invalid(&path.child("maxSkew"), constraint.max_skew, "must be greater than zero");
-        }
-        if constraint.topology_key.is_empty() {
-            faults.required(&path.child("topologyKey"), "can not be empty");
-        } else {
-            metadata::label_key(&constraint.topology_key, &path.child("topologyKey"), faults);
-        }
-        let supported = ["DoNotSchedule", "ScheduleAnyway"];
-        if !supported.contains(&constraint.when_unsatisfiable.as_str()) {
-            faults.not_supported(&path.child("whenUnsatisfiable"), constraint.when_unsatisfiable.as_str(), &supported);
-        }
-        if constraint.min_domains.is_some_and(|n| n <= 0) {
-            faults.invalid(&path.child("minDomains"), constraint.min_domains, "must be greater than zero");
-        }
-        let policies = [("nodeAffinityPolicy", &constraint.node_affinity_policy), ("nodeTaintsPolicy", &constraint.node_taints_policy)];
-        for (name, policy) in policies {
-            if let Some(policy) = policy.as_deref().filter(|p| !["Ignore", "Honor"].contains(p)) {
-                faults.not_supported(&path.child(name), policy, &["Honor", "Ignore"]);
-            }
-        }
-        if let Some(selector) = &constraint.label_selector {
-            metadata::selector(selector, &path.child("labelSelector"), faults);
+            faults.duplicate_because(&path, super::field::shown(taint), "taints must be unique by key and effect pair");
         }
     }
 }

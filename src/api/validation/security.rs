@@ -8,6 +8,23 @@ use super::format;
 const PROFILES: [&str; 3] = ["Localhost", "RuntimeDefault", "Unconfined"];
 /// Linux' largest uid and gid.
 const MAX_ID: i64 = 0xffff_ffff;
+/// Linux' longest path, with the byte that ends it.
+const PATH_MAX: usize = 4096;
+
+/// What a pod for Linux must not say (validateLinux).
+pub(super) fn linux(spec: &PodSpec, path: &Path, faults: &mut Faults) {
+    const DETAIL: &str = "windows options cannot be set for a linux pod";
+    if spec.security_context.as_ref().is_some_and(|c| c.windows_options.is_some()) {
+        faults.forbidden(&path.child("securityContext").child("windowsOptions"), DETAIL);
+    }
+    for (name, containers) in [("initContainers", spec.init_containers.as_ref()), ("containers", Some(&spec.containers))] {
+        for (i, container) in containers.into_iter().flatten().enumerate() {
+            if container.security_context.as_ref().is_some_and(|c| c.windows_options.is_some()) {
+                faults.forbidden(&path.child(name).index(i).child("securityContext").child("windowsOptions"), DETAIL);
+            }
+        }
+    }
+}
 
 /// A container's security context. `host_users`: the pod uses the host's user namespace.
 pub(super) fn container(context: &SecurityContext, host_users: bool, path: &Path, faults: &mut Faults) {
@@ -92,9 +109,15 @@ fn app_armor(profile: Option<&AppArmorProfile>, path: &Path, faults: &mut Faults
     match (profile.type_.as_str(), profile.localhost_profile.as_deref()) {
         ("", _) => faults.required(&path.child("type"), "type is required when appArmorProfile is set"),
         ("Localhost", None | Some("")) => faults.required(&at, "must be set when AppArmor type is Localhost"),
-        ("Localhost", Some(name)) if name.trim() != name => faults.invalid(&at, name, "must not be padded with whitespace"),
-        ("Localhost", Some(name)) if name.len() > 4095 => faults.too_long(&at, 4095),
-        ("Localhost", Some(_)) | ("RuntimeDefault" | "Unconfined", None) => {}
+        ("Localhost", Some(name)) => {
+            if name.trim() != name {
+                faults.invalid(&at, name, "must not be padded with whitespace");
+            }
+            if name.len() > PATH_MAX - 1 {
+                faults.too_long(&at, PATH_MAX - 1);
+            }
+        }
+        ("RuntimeDefault" | "Unconfined", None) => {}
         ("RuntimeDefault" | "Unconfined", Some(name)) => faults.invalid(&at, name, "can only be set when AppArmor type is Localhost"),
         (kind, _) => faults.not_supported(&path.child("type"), kind, &PROFILES),
     }
@@ -118,7 +141,7 @@ fn sysctls(sysctls: &[Sysctl], spec: &PodSpec, path: &Path, faults: &mut Faults)
         if spec.host_network == Some(true) && dotted.starts_with("net.") {
             faults.invalid(&at, name, "may not be specified when 'hostNetwork' is true");
         }
-        let ipc = ["kernel.sem", "kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|p| dotted.starts_with(p));
+        let ipc = dotted == "kernel.sem" || ["kernel.shm", "kernel.msg", "fs.mqueue."].iter().any(|p| dotted.starts_with(p));
         if spec.host_ipc == Some(true) && ipc {
             faults.invalid(&at, name, "may not be specified when 'hostIPC' is true");
         }

@@ -1,9 +1,17 @@
 //! The rules, table by table: what is wrong with a manifest → exactly these faults, in Kubernetes' words. Manifests are defaulted first, as always.
 
+mod annotations;
 mod containers;
 mod formats;
+mod hostile;
+mod jobs;
+mod mounts;
+mod nodes;
 mod objects;
+mod placement;
 mod pods;
+mod ports;
+mod whole_pods;
 mod workloads;
 
 use serde_json::{Value, json};

@@ -46,9 +46,10 @@ const SOURCES: [&str; 30] = [
 const HOST_PATH_TYPES: [&str; 8] = ["", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket"];
 const MODE_TEXT: &str = "must be a number between 0 and 0777 (octal), both inclusive";
 
-/// Checks the volumes; returns those without a fault by name: only they can be mounted.
-pub(super) fn volumes<'a>(volumes: &'a [Volume], path: &Path, faults: &mut Faults) -> BTreeMap<&'a str, &'a Volume> {
+/// Checks the volumes; returns those without a fault by name: only they can be mounted. `pod`: the name of the pod, "" for a template.
+pub(super) fn volumes<'a>(volumes: &'a [Volume], pod: &str, path: &Path, faults: &mut Faults) -> BTreeMap<&'a str, &'a Volume> {
     let mut good = BTreeMap::new();
+    let made = |claim: &str| !pod.is_empty() && volumes.iter().any(|v| v.ephemeral.is_some() && claim == format!("{pod}-{}", v.name));
     for (i, volume) in volumes.iter().enumerate() {
         let path = path.index(i);
         let mut own = Faults::default();
@@ -66,6 +67,10 @@ pub(super) fn volumes<'a>(volumes: &'a [Volume], path: &Path, faults: &mut Fault
             good.insert(volume.name.as_str(), volume);
         }
         faults.extend(own);
+        if let Some(claim) = volume.persistent_volume_claim.as_ref().map(|c| c.claim_name.as_str()).filter(|claim| made(claim)) {
+            let at = path.child("persistentVolumeClaim").child("claimName");
+            faults.invalid(&at, claim, "must not reference a PVC that gets created for an ephemeral volume");
+        }
     }
     good
 }
@@ -81,11 +86,7 @@ fn sources(volume: &Volume, path: &Path, faults: &mut Faults) {
 }
 
 fn source(volume: &Volume, kind: &str, path: &Path, faults: &mut Faults) {
-    let required = |faults: &mut Faults, field: &str, value: &str| {
-        if value.is_empty() {
-            faults.required(&path.child(field), "");
-        }
-    };
+    let required = |faults: &mut Faults, field: &str, value: &str| faults.required_texts(path, &[(field, value)]);
     match kind {
         "emptyDir" => {
             let limit = volume.empty_dir.as_ref().and_then(|s| s.size_limit.as_ref());
@@ -113,6 +114,9 @@ fn source(volume: &Volume, kind: &str, path: &Path, faults: &mut Faults) {
             if !s.path.starts_with('/') {
                 faults.invalid(&path.child("path"), s.path.as_str(), "must be an absolute path");
             }
+        }),
+        "image" => volume.image.iter().for_each(|s| {
+            faults.one_of(&path.child("pullPolicy"), s.pull_policy.as_deref(), &["Always", "IfNotPresent", "Never"]);
         }),
         "csi" => volume.csi.iter().for_each(|s| required(faults, "driver", &s.driver)),
         "downwardAPI" => volume.downward_api.iter().for_each(|s| {
@@ -148,11 +152,7 @@ fn keys(default_mode: Option<i32>, items: Option<&[KeyToPath]>, path: &Path, fau
 }
 
 fn key_to_path(item: &KeyToPath, path: &Path, faults: &mut Faults) {
-    for (name, value) in [("key", &item.key), ("path", &item.path)] {
-        if value.is_empty() {
-            faults.required(&path.child(name), "");
-        }
-    }
+    faults.required_texts(path, &[("key", &item.key), ("path", &item.path)]);
     faults.invalid_each(&path.child("path"), &item.path, format::local_path(&item.path));
     mode(item.mode, &path.child("mode"), faults);
 }
@@ -171,15 +171,15 @@ fn downward_file(file: &DownwardAPIVolumeFile, path: &Path, faults: &mut Faults)
     mode(file.mode, &path.child("mode"), faults);
 }
 
-/// validateProjectedVolumeSource: every source of one kind, no path twice.
+/// validateProjectionSources: every source of one kind, no path twice. A path that a map's key takes again is told by the map's name.
 fn projected(source: &ProjectedVolumeSource, path: &Path, faults: &mut Faults) {
     mode(source.default_mode, &path.child("defaultMode"), faults);
     let mut paths = std::collections::BTreeSet::new();
     for (i, projection) in source.sources.iter().flatten().enumerate() {
         let at = path.child("sources").index(i);
-        for used in projection_paths(projection, &at, faults) {
-            if !paths.insert(used) {
-                faults.invalid(path, used, "conflicting duplicate paths");
+        for (used, shown) in projection_paths(projection, &at, faults) {
+            if !used.is_empty() && !paths.insert(used) {
+                faults.invalid(path, shown, "conflicting duplicate paths");
             }
         }
         let kinds = shown(projection).as_object().map_or(0, serde_json::Map::len);
@@ -189,7 +189,8 @@ fn projected(source: &ProjectedVolumeSource, path: &Path, faults: &mut Faults) {
     }
 }
 
-fn projection_paths<'a>(projection: &'a VolumeProjection, path: &Path, faults: &mut Faults) -> Vec<&'a str> {
+/// The paths that one source fills, each with the value shown where it is taken.
+fn projection_paths<'a>(projection: &'a VolumeProjection, path: &Path, faults: &mut Faults) -> Vec<(&'a str, &'a str)> {
     let mut paths = Vec::new();
     let mapped = [
         ("secret", projection.secret.as_ref().map(|s| (&s.name, s.items.as_deref()))),
@@ -197,15 +198,13 @@ fn projection_paths<'a>(projection: &'a VolumeProjection, path: &Path, faults: &
     ];
     for (kind, source) in mapped {
         let (Some((name, items)), path) = (source, path.child(kind)) else { continue };
-        if name.is_empty() {
-            faults.required(&path.child("name"), "");
-        }
+        faults.required_texts(&path, &[("name", name)]);
         keys(None, items, &path, faults);
-        paths.extend(items.unwrap_or_default().iter().map(|i| i.path.as_str()));
+        paths.extend(items.unwrap_or_default().iter().map(|i| (i.path.as_str(), name.as_str())));
     }
     for file in projection.downward_api.iter().flat_map(|d| d.items.iter().flatten()) {
         downward_file(file, &path.child("downwardAPI"), faults);
-        paths.push(&file.path);
+        paths.push((&file.path, &file.path));
     }
     if let Some(token) = &projection.service_account_token {
         let at = path.child("serviceAccountToken");
@@ -213,10 +212,11 @@ fn projection_paths<'a>(projection: &'a VolumeProjection, path: &Path, faults: &
         if seconds < 600 {
             faults.invalid(&at.child("expirationSeconds"), seconds, "may not specify a duration less than 10 minutes");
         }
-        if token.path.is_empty() {
-            faults.required(&at.child("path"), "");
+        if seconds > 1 << 32 {
+            faults.invalid(&at.child("expirationSeconds"), seconds, "may not specify a duration larger than 2^32 seconds");
         }
+        faults.required_texts(&at, &[("path", &token.path)]);
+        faults.invalid_each(&at.child("path"), &token.path, format::local_path(&token.path));
     }
-    paths.retain(|p| !p.is_empty());
     paths
 }

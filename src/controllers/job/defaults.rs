@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::rerun::Wish;
+use crate::api::defaults;
 use crate::api::well_known::{MANIFEST_HASH, SOURCE};
 use crate::controllers::pods;
 
@@ -20,7 +21,7 @@ const LEGACY_JOB_NAME: &str = "job-name";
 pub fn prepare(job: &mut Job) {
     let (name, uid) = (job.metadata.name.clone().unwrap_or_default(), job.metadata.uid.clone().unwrap_or_default());
     let Some(spec) = &mut job.spec else { return };
-    set_defaults(spec);
+    defaults::job_spec(spec);
     let template_labels = spec.template.metadata.as_ref().and_then(|m| m.labels.clone());
     if job.metadata.labels.as_ref().is_none_or(BTreeMap::is_empty) {
         job.metadata.labels = template_labels;
@@ -39,7 +40,7 @@ pub fn prepare(job: &mut Job) {
 /// A Job as it compares with another: with its defaults; without what [`prepare`] gave it for its own uid, where that would be a new one.
 pub fn prepare_for_comparison(job: &mut Job, fresh: bool) {
     let Some(spec) = &mut job.spec else { return };
-    set_defaults(spec);
+    defaults::job_spec(spec);
     if fresh && spec.manual_selector != Some(true) {
         spec.selector = None;
         strip_generated_labels(spec);
@@ -49,24 +50,11 @@ pub fn prepare_for_comparison(job: &mut Job, fresh: bool) {
     }
 }
 
-fn set_defaults(spec: &mut JobSpec) {
-    if spec.completions.is_none() && spec.parallelism.is_none() {
-        spec.completions = Some(1);
-    }
-    spec.parallelism.get_or_insert(1);
-    let backoff_limit = if spec.backoff_limit_per_index.is_some() { i32::MAX } else { 6 };
-    spec.backoff_limit.get_or_insert(backoff_limit);
-    spec.completion_mode.get_or_insert_with(|| "NonIndexed".to_owned());
-    spec.suspend.get_or_insert(false);
-    let replacement = if spec.pod_failure_policy.is_some() { "Failed" } else { "TerminatingOrFailed" };
-    spec.pod_replacement_policy.get_or_insert_with(|| replacement.to_owned());
-}
-
 /// sha256 over what can't change in a Job once it is there: its spec without parallelism, suspend, activeDeadlineSeconds, backoffLimit,
 /// ttlSecondsAfterFinished, maxFailedIndexes and podReplacementPolicy (ValidateJobSpecUpdate), and without what [`prepare`] generates. The same for a manifest and for the Job made from it.
 pub fn immutable_hash(job: &Job) -> String {
     let mut spec = job.spec.clone().unwrap_or_default();
-    set_defaults(&mut spec);
+    defaults::job_spec(&mut spec);
     if spec.manual_selector != Some(true) {
         spec.selector = None;
         strip_generated_labels(&mut spec);

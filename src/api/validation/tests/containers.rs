@@ -106,6 +106,13 @@ fn environment_variables_have_one_source() {
         (from(json!({})), &[&none]),
         (from(json!({"fieldRef": {"fieldPath": "metadata.name"}, "resourceFieldRef": {"resource": "limits.cpu"}})), &[&two]),
         (from(json!({"fieldRef": {"fieldPath": "metadata.labls"}})), &[&label]),
+        (from(json!({"fieldRef": {"apiVersion": "v2"}})), &[&format!("{path}.fieldRef.fieldPath: Required value")]),
+        (
+            from(json!({"fieldRef": {"apiVersion": "v2", "fieldPath": "metadata.name"}})),
+            &[&format!(
+                "{path}.fieldRef.fieldPath: Invalid value: \"metadata.name\": error converting fieldPath: unsupported pod version: v2"
+            )],
+        ),
         (from(json!({"fieldRef": {"fieldPath": "metadata.labels"}})), &[&whole]),
         (from(json!({"fieldRef": {"fieldPath": "metadata.annotations['x/y']"}})), &[]),
         (from(json!({"resourceFieldRef": {"resource": "cpu"}})), &[&resource]),

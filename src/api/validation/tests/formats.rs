@@ -31,10 +31,10 @@ proptest! {
     fn nothing_panics(text in "\\PC{0,40}") {
         for rule in [
             format::dns_label, format::dns_subdomain, format::dns_search, format::qualified_name, format::label_value, format::config_key, format::env_name,
-            format::port_name, format::http_header, format::ip, format::descending_path, format::local_path, format::domain_prefixed_path,
+            format::port_name, format::http_header, format::ip, format::descending_path, format::local_path, format::cidr,
         ] {
             let _ = rule(&text);
         }
-        let _ = format::percent(&text);
+        let _ = (format::percent(&text), format::domain_prefixed_path(&text));
     }
 }

@@ -117,7 +117,7 @@ fn volumes_and_their_mounts() {
         ),
         (
             json!({"volumes": [{"name": "v", "projected": {"sources": [{"secret": {"name": "a", "items": [{"key": "k", "path": "p"}]}}, {"configMap": {"name": "b", "items": [{"key": "k", "path": "p"}]}}]}}]}),
-            &["spec.volumes[0].projected: Invalid value: \"p\": conflicting duplicate paths"],
+            &["spec.volumes[0].projected: Invalid value: \"b\": conflicting duplicate paths"],
         ),
         (
             json!({"volumes": [{"name": "v", "downwardAPI": {"items": [{"path": "a"}]}}]}),

@@ -13,6 +13,11 @@ fn daemon_sets() {
                 json!({"spec": {"selector": {"matchLabels": {"app": "y"}}}}),
                 &["spec.template.metadata.labels: Invalid value: {\"app\":\"x\"}: `selector` does not match template `labels`"],
             ),
+            // A selector that is no selector is not also said to match nothing.
+            (
+                json!({"spec": {"selector": {"matchExpressions": [{"key": "app", "operator": "Like", "values": ["x"]}]}}}),
+                &["spec.selector.matchExpressions[0].operator: Invalid value: \"Like\": not a valid selector operator"],
+            ),
             (json!({"spec": {"selector": null}}), &["spec.selector: Required value: empty selector is invalid for daemonset"]),
             (
                 json!({"spec": {"template": {"spec": {"restartPolicy": "Never"}}}}),
