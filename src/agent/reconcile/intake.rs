@@ -42,6 +42,7 @@ impl Reconciler {
             }
         }
         self.manifests_dirty = true;
+        self.wishes.missed();
         self.taints_dirty = true;
         self.unbound_dirty = true;
     }
@@ -71,6 +72,7 @@ impl Reconciler {
             self.queue.set_wake(&key, None);
             // A replacement may have waited for this one to go.
             self.manifests_dirty = true;
+            self.wishes.look_at(key);
             return;
         }
         if self.owners.insert(object.uid().to_owned(), key.clone()).is_none() {
