@@ -45,7 +45,7 @@ impl Store for Memory {
         self.mirror.lock().unwrap().records(prefix)
     }
     async fn commit(&self, _: Vec<Op>) -> Result<Vec<Arc<Object>>, StoreError> {
-        unimplemented!("plans are applied at once")
+        panic!("plans are applied at once")
     }
     fn watch(&self) -> broadcast::Receiver<Change> {
         broadcast::channel(1).1

@@ -10,8 +10,11 @@ use minik8s::runtime::TaskState;
 use crate::workloads::Workload;
 use crate::world::{State, short};
 
-/// What is not as it must come to be; empty at rest. `files`: by name, what the manifests hold, and as what it was read.
-pub fn unmet(state: &State, files: &[(String, Option<(Workload, Arc<Object>)>)]) -> Vec<String> {
+/// A manifest's name, and the workload it holds with the object it was read as.
+pub type Asked = (String, Option<(Workload, Arc<Object>)>);
+
+/// What is not as it must come to be; empty at rest.
+pub fn unmet(state: &State, files: &[Asked]) -> Vec<String> {
     let mut out = Vec::new();
     for (name, asked) in files {
         match asked {
