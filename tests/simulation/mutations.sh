@@ -22,7 +22,8 @@ escaped=0 tried=0
 try() { # name file old new
     [[ $1 == *"${ONLY:-}"* ]] || return 0
     tried=$((tried + 1))
-    (cd "$COPY" && mutate "$2" "$3" "$4")
+    # `set -e` does not hold in here: the caller asks for its outcome.
+    (cd "$COPY" && mutate "$2" "$3" "$4") || { echo "mutations.txt is out of date: $1" && exit 1; }
     if ! (cd "$COPY" && cargo test --test simulation --no-run >"$COPY/build.log" 2>&1 </dev/null); then
         tail -20 "$COPY/build.log" && echo "does not build: $1" && exit 1
     fi
