@@ -38,14 +38,18 @@ pub async fn with_pods(stage: &mut Stage, table: &mut Table) -> anyhow::Result<(
     restart(stage, table).await
 }
 
-pub async fn at_rest(stage: &Stage, table: &mut Table, what: &str) -> anyhow::Result<()> {
+async fn at_rest(stage: &Stage, table: &mut Table, what: &str) -> anyhow::Result<()> {
+    let (share, beside) = watched(stage).await?;
+    table.judged(what, format!("{share:.3} % of a core"), beside, "≤ 0.1 % with 100", share <= 0.1);
+    Ok(())
+}
+
+/// The agent's share of a core in per cent while nothing happens, and how often it woke up.
+pub async fn watched(stage: &Stage) -> anyhow::Result<(f64, String)> {
     let before = Used::of(stage.agent_pid())?;
     tokio::time::sleep(WATCHED).await;
     let (time, wakes) = Used::of(stage.agent_pid())?.since(&before);
-    let share = 100.0 * time.as_secs_f64() / WATCHED.as_secs_f64();
-    let beside = format!("{} wake-ups in {} s", wakes, WATCHED.as_secs());
-    table.judged(what, format!("{share:.3} % of a core"), beside, "≤ 0.1 % with 100", share <= 0.1);
-    Ok(())
+    Ok((100.0 * time.as_secs_f64() / WATCHED.as_secs_f64(), format!("{} wake-ups in {} s", wakes, WATCHED.as_secs())))
 }
 
 /// Shim and logger of the pods against bare shims that run beside them.
