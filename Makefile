@@ -6,10 +6,10 @@ CORPUS ?= ../shared/corpus
 SHELL := /bin/bash
 SECONDS ?= 60
 
-.PHONY: help run stop test corpus vm-smoke soak bench lint install
+.PHONY: help run stop test corpus vm-smoke soak mutations bench lint install
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  KEEP=1 leaves a run's containers running; CONTAINERD=/path.sock uses that containerd; DESTDIR, PREFIX and CORPUS as usual"
 
 run: ## install what is missing, build, and run the three demo manifests as real containers
@@ -30,7 +30,10 @@ vm-smoke: ## run it under a real systemd with cgroup v2, in an emulated virtual 
 soak: ## run the whole agent in virtual time on seeds nobody tried, for SECONDS (60); FIRST=n: from that seed on
 	SECONDS="$(SECONDS)" cargo test --test simulation soak -- --ignored --nocapture
 
-bench: ## measure against containerd's own floor, in one run (BENCH_FULL=1: the Job of 200 pods; BENCH_ONLY=one,many,jobs,rest)
+mutations: ## put deliberate bugs into a copy of the sources: the simulation must find each (ONLY=word: those with it in their name)
+	@tests/simulation/mutations.sh
+
+bench: ## measure against containerd's own floor, in one run (BENCH_FULL=1: the Job of 200 pods; BENCH_ONLY=one,many,jobs,rest,scale)
 	cargo bench --profile dist --bench agent
 
 lint: ## formatting and clippy, warnings as errors

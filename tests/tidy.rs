@@ -299,6 +299,49 @@ fn paths_named_in_documents_exist() {
     none(&findings);
 }
 
+/// The tests that a table of rows names: "`FILE`: test, test; `FILE`: …" in the last cell.
+fn tests_named(text: &str) -> Vec<(usize, String, String)> {
+    let mut out = Vec::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with("| §")) {
+        let cell = line.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        for part in cell.split("; ") {
+            let (file, names) = part.split_once(": ").unwrap_or((part, ""));
+            let names = names.split(", ").map(|name| (index + 1, file.trim_matches('`').to_owned(), name.to_owned()));
+            out.extend(names);
+        }
+    }
+    out
+}
+
+/// Whether the file has this test; in `tests/scenarios` a test is a text with its golden timeline.
+fn is_test(file: &str, name: &str) -> bool {
+    if file == "tests/scenarios" {
+        return ["txt", "timeline"].iter().all(|kind| root().join(file).join(format!("{name}.{kind}")).is_file());
+    }
+    let text = fs::read_to_string(root().join(file)).unwrap_or_default();
+    let at = text.find(&format!("fn {name}("));
+    at.is_some_and(|at| {
+        text[..at].rsplit("\n\n").next().is_some_and(|head| ["#[test]", "#[tokio::test"].iter().any(|mark| head.contains(mark)))
+    })
+}
+
+#[test]
+fn every_row_of_the_semantics_names_tests_that_exist() {
+    const TABLE: &str = "tests/SEMANTICS_TESTS.md";
+    let text = fs::read_to_string(root().join(TABLE)).expect("the table is there");
+    let named = tests_named(&text);
+    let gone = named.iter().filter(|(_, file, name)| !is_test(file, name));
+    let mut findings: Vec<String> = gone.map(|(line, file, name)| format!("{TABLE}:{line}: {file} has no test {name:?}")).collect();
+    let sections = (1..=15).filter(|n| !text.contains(&format!("\n| §{n} ")));
+    findings.extend(sections.map(|n| format!("{TABLE}: nothing proves §{n}")));
+    let mut scenarios = Vec::new();
+    files(&root().join("tests/scenarios"), "txt", &mut scenarios);
+    let stem = |path: PathBuf| path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let silent = scenarios.into_iter().map(stem).filter(|name| !named.iter().any(|(_, file, n)| file == "tests/scenarios" && n == name));
+    findings.extend(silent.map(|name| format!("{TABLE}: the scenario {name} is in no row")));
+    none(&findings);
+}
+
 /// The rules can fail: each is shown something it must find.
 #[test]
 fn the_rules_find_what_they_are_for() {
@@ -308,6 +351,9 @@ fn the_rules_find_what_they_are_for() {
     let source = Source { path: "src/oci/x.rs".to_owned(), text: text.to_owned(), is_test: false };
     let found: Vec<_> = source.code().into_iter().filter(|(_, c)| c.contains("unwrap")).map(|(l, _)| l).collect();
     assert_eq!((found, source.room()), (vec![4], "oci"));
+    let rows = "| row | tests |\n| §1 a | `tests/tidy.rs`: files_stay_small, none; `tests/scenarios`: static-pod, gone |";
+    let tests: Vec<bool> = tests_named(rows).iter().map(|(_, file, name)| is_test(file, name)).collect();
+    assert_eq!(tests, [true, false, true, false]);
     assert_eq!(
         paths_named("see `src/lib.rs`, not `lib.rs`\n```\nsrc/gone/ x\n```"),
         [(1, "src/lib.rs".to_owned()), (3, "src/gone/".to_owned())]

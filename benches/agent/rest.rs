@@ -20,7 +20,7 @@ pub async fn without_pods(stage: &Stage, table: &mut Table) -> anyhow::Result<()
     tokio::time::sleep(SETTLE).await;
     let memory = pss(stage.agent_pid())?;
     table.judged("agent's PSS, 0 pods, fresh", mebibytes(memory), String::new(), "≤ 12 MiB", memory <= 12 * MIB);
-    at_rest(stage, table, 0).await
+    at_rest(stage, table, "CPU at rest, 0 pods").await
 }
 
 /// After everything else was measured, so with whatever that left.
@@ -33,19 +33,23 @@ pub async fn with_pods(stage: &mut Stage, table: &mut Table) -> anyhow::Result<(
     tokio::time::sleep(SETTLE).await;
     let memory = pss(stage.agent_pid())?;
     table.judged(format!("agent's PSS, {PODS} pods"), mebibytes(memory), String::new(), "≤ 25 MiB with 100", memory <= 25 * MIB);
-    at_rest(stage, table, PODS).await?;
+    at_rest(stage, table, &format!("CPU at rest, {PODS} pods")).await?;
     beside_the_agent(stage, table).await?;
     restart(stage, table).await
 }
 
-async fn at_rest(stage: &Stage, table: &mut Table, pods: usize) -> anyhow::Result<()> {
+async fn at_rest(stage: &Stage, table: &mut Table, what: &str) -> anyhow::Result<()> {
+    let (share, beside) = watched(stage).await?;
+    table.judged(what, format!("{share:.3} % of a core"), beside, "≤ 0.1 % with 100", share <= 0.1);
+    Ok(())
+}
+
+/// The agent's share of a core in per cent while nothing happens, and how often it woke up.
+pub async fn watched(stage: &Stage) -> anyhow::Result<(f64, String)> {
     let before = Used::of(stage.agent_pid())?;
     tokio::time::sleep(WATCHED).await;
     let (time, wakes) = Used::of(stage.agent_pid())?.since(&before);
-    let share = 100.0 * time.as_secs_f64() / WATCHED.as_secs_f64();
-    let beside = format!("{} wake-ups in {} s", wakes, WATCHED.as_secs());
-    table.judged(format!("CPU at rest, {pods} pods"), format!("{share:.3} % of a core"), beside, "≤ 0.1 % with 100", share <= 0.1);
-    Ok(())
+    Ok((100.0 * time.as_secs_f64() / WATCHED.as_secs_f64(), format!("{} wake-ups in {} s", wakes, WATCHED.as_secs())))
 }
 
 /// Shim and logger of the pods against bare shims that run beside them.

@@ -152,13 +152,30 @@ impl Stage {
     }
 
     async fn pods(&self) -> anyhow::Result<usize> {
-        let request = ListRequest { kind: "Pod".to_owned(), all_namespaces: true, ..ListRequest::default() };
+        Ok(self.objects("Pod").await?.len())
+    }
+
+    /// All objects of a kind.
+    pub async fn objects(&self, kind: &str) -> anyhow::Result<Vec<Value>> {
+        let request = ListRequest { kind: kind.to_owned(), all_namespaces: true, ..ListRequest::default() };
         let mut stream = self.api.clone().list(request).await?.into_inner();
-        let mut count = 0;
+        let mut all = Vec::new();
         while let Some(part) = stream.message().await? {
-            count += part.items.len();
+            for item in part.items {
+                all.push(serde_json::from_slice(&item.json)?);
+            }
         }
-        Ok(count)
+        Ok(all)
+    }
+
+    /// kill -9, and a state and a manifests directory as on the first day. No pod may run.
+    pub fn forget_everything(&mut self) -> anyhow::Result<()> {
+        self.kill_agent()?;
+        for dir in ["manifests", "state"] {
+            std::fs::remove_dir_all(self.root.join(dir))?;
+            std::fs::create_dir_all(self.root.join(dir))?;
+        }
+        Ok(())
     }
 
     /// One object of namespace default.

@@ -25,7 +25,8 @@ use tokio::sync::{broadcast, watch};
 use super::manifests::ManifestSet;
 use super::node_edits::{self, Memory};
 use super::queue::Queue;
-use super::{Drivers, commit, node, wishes};
+use super::wishes::{self, Wishes};
+use super::{Drivers, commit, node};
 use crate::api::names::Names;
 use crate::api::{Key, Kind, Object, well_known};
 use crate::controllers::{self, Context, Plan, binding};
@@ -36,7 +37,7 @@ use crate::store::{Change, ChangeKind, Op, Store, StoreError};
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
 
 /// How many workloads' plans are computed before they are committed.
-const MOST_AT_ONCE: usize = 64;
+const MOST_AT_ONCE: usize = 256;
 
 /// A clock that goes back by more than this was set.
 const CLOCK_SET_BACK: SignedDuration = SignedDuration::from_secs(1);
@@ -71,6 +72,7 @@ pub struct Reconciler {
     /// Pods without a node, in order of creation.
     unbound: BTreeSet<(Timestamp, Key)>,
     manifests_dirty: bool,
+    wishes: Wishes,
     taints_dirty: bool,
     unbound_dirty: bool,
     /// The latest the wall clock has shown: less than that means that it was set back.
@@ -93,6 +95,7 @@ impl Reconciler {
             owners: HashMap::new(),
             unbound: BTreeSet::new(),
             manifests_dirty: true,
+            wishes: Wishes::default(),
             taints_dirty: true,
             unbound_dirty: true,
             latest: Timestamp::MIN,
@@ -165,11 +168,18 @@ impl Reconciler {
         if !self.sync_node(&set).await {
             return false;
         }
+        let due = self.wishes.take(&set);
         let node = self.node();
         let mut cx = self.context(&node, "manifests");
-        let plan = wishes::plan(&set, &*self.drivers.store, &mut cx);
+        let plan = wishes::plan(&due, &set, &*self.drivers.store, &mut cx);
         let ops = commit::operations(&*self.drivers.store, plan, self.drivers.clock.now());
-        self.commit_all(vec![(node_key(&self.drivers), ops)]).await
+        let done = self.commit_all(vec![(node_key(&self.drivers), ops)]).await;
+        if done {
+            self.wishes.done(set)
+        } else {
+            self.wishes.failed(due)
+        }
+        done
     }
 
     async fn sync_node(&mut self, set: &ManifestSet) -> bool {
@@ -205,6 +215,9 @@ impl Reconciler {
         {
             due.push(key);
         }
+        if due.is_empty() {
+            return false;
+        }
         let (node, mut others) = (self.node(), None);
         let mut transactions = Vec::new();
         for key in &due {
@@ -223,7 +236,7 @@ impl Reconciler {
             }
         }
         self.commit_all(transactions).await;
-        !due.is_empty()
+        true
     }
 
     /// Commits each transaction, all in one sync if they can be. What fails is logged and its key queued again. Whether all are committed.

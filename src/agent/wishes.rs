@@ -1,23 +1,99 @@
 //! What the manifests ask of the Store now: the inputs of `controllers::sync`, gathered. Reads the Store, writes nothing.
+//!
+//! Guarantees: a change of one manifest, or of one stored object, costs the comparison of that one; everything is compared at the start, when
+//! changes were missed, and when a file becomes or ceases to be unreadable. Each key is judged by itself (`controllers::sync`), so that some
+//! keys give those keys' part of the whole plan.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::manifests::ManifestSet;
+use super::manifests::{ManifestSet, name_of};
 use crate::api::{Key, Kind, Object, well_known};
 use crate::controllers::{self, Context, Plan};
 use crate::store::Store;
 
-/// The plan that brings what came from files in line with `set`.
-pub fn plan(set: &ManifestSet, store: &dyn Store, cx: &mut Context) -> Plan {
+/// The kinds that come from files, Nodes aside.
+const KINDS: [Kind; 7] =
+    [Kind::DaemonSet, Kind::Job, Kind::CronJob, Kind::StaticPod, Kind::ConfigMap, Kind::Secret, Kind::PersistentVolumeClaim];
+
+/// Which keys are to be compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Due {
+    /// All of them, whatever `keys` says.
+    all: bool,
+    keys: BTreeSet<Key>,
+}
+
+/// What has been compared with the Store already.
+#[derive(Default)]
+pub struct Wishes {
+    /// The set that the Store was last brought in line with.
+    synced: Option<Arc<ManifestSet>>,
+    due: Due,
+}
+
+impl Wishes {
+    /// Changes of the Store were missed: everything is compared again.
+    pub fn missed(&mut self) {
+        self.due.all = true;
+    }
+
+    /// This object is not as sync left it.
+    pub fn look_at(&mut self, key: Key) {
+        self.due.keys.insert(key);
+    }
+
+    /// What is due for `set`. It is due no more: give it back with [`Wishes::failed`] or say [`Wishes::done`].
+    pub fn take(&mut self, set: &ManifestSet) -> Due {
+        let mut due = std::mem::take(&mut self.due);
+        match self.synced.as_deref().filter(|earlier| earlier.keep == set.keep) {
+            Some(earlier) => due.keys.extend(set.changed_since(earlier)),
+            None => due.all = true,
+        }
+        due
+    }
+
+    /// It is committed.
+    pub fn done(&mut self, set: Arc<ManifestSet>) {
+        self.synced = Some(set);
+    }
+
+    /// It is not.
+    pub fn failed(&mut self, due: Due) {
+        self.due.all |= due.all;
+        self.due.keys.extend(due.keys);
+    }
+}
+
+/// The plan that brings what came from files in line with `set`, as far as it is due.
+pub fn plan(due: &Due, set: &ManifestSet, store: &dyn Store, cx: &mut Context) -> Plan {
     // Before the objects: a wish to run a Job again comes with the Job's deletion, which must be seen then.
-    let tombstones = tombstones(store);
-    let stored = stored_from_files(store);
-    let desired = desired(set, &stored);
+    let tombstones = due_tombstones(due, store);
+    let (stored, objects) = match due.all {
+        true => (KINDS.into_iter().flat_map(|kind| store.list(kind)).collect::<Vec<_>>(), set.objects.iter().collect()),
+        false => (due.keys.iter().filter_map(|key| store.get(key)).collect(), among(&due.keys, set)),
+    };
+    let stored: Vec<Arc<Object>> = stored.into_iter().filter(|o| from_file(o)).collect();
+    let desired = desired(&objects, set, &stored);
     let buried = tombstones.values().filter_map(|stone| controllers::sync::tombstone_source(stone));
     let sources = stored.iter().filter_map(|o| source(o).map(str::to_owned)).chain(buried);
     let keep: BTreeSet<String> = sources.filter(|s| set.keeps(s)).map(|s| path_of(&s).to_owned()).collect();
     controllers::sync::reconcile(&desired, &stored, &keep, &tombstones, cx)
+}
+
+/// The set's objects with these keys.
+fn among<'a>(keys: &BTreeSet<Key>, set: &'a ManifestSet) -> Vec<&'a Arc<Object>> {
+    let names: HashSet<_> = keys.iter().map(|key| (key.kind, key.namespace.as_str(), key.name.as_str())).collect();
+    set.objects.iter().filter(|o| names.contains(&name_of(o))).collect()
+}
+
+fn due_tombstones(due: &Due, store: &dyn Store) -> BTreeMap<String, String> {
+    if due.all {
+        return tombstones(store);
+    }
+    let jobs = due.keys.iter().filter(|key| key.kind == Kind::Job);
+    let names = jobs.map(|key| format!("{}{}/{}", well_known::JOB_TOMBSTONE, key.namespace, key.name));
+    names.filter_map(|name| store.record(&name).map(|value| tombstone((name, value)))).collect()
 }
 
 fn source(object: &Object) -> Option<&str> {
@@ -29,24 +105,22 @@ fn path_of(source: &str) -> &str {
 }
 
 /// What a controller made did not come from a file, whatever annotations its template has.
-fn stored_from_files(store: &dyn Store) -> Vec<Arc<Object>> {
-    let kinds = [Kind::DaemonSet, Kind::Job, Kind::CronJob, Kind::StaticPod, Kind::ConfigMap, Kind::Secret, Kind::PersistentVolumeClaim];
-    let objects = kinds.into_iter().flat_map(|kind| store.list(kind));
-    objects.filter(|o| source(o).is_some() && o.controller_uid().is_none()).collect()
+fn from_file(object: &Object) -> bool {
+    KINDS.contains(&object.kind()) && source(object).is_some() && object.controller_uid().is_none()
 }
 
 /// What the directory asks for, without Nodes (they describe hosts), and without what would take over an object whose own file is only
 /// unreadable at the moment.
-fn desired<'a>(set: &'a ManifestSet, stored: &[Arc<Object>]) -> Vec<&'a Object> {
-    let owners: HashMap<Key, &str> = stored.iter().filter_map(|o| source(o).map(|s| (o.key(), s))).collect();
+fn desired<'a>(objects: &[&'a Arc<Object>], set: &ManifestSet, stored: &[Arc<Object>]) -> Vec<&'a Object> {
+    let owners: HashMap<_, &str> = stored.iter().filter_map(|o| source(o).map(|s| (name_of(o), s))).collect();
     let taken = |o: &Object| {
-        let (mine, theirs) = (source(o).unwrap_or_default(), owners.get(&o.key()).copied().unwrap_or_default());
+        let (mine, theirs) = (source(o).unwrap_or_default(), owners.get(&name_of(o)).copied().unwrap_or_default());
         path_of(mine) != path_of(theirs) && set.keeps(theirs)
     };
-    set.objects.iter().map(|o| &**o).filter(|o| o.kind() != Kind::Node && !taken(o)).collect()
+    objects.iter().map(|o| &***o).filter(|o| o.kind() != Kind::Node && !taken(o)).collect()
 }
 
-/// What is remembered of Jobs, as `controllers::sync` takes it.
+/// What is remembered of all Jobs, as `controllers::sync` takes it.
 pub fn tombstones(store: &dyn Store) -> BTreeMap<String, String> {
     store.records(well_known::JOB_TOMBSTONE).into_iter().map(tombstone).collect()
 }
@@ -55,3 +129,7 @@ fn tombstone((name, value): (String, Vec<u8>)) -> (String, String) {
     let key = name.strip_prefix(well_known::JOB_TOMBSTONE).unwrap_or(&name).to_owned();
     (key, String::from_utf8_lossy(&value).into_owned())
 }
+
+#[cfg(test)]
+#[path = "wishes_tests.rs"]
+mod tests;

@@ -207,10 +207,10 @@ impl Step<'_> {
         if let Some(deadline) = stopping::deadline(&self.out.pod) {
             self.wake(deadline);
         }
-        let pod = self.before.clone();
-        signals::end_condemned(self, &pod);
-        if self.init_containers(&pod) {
-            for (role, container) in containers(&pod).filter(|(role, _)| *role == Role::Main) {
+        let pod = self.before;
+        signals::end_condemned(self, pod);
+        if self.init_containers(pod) {
+            for (role, container) in containers(pod).filter(|(role, _)| *role == Role::Main) {
                 self.consider(role, container);
             }
         }

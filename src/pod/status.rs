@@ -195,28 +195,41 @@ fn terminated(end: &Ended, started: Option<Timestamp>, id: String) -> ContainerS
     ContainerState { terminated: Some(terminated), ..ContainerState::default() }
 }
 
-/// Marks what never ran, or was lost, when the Pod was ended (pkg/kubelet/status/status_manager.go, TerminatePod).
+/// Gives every container an end when the Pod was ended (pkg/kubelet/status/status_manager.go, TerminatePod). A restart that waited is none: as
+/// in the kubelet, where a deleted Pod's containers are not restarted (pkg/kubelet/container/helpers.go, ShouldContainerBeRestarted), the run
+/// before it was the last, with its exit code and its log. What never ran, or was lost, is `ContainerStatusUnknown`.
 pub fn close_unfinished(pod: &mut Pod) {
     let status = pod.status.get_or_insert_default();
     let all = status.init_container_statuses.iter_mut().flatten().chain(status.container_statuses.iter_mut().flatten());
     for status in all.filter(|s| phase::ended(s).is_none()) {
-        let crashed = status.last_state.as_mut().and_then(|s| s.terminated.take());
-        let of_this_attempt = crashed.as_ref().is_some_and(|t| t.container_id == status.container_id);
-        if of_this_attempt {
-            (status.state, status.last_state) = (Some(ContainerState { terminated: crashed, ..ContainerState::default() }), None);
-            continue;
-        }
-        status.last_state = crashed.map(|t| ContainerState { terminated: Some(t), ..ContainerState::default() });
-        let unknown = ContainerStateTerminated {
-            container_id: status.container_id.clone(),
-            exit_code: 137,
-            reason: Some(CONTAINER_STATUS_UNKNOWN.to_owned()),
-            message: Some("The container could not be located when the pod was terminated".to_owned()),
-            ..ContainerStateTerminated::default()
-        };
-        status.state = Some(ContainerState { terminated: Some(unknown), ..ContainerState::default() });
         (status.ready, status.started) = (false, Some(false));
+        let crashed = status.last_state.as_mut().and_then(|s| s.terminated.take());
+        let announced = status.state.as_ref().is_none_or(|s| s.running.is_none());
+        match crashed {
+            Some(end) if announced => {
+                if end.container_id != status.container_id {
+                    status.restart_count = (status.restart_count - 1).max(0);
+                    status.container_id.clone_from(&end.container_id);
+                }
+                (status.state, status.last_state) = (Some(ContainerState { terminated: Some(end), ..ContainerState::default() }), None);
+            }
+            crashed => {
+                status.last_state = crashed.map(|t| ContainerState { terminated: Some(t), ..ContainerState::default() });
+                status.state = Some(unlocated(status.container_id.clone()));
+            }
+        }
     }
+}
+
+fn unlocated(container_id: Option<String>) -> ContainerState {
+    let unknown = ContainerStateTerminated {
+        container_id,
+        exit_code: 137,
+        reason: Some(CONTAINER_STATUS_UNKNOWN.to_owned()),
+        message: Some("The container could not be located when the pod was terminated".to_owned()),
+        ..ContainerStateTerminated::default()
+    };
+    ContainerState { terminated: Some(unknown), ..ContainerState::default() }
 }
 
 /// The ids of all attempts that are announced and not recorded as ended: (container, id, attempt).

@@ -43,7 +43,7 @@ pub(super) fn to_node(node: &mut Node, change: Change, now: Timestamp) -> Option
             };
             Some(said)
         }
-        Change::Manifests(_) | Change::Clock(_) => None,
+        Change::Manifests(_) | Change::Clock(_) | Change::Reboot => None,
     }
 }
 

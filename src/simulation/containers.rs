@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use super::world::{Happening, World};
-use crate::api::{Key, Object};
+use crate::api::{Key, Kind, Object};
+use crate::controllers::pods;
 use crate::pod::attempt::{self, Role};
 use crate::pod::status::{self, Ended};
-use crate::pod::{End, Kill, Live, Observed, PodActions, Signalled, Start, compute_pod_actions, events};
+use crate::pod::{End, Kill, Live, Observed, PodActions, Retry, Signalled, Start, backoff, compute_pod_actions, events, recover};
 
 /// What the worker of one pod sees.
 #[derive(Default)]
@@ -18,6 +19,8 @@ pub(super) struct Worker {
     begun: bool,
     /// Container → its start's or run's entry in the calendar.
     pending: BTreeMap<String, u64>,
+    /// Container → pulls in a row that failed.
+    failures: BTreeMap<String, u32>,
 }
 
 impl World<'_> {
@@ -55,8 +58,8 @@ impl World<'_> {
                 continue;
             }
             worker.pending.remove(&name).into_iter().for_each(|serial| self.cancel(serial));
-            let code = if kill == Kill::Kill { 137 } else { 143 };
-            self.expect_exit(key, uid, worker, name, SignedDuration::ZERO, code);
+            let (code, after) = if kill == Kill::Kill { (137, SignedDuration::ZERO) } else { (143, self.settings.stop_time) };
+            self.expect_exit(key, uid, worker, name, after, code);
         }
         if plan.end == Some(End::Keep) {
             (pod.metadata.deletion_timestamp, pod.metadata.deletion_grace_period_seconds) = (None, None);
@@ -76,11 +79,42 @@ impl World<'_> {
     }
 
     fn begin(&mut self, key: &Key, uid: &str, worker: &mut Worker, start: Start) {
+        if self.elapsed() < self.settings.no_images_for {
+            return self.no_image(key, worker, &start.name);
+        }
         let delay = if worker.begun { SignedDuration::ZERO } else { self.settings.start_time };
         worker.seen.live.insert(start.name.clone(), Live::Starting);
         let happening = Happening::Start { pod: key.clone(), uid: uid.to_owned(), name: start.name.clone(), role: start.role };
         let serial = self.expect(delay, happening);
         worker.pending.insert(start.name, serial);
+    }
+
+    fn no_image(&mut self, key: &Key, worker: &mut Worker, name: &str) {
+        let Some(mut pod) = self.objects.get(key).and_then(|o| o.as_pod().cloned()) else { return };
+        let failures = worker.failures.entry(name.to_owned()).or_default();
+        *failures = failures.saturating_add(1);
+        let (now, delay) = (self.now(), backoff::retry_delay(*failures, backoff::PULL_CAP));
+        worker.seen.retry.insert(name.to_owned(), Retry { since: now, until: now.checked_add(delay).unwrap_or(now) });
+        status::refused(&mut pod, name, "ErrImagePull", "the registry does not answer".to_owned());
+        self.put(pod.into());
+        self.dirty.insert(key.clone());
+    }
+
+    /// The host goes down and is up again: what every worker does first then.
+    pub(super) fn reboot(&mut self) {
+        let now = self.now();
+        for key in self.objects.keys().filter(|key| key.kind == Kind::Pod).cloned().collect::<Vec<_>>() {
+            let Some(mut pod) = self.objects.get(&key).and_then(|o| o.as_pod().cloned()).filter(|pod| !pods::terminal(pod)) else {
+                continue;
+            };
+            let Some(worker) = self.workers.remove(attempt::uid(&pod)) else { continue };
+            worker.pending.into_values().for_each(|serial| self.cancel(serial));
+            recover::after_reboot(&mut pod, "rebooted", now);
+            self.tell(&events::sandbox_changed(&pod));
+            self.workers.insert(attempt::uid(&pod).to_owned(), Worker::default());
+            self.put(pod.into());
+            self.dirty.insert(key);
+        }
     }
 
     fn expect_exit(&mut self, key: &Key, uid: &str, worker: &mut Worker, name: String, after: SignedDuration, code: i32) {
@@ -97,6 +131,8 @@ impl World<'_> {
         (worker.begun, worker.seen.sandbox) = (true, true);
         worker.seen.live.insert(name.to_owned(), Live::Running);
         worker.pending.remove(name);
+        worker.failures.remove(name);
+        worker.seen.retry.remove(name);
         let always = pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref()).is_none_or(|p| p == "Always");
         match role {
             Role::Init => self.expect_exit(key, uid, &mut worker, name.to_owned(), SignedDuration::ZERO, 0),

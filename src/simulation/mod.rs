@@ -9,7 +9,7 @@
 //!
 //! Guarantees: pure and deterministic: the same [`Settings`] and [`Change`]s give the same [`Outcome`]; bounded in rows and turns, and says
 //! where it stopped; no rule of Kubernetes is written here. Left to others: reading files and printing (the command line).
-//! Assumptions: images are there, probes pass, a container that is asked to stop does so at once, and nothing crashes but by exit code.
+//! Assumptions: probes pass, hooks take no time, and nothing crashes but by exit code and [`Change::Reboot`].
 
 mod changes;
 mod containers;
@@ -42,6 +42,10 @@ pub struct Settings {
     pub run_time: SignedDuration,
     /// From a pod's binding to the start of its first container; restarts take no time.
     pub start_time: SignedDuration,
+    /// How long a container takes to end once it is asked to; SIGKILL is at once.
+    pub stop_time: SignedDuration,
+    /// Until so long after the start no image can be had.
+    pub no_images_for: SignedDuration,
     /// Exit codes of a container's runs in the order they start, counted for each Job, DaemonSet or static pod; the last one repeats. Empty:
     /// 0, and what has restartPolicy Always runs for ever.
     pub exit_codes: Vec<i32>,
@@ -56,6 +60,8 @@ pub enum Change {
     Manifests(Vec<Object>),
     /// The wall clock is set by so much; what runs is not touched.
     Clock(SignedDuration),
+    /// The host goes down and is up again at once: nothing runs.
+    Reboot,
     /// The node gets a taint.
     Taint(Taint),
     /// The node's taints with this key go.

@@ -54,6 +54,8 @@ pub fn defaults() -> Settings {
         until: SignedDuration::from_hours(2),
         run_time: SignedDuration::from_secs(30),
         start_time: SignedDuration::from_millis(1500),
+        stop_time: SignedDuration::ZERO,
+        no_images_for: SignedDuration::ZERO,
         exit_codes: Vec::new(),
         backoff_cap: Duration::from_secs(300),
     }
@@ -73,6 +75,8 @@ fn set(settings: &mut Settings, name: &str, value: &str) -> Result<(), String> {
         "until" => settings.until = duration(value)?,
         "run-time" => settings.run_time = duration(value)?,
         "start-time" => settings.start_time = duration(value)?,
+        "stop-time" => settings.stop_time = duration(value)?,
+        "no-images-for" => settings.no_images_for = duration(value)?,
         "exit-codes" => settings.exit_codes = exit_codes(value)?,
         "zone" => settings.zone = zone(value).map_err(|e| e.to_string())?,
         "allocatable" => {
@@ -81,7 +85,7 @@ fn set(settings: &mut Settings, name: &str, value: &str) -> Result<(), String> {
             let status = settings.node.status.get_or_insert_default();
             status.allocatable.get_or_insert_default().insert(resource.to_owned(), quantity);
         }
-        _ => return Err("write from, until, run-time, start-time, exit-codes, zone or allocatable".to_owned()),
+        _ => return Err("write from, until, run-time, start-time, stop-time, no-images-for, exit-codes, zone or allocatable".to_owned()),
     }
     Ok(())
 }
@@ -103,9 +107,10 @@ fn change(words: &[&str], sets: &[Vec<Object>]) -> Result<Change, String> {
             Some((key, value)) => Ok(Change::Label(key.to_owned(), Some(value.to_owned()))),
             None => Ok(Change::Label(pair.trim_end_matches('-').to_owned(), None)),
         },
+        ["reboot"] => Ok(Change::Reboot),
         ["cordon"] => Ok(Change::Cordon(true)),
         ["uncordon"] => Ok(Change::Cordon(false)),
-        _ => Err("write manifests N, clock ±DURATION, taint, untaint, label, cordon or uncordon".to_owned()),
+        _ => Err("write manifests N, clock ±DURATION, reboot, taint, untaint, label, cordon or uncordon".to_owned()),
     }
 }
 

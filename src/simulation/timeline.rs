@@ -46,9 +46,9 @@ fn of_pod(old: Option<&Pod>, new: &Pod) -> Vec<(&'static str, String, String)> {
     for status in new.status.iter().flat_map(|s| s.init_container_statuses.iter().flatten().chain(s.container_statuses.iter().flatten())) {
         let waiting = |pod: &Pod| {
             let found = crate::pod::attempt::status_of(pod, &status.name).and_then(|s| s.state.as_ref()?.waiting.clone());
-            found.filter(|w| w.reason.as_deref() == Some("CrashLoopBackOff"))
+            found.filter(|w| matches!(w.reason.as_deref(), Some("CrashLoopBackOff" | "ErrImagePull" | "ImagePullBackOff")))
         };
-        if let Some(now) = waiting(new).filter(|_| old.and_then(waiting).is_none()) {
+        if let Some(now) = waiting(new).filter(|now| old.and_then(waiting).is_none_or(|before| before.reason != now.reason)) {
             rows.push(("Waiting", now.reason.unwrap_or_default(), now.message.unwrap_or_default()));
         }
     }

@@ -87,6 +87,11 @@ impl<'s> World<'s> {
         self.settings.from.checked_add(since).unwrap_or(Timestamp::MAX)
     }
 
+    /// How long it has gone on.
+    pub(super) fn elapsed(&self) -> SignedDuration {
+        self.elapsed
+    }
+
     /// Turns until nothing is left, or a bound is reached.
     pub(super) fn play(&mut self) -> Ending {
         loop {
@@ -138,6 +143,10 @@ impl<'s> World<'s> {
             Change::Clock(by) => {
                 self.clock_set = self.clock_set.saturating_add(by);
                 self.row(&key, "Change", "Clock", format!("the clock was set to {}", self.now()));
+            }
+            Change::Reboot => {
+                self.row(&key, "Change", "Reboot", "the host was rebooted".to_owned());
+                self.reboot();
             }
             change => {
                 let now = self.now();

@@ -42,10 +42,10 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().and_then(|text| text.parse().ok())
 }
 
-/// Tries seeds from `first` on, on all cores, until one fails, `seeds` are done or the time is over.
-fn try_many(first: u64, seeds: u64, lasts: Duration) {
+/// Tries seeds from `first` on, on all cores, until one fails, `seeds` are done or the time is over. How many were played to their end.
+fn try_many(first: u64, seeds: u64, lasts: Duration) -> u64 {
     let (next, stop, began) = (AtomicU64::new(first), AtomicBool::new(false), Instant::now());
-    let (calls, lives, pods) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let [done, calls, lives, pods] = [const { AtomicU64::new(0) }; 4];
     let failed = std::sync::Mutex::new(None);
     let work = || {
         let base = scratch();
@@ -55,9 +55,9 @@ fn try_many(first: u64, seeds: u64, lasts: Duration) {
                 return;
             }
             let outcome = try_seed(seed, base.path(), false);
-            calls.fetch_add(outcome.calls, Ordering::Relaxed);
-            lives.fetch_add(outcome.lives, Ordering::Relaxed);
-            pods.fetch_add(outcome.pods as u64, Ordering::Relaxed);
+            for (sum, n) in [(&done, 1), (&calls, outcome.calls), (&lives, outcome.lives), (&pods, outcome.pods as u64)] {
+                sum.fetch_add(n, Ordering::Relaxed);
+            }
             let Some(violation) = outcome.violation else { continue };
             println!("seed {seed} violates \"{}\": {}", violation.property, violation.text);
             if std::env::var_os("SURVEY").is_none() {
@@ -72,12 +72,12 @@ fn try_many(first: u64, seeds: u64, lasts: Duration) {
             std::thread::Builder::new().name("simulation".into()).spawn_scoped(scope, work).unwrap();
         }
     });
-    let done = next.load(Ordering::Relaxed).min(first.saturating_add(seeds)) - first;
-    let [calls, lives, pods] = [calls, lives, pods].map(AtomicU64::into_inner);
+    let [done, calls, lives, pods] = [done, calls, lives, pods].map(AtomicU64::into_inner);
     println!("{done} seeds from {first} in {:.1?}: {lives} agents, {pods} pods, {calls} calls of drivers", began.elapsed());
     if let Some(seed) = failed.into_inner().unwrap() {
         panic!("{}", explain(seed));
     }
+    done
 }
 
 /// What there is to say of a seed that fails: the property, the smallest scenario found that still violates it, and its last steps.
@@ -99,7 +99,9 @@ fn explain(seed: u64) -> String {
 
 #[test]
 fn ten_thousand_seeds() {
-    try_many(number("FIRST").unwrap_or(0), number("SEEDS").unwrap_or(SEEDS), Duration::from_secs(600));
+    let (seeds, most) = (number("SEEDS").unwrap_or(SEEDS), Duration::from_secs(600));
+    let done = try_many(number("FIRST").unwrap_or(0), seeds, most);
+    assert_eq!(done, seeds, "too slow: not all seeds were tried within {most:?}");
 }
 
 /// `SEED=n`: that run, with its trace where it fails.
@@ -115,7 +117,8 @@ fn one_seed() {
 #[ignore = "as long as SECONDS says: make soak"]
 fn soak() {
     let first = number("FIRST").unwrap_or_else(|| u64::from(std::process::id()) << 32);
-    try_many(first, u64::MAX, Duration::from_secs(number("SECONDS").unwrap_or(60)));
+    let done = try_many(first, u64::MAX, Duration::from_secs(number("SECONDS").unwrap_or(60)));
+    assert!(done > 0, "no seed was played to its end");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use minik8s::agent::manifests::ManifestSet;
-use minik8s::api::well_known;
+use minik8s::api::{Object, well_known};
 use minik8s::runtime::{RuntimeEvent, TaskState};
 use minik8s::store::Op;
 use minik8s::store::mirror::Batch;
@@ -47,6 +47,21 @@ struct File {
     broken: bool,
     /// What was last asked for, to tell an edit from another object.
     identity: Option<String>,
+    /// The workload as it was read: the manifests room, too, reads a file once.
+    object: Option<Arc<Object>>,
+}
+
+impl File {
+    fn object(&mut self) -> Arc<Object> {
+        let (name, workload) = (&self.name, &self.workload);
+        self.object.get_or_insert_with(|| workload.object(name)).clone()
+    }
+
+    fn becomes(&mut self, workload: Workload) {
+        if self.workload != workload {
+            (self.workload, self.object) = (workload, None);
+        }
+    }
 }
 
 /// Runs the scenario in `dir`, on a runtime of its own with virtual time.
@@ -107,8 +122,10 @@ enum Ends {
 
 impl<'s> Run<'s> {
     fn new(scenario: &'s Scenario, world: Arc<World>) -> Run<'s> {
-        let file =
-            |(n, w): (usize, &Workload)| File { name: format!("w{n}"), workload: w.clone(), present: true, broken: false, identity: None };
+        let file = |(n, w): (usize, &Workload)| {
+            let (name, workload) = (format!("w{n}"), w.clone());
+            File { name, workload, present: true, broken: false, identity: None, object: None }
+        };
         let files = scenario.files.iter().enumerate().map(file).collect();
         Run { scenario, world, agent: None, up_at: None, down: Duration::ZERO, files, node: ("a", None, false), ends: Vec::new() }
     }
@@ -151,8 +168,9 @@ impl<'s> Run<'s> {
         (!left.is_empty()).then(|| Violation { property: "comes to rest", text: format!("not for long: {}", left.join("; ")) })
     }
 
-    fn unmet(&self) -> Vec<String> {
-        let files: Vec<_> = self.files.iter().map(|f| (f.name.clone(), f.present.then(|| f.workload.clone()))).collect();
+    fn unmet(&mut self) -> Vec<String> {
+        let asked = |f: &mut File| (f.name.clone(), f.present.then(|| (f.workload.clone(), f.object())));
+        let files: Vec<_> = self.files.iter_mut().map(asked).collect();
         let mut left = referee::unmet(&self.world.state(), &files);
         if self.agent.as_ref().is_none_or(Agent::has_stopped) {
             left.push("the agent does not run".into());
@@ -298,7 +316,7 @@ impl<'s> Run<'s> {
 
     fn edit(&mut self, event: &Event) {
         match event {
-            Event::Edit { file, to } => self.files[*file].workload = to.clone(),
+            Event::Edit { file, to } => self.files[*file].becomes(to.clone()),
             Event::Toggle { file } => self.files[*file].present = !self.files[*file].present,
             Event::Break { file } => self.files[*file].broken = !self.files[*file].broken,
             Event::Node { zone, taint, cordoned } => self.node = (zone, *taint, *cordoned),
@@ -325,7 +343,7 @@ impl<'s> Run<'s> {
                 file.identity = identity;
                 self.world.state().referee.asked(&file.name);
             }
-            set.objects.push(file.workload.object(&file.name));
+            set.objects.push(file.object());
         }
         set.keep = keep;
         self.world.sets.send_replace(Some(Arc::new(set)));
@@ -346,7 +364,7 @@ impl<'s> Run<'s> {
         }
         for file in &mut self.files {
             file.broken = false;
-            file.workload = file.workload.quiet();
+            file.becomes(file.workload.quiet());
         }
         self.node = ("a", None, false);
         self.publish();

@@ -1,11 +1,12 @@
 //! From decoded files to one [`ManifestSet`]: first path wins, faulty files are kept. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::api::fault::{Fault, Severity};
 use crate::api::manifest::Decoded;
-use crate::api::{Key, Object};
+use crate::api::{Key, Kind, Object};
 use crate::controllers::sync::sourced;
 
 /// All that the manifests directory says now.
@@ -24,6 +25,25 @@ impl ManifestSet {
     pub(super) fn same(&self, other: &ManifestSet) -> bool {
         let objects = self.objects.len() == other.objects.len() && self.objects.iter().zip(&other.objects).all(|(a, b)| Arc::ptr_eq(a, b));
         objects && self.keep == other.keep && self.faults == other.faults
+    }
+
+    /// The keys of all objects that came, went or were read anew between `earlier` and this set. Costs one comparison of pointers an object.
+    pub fn changed_since(&self, earlier: &ManifestSet) -> BTreeSet<Key> {
+        let (mut old, mut new) = (&earlier.objects[..], &self.objects[..]);
+        while let ([a, rest @ ..], [b, others @ ..]) = (old, new)
+            && Arc::ptr_eq(a, b)
+        {
+            (old, new) = (rest, others);
+        }
+        while let ([rest @ .., a], [others @ .., b]) = (old, new)
+            && Arc::ptr_eq(a, b)
+        {
+            (old, new) = (rest, others);
+        }
+        let among = |all: &[Arc<Object>]| all.iter().map(Arc::as_ptr).collect::<HashSet<_>>();
+        let (before, now) = (among(old), among(new));
+        let came = new.iter().filter(|o| !before.contains(&Arc::as_ptr(o)));
+        came.chain(old.iter().filter(|o| !now.contains(&Arc::as_ptr(o)))).map(|o| o.key()).collect()
     }
 
     /// Whether nothing may be pruned that `source` (a SOURCE annotation) defined.
@@ -69,22 +89,29 @@ fn file_fault(relative: &str, severity: Severity, message: &str) -> Fault {
     Fault { file: relative.to_owned(), line: 0, column: 0, severity, field: String::new(), message: message.to_owned() }
 }
 
+/// What [`Object::key`] says, borrowed: ten thousand are compared at every change.
+pub(crate) fn name_of(object: &Object) -> (Kind, &str, &str) {
+    let meta = object.meta();
+    (object.kind(), meta.namespace.as_deref().unwrap_or_default(), meta.name.as_deref().unwrap_or_default())
+}
+
 /// Puts the files together. `held` are the directories (ending in `/`; "" the root) that nothing is concluded about, with the reason.
 pub(super) fn assemble(files: &BTreeMap<String, FileEntry>, held: &BTreeMap<String, String>) -> ManifestSet {
     let mut set = ManifestSet::default();
-    let mut first: BTreeMap<Key, &str> = BTreeMap::new();
+    let mut first: HashMap<(Kind, &str, &str), &str> = HashMap::new();
     for (path, file) in files {
         set.faults.extend(file.faults.iter().cloned());
         if file.keep {
             set.keep.insert(path.clone());
         }
         for object in &file.objects {
-            match first.get(&object.key()) {
-                None => {
-                    first.insert(object.key(), path);
+            match first.entry(name_of(object)) {
+                Entry::Vacant(free) => {
+                    free.insert(path);
                     set.objects.push(Arc::clone(object));
                 }
-                Some(earlier) => {
+                Entry::Occupied(taken) => {
+                    let earlier = taken.get();
                     let message = format!("{} is defined in {earlier} already; this one is not used: remove one of the two", object.key());
                     set.faults.push(file_fault(path, Severity::Error, &message));
                 }
@@ -126,6 +153,19 @@ mod tests {
         assert_eq!(sources, ["a.yaml#0", "b.yaml#1"]);
         assert_eq!(set.faults.len(), 1);
         assert_eq!(set.faults[0].file, "b.yaml");
+    }
+
+    #[test]
+    fn changed_is_what_came_went_or_was_read_anew() {
+        let mut files = BTreeMap::from(["a", "b", "c", "d", "e"].map(|name| file(&format!("{name}.yaml"), &[name])));
+        let before = assemble(&files, &BTreeMap::new());
+        files.remove("d.yaml");
+        files.extend([file("b.yaml", &["b"]), file("b2.yaml", &["x"])]);
+        let after = assemble(&files, &BTreeMap::new());
+        let names: Vec<String> = after.changed_since(&before).into_iter().map(|key| key.name).collect();
+        assert_eq!(names, ["b", "d", "x"]);
+        assert!(after.changed_since(&after.clone()).is_empty());
+        assert_eq!(ManifestSet::default().changed_since(&after).len(), 5);
     }
 
     #[test]

@@ -11,9 +11,10 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::watch;
 
 use super::events::{Message, Places, gather};
+use super::reading::{Digest, Read, read_all};
 use super::root::{Seen, Verdict, absent, judge};
 use super::scan::{self, Scan, Stamp};
-use super::set::{FileEntry, ManifestSet, assemble, entry, refused};
+use super::set::{FileEntry, ManifestSet, assemble};
 use crate::clock::{Clock as _, SystemClock};
 
 /// How often the directory is walked for what inotify cannot see (kubelet's fileCheckFrequency).
@@ -86,6 +87,12 @@ struct State {
     /// Directories held now, with the reason.
     held: BTreeMap<String, String>,
     stamps: BTreeMap<String, Option<Stamp>>,
+    /// What each file's bytes were: those that are the same again are not decoded again.
+    digests: BTreeMap<String, Digest>,
+    /// Whether files or held directories changed since the set was put together.
+    changed: bool,
+    /// Files decoded so far.
+    decoded: u64,
     /// Files whose stamp cannot be relied on yet, and from when it can.
     doubted: BTreeMap<String, Instant>,
     files: BTreeMap<String, FileEntry>,
@@ -130,6 +137,9 @@ impl State {
             watched: BTreeMap::new(),
             held: BTreeMap::new(),
             stamps: BTreeMap::new(),
+            digests: BTreeMap::new(),
+            changed: true,
+            decoded: 0,
             doubted: BTreeMap::new(),
             files: BTreeMap::new(),
             dirs: BTreeMap::new(),
@@ -149,28 +159,26 @@ impl State {
     fn look_again(&mut self) {
         let now = Instant::now();
         let due: Vec<String> = self.doubted.iter().filter(|(_, due)| **due <= now).map(|(path, _)| path.clone()).collect();
-        for relative in &due {
-            match below(&self.held, relative) {
-                true => drop(self.doubted.remove(relative)),
-                false => self.look_or_forget(relative, &self.root.join(relative)),
-            }
-        }
+        let (held, open): (Vec<_>, Vec<_>) = due.into_iter().partition(|relative| below(&self.held, relative));
+        self.doubted.retain(|relative, _| !held.contains(relative));
+        let found = open.into_iter().filter_map(|relative| self.find(&self.root.join(&relative), relative)).collect();
+        self.look(found);
         self.publish();
     }
 
     /// Looks at single files again.
     fn touch(&mut self, paths: &BTreeSet<PathBuf>) {
+        let mut found = Vec::new();
         for path in paths {
             match self.relative(path) {
                 Some(relative) if below(&self.held, &relative) => {}
                 Some(_) if std::fs::metadata(path).is_ok_and(|m| !m.is_file()) => return self.rescan(),
-                Some(relative) if self.stamps.contains_key(&relative) || path.exists() => {
-                    self.look_or_forget(&relative, path);
-                }
+                Some(relative) if self.stamps.contains_key(&relative) || path.exists() => found.extend(self.find(path, relative)),
                 Some(_) => {}
                 None => return self.rescan(),
             }
         }
+        self.look(found);
         self.publish();
     }
 
@@ -184,56 +192,67 @@ impl State {
     /// Walks everything.
     fn rescan(&mut self) {
         let found = self.walk_watched();
-        self.held = self.judge_directories(&found);
-        let held = self.held.clone();
-        let gone: Vec<String> = self.stamps.keys().filter(|path| !found.files.contains_key(*path)).cloned().collect();
-        for path in gone.iter().filter(|path| !found.cut && !below(&held, path)) {
-            self.forget(path);
-        }
-        for (path, stamp) in &found.files {
-            if !below(&held, path) {
-                self.look(path, *stamp);
-            }
-        }
+        let held = self.judge_directories(&found);
+        self.changed |= held != self.held;
+        self.held = held;
+        let gone = |path: &&String| !found.cut && !found.files.contains_key(*path) && !below(&self.held, path);
+        let gone: Vec<String> = self.stamps.keys().filter(gone).cloned().collect();
+        gone.iter().for_each(|path| self.forget(path));
+        let open = found.files.into_iter().filter(|(path, _)| !below(&self.held, path)).collect();
+        self.look(open);
         self.publish();
     }
 
-    fn look_or_forget(&mut self, relative: &str, path: &Path) {
+    /// The file with its stamp now; what is gone is forgotten.
+    fn find(&mut self, path: &Path, relative: String) -> Option<(String, Option<Stamp>)> {
         let stamp = scan::stamp(path);
-        match stamp.is_none() && std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound) {
-            true => self.forget(relative),
-            false => self.look(relative, stamp),
+        let gone = stamp.is_none() && std::fs::symlink_metadata(path).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+        if gone {
+            self.forget(&relative);
         }
+        (!gone).then_some((relative, stamp))
     }
 
     fn forget(&mut self, relative: &str) {
         self.stamps.remove(relative);
         self.doubted.remove(relative);
-        self.files.remove(relative);
+        self.digests.remove(relative);
+        self.changed |= self.files.remove(relative).is_some();
     }
 
-    /// Reads a file if its stamp says, or may conceal, that it changed.
-    fn look(&mut self, relative: &str, stamp: Option<Stamp>) {
-        let known = self.stamps.get(relative) == Some(&stamp);
-        if known && !self.doubted.contains_key(relative) {
-            return;
-        }
+    /// Reads the files whose stamps say, or may conceal, that they changed, and decodes those whose bytes did.
+    fn look(&mut self, mut found: Vec<(String, Option<Stamp>)>) {
+        found.retain(|(path, stamp)| self.stamps.get(path) != Some(stamp) || self.doubted.contains_key(path));
         let (begun, at) = (Instant::now(), SystemClock.now());
-        let path = self.root.join(relative);
-        let file = match scan::read(&path) {
-            Ok(text) => entry(relative, crate::api::manifest::decode(relative, &text)),
-            Err(message) => refused(relative, &message),
-        };
-        match known {
-            // One more look after the tick is enough: what comes later has a later stamp.
-            true => self.doubted.retain(|path, due| path != relative || *due > begun),
-            false if stamp.is_some_and(|stamp| stamp.is_fresh(at, TICK)) => drop(self.doubted.insert(relative.to_owned(), begun + TICK)),
-            false => drop(self.doubted.remove(relative)),
+        let paths: Vec<&str> = found.iter().map(|(path, _)| path.as_str()).collect();
+        let read = read_all(&self.root, &paths, &self.digests);
+        for ((relative, stamp), read) in found.into_iter().zip(read) {
+            match self.stamps.get(&relative) == Some(&stamp) {
+                // One more look after the tick is enough: what comes later has a later stamp.
+                true => self.doubted.retain(|path, due| *path != relative || *due > begun),
+                false if stamp.is_some_and(|stamp| stamp.is_fresh(at, TICK)) => drop(self.doubted.insert(relative.clone(), begun + TICK)),
+                false => drop(self.doubted.remove(&relative)),
+            }
+            self.stamps.insert(relative.clone(), stamp);
+            self.take(relative, read);
         }
-        self.stamps.insert(relative.to_owned(), stamp);
-        // What says the same stays the same, so that nobody is woken.
-        if self.files.get(relative) != Some(&file) {
-            self.files.insert(relative.to_owned(), file);
+    }
+
+    /// What says the same stays the same, so that nobody is woken.
+    fn take(&mut self, relative: String, read: Read) {
+        let (file, digest) = match read {
+            Read::Same => return,
+            Read::Decoded(file, digest) => (file, Some(digest)),
+            Read::Refused(file) => (file, None),
+        };
+        self.decoded += u64::from(digest.is_some());
+        match digest {
+            Some(digest) => drop(self.digests.insert(relative.clone(), digest)),
+            None => drop(self.digests.remove(&relative)),
+        }
+        if self.files.get(&relative) != Some(&file) {
+            self.files.insert(relative, file);
+            self.changed = true;
         }
     }
 
@@ -310,7 +329,11 @@ impl State {
         held
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        if !std::mem::take(&mut self.changed) {
+            return;
+        }
+        tracing::debug!(files = self.files.len(), decoded = self.decoded, "the manifests changed");
         let set = assemble(&self.files, &self.held);
         self.publish.send_if_modified(|current| {
             let differs = current.as_deref().is_none_or(|current| !current.same(&set));

@@ -78,6 +78,24 @@ fn a_change_that_leaves_the_stamp_as_it_was_is_seen_at_the_next_look_and_then_th
 }
 
 #[test]
+fn one_changed_file_of_a_thousand_is_the_only_one_decoded() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = |n: usize| dir.path().join(format!("{n:04}.yaml"));
+    (0..1000).for_each(|n| std::fs::write(file(n), config_map(&format!("c{n}"))).unwrap());
+    let mut state = state(dir.path());
+    state.rescan();
+    assert_eq!((state.decoded, names(&state).len()), (1000, 1000));
+    let published = state.publish.subscribe();
+    state.doubted.values_mut().for_each(|due| *due = Instant::now());
+    state.look_again();
+    state.rescan();
+    assert_eq!((state.decoded, state.doubted.len(), published.has_changed().unwrap()), (1000, 0, false), "read once more, and the same");
+    std::fs::write(file(500), config_map("other")).unwrap();
+    state.touch(&BTreeSet::from([file(500)]));
+    assert_eq!((state.decoded, names(&state)[500].as_str(), published.has_changed().unwrap()), (1001, "other", true));
+}
+
+#[test]
 fn the_parent_is_watched_only_for_a_link_or_a_missing_directory() {
     let dir = tempfile::tempdir().unwrap();
     let (root, link) = (dir.path().join("m"), dir.path().join("l"));

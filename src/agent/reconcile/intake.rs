@@ -43,6 +43,7 @@ impl Reconciler {
             }
         }
         self.manifests_dirty = true;
+        self.wishes.missed();
         self.taints_dirty = true;
         self.unbound_dirty = true;
     }
@@ -62,10 +63,18 @@ impl Reconciler {
                 self.owners.values().cloned().for_each(|key| self.queue.add(key));
             }
             // A rerun of a Job that is gone changes nothing but a record; its event, of the same transaction, tells of it.
-            Kind::Event if object.as_event().and_then(|e| e.reason.as_deref()) == Some(RERUN) => self.manifests_dirty = true,
+            Kind::Event => self.note_rerun(object),
             Kind::ConfigMap | Kind::Secret | Kind::PersistentVolumeClaim => (self.inputs.pods)(change, Arc::clone(object)),
             _ => {}
         }
+    }
+
+    fn note_rerun(&mut self, object: &Object) {
+        let Some(event) = object.as_event().filter(|e| e.reason.as_deref() == Some(RERUN)) else { return };
+        let of = &event.involved_object;
+        let (namespace, name) = (of.namespace.clone().unwrap_or_default(), of.name.clone().unwrap_or_default());
+        self.wishes.look_at(Key::new(Kind::Job, namespace, name));
+        self.manifests_dirty = true;
     }
 
     fn note_workload(&mut self, change: ChangeKind, key: Key, object: &Object) {
@@ -74,6 +83,7 @@ impl Reconciler {
             self.queue.set_wake(&key, None);
             // A replacement may have waited for this one to go.
             self.manifests_dirty = true;
+            self.wishes.look_at(key);
             return;
         }
         if self.owners.insert(object.uid().to_owned(), key.clone()).is_none() {

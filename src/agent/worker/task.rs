@@ -231,6 +231,13 @@ impl Worker {
     /// Makes the plan's Pod and all pending events durable.
     async fn persist(&mut self, plan: &PodActions) -> Committed {
         let Some(stored) = &self.stored else { return Committed::Stale };
+        let told = self.events.is_empty() && plan.events.is_empty();
+        if told && plan.end != Some(End::Keep) && stored.as_pod() == Some(&plan.pod) {
+            if self.pod != plan.pod {
+                self.pod.clone_from(&plan.pod);
+            }
+            return Committed::Done(stored.clone());
+        }
         let mut want = plan.pod.clone();
         if plan.end == Some(End::Keep) {
             (want.metadata.deletion_timestamp, want.metadata.deletion_grace_period_seconds) = (None, None);

@@ -83,6 +83,8 @@ fn key(job: &Job) -> Key {
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
+mod tests_moves;
+#[cfg(test)]
 mod tests_policies;
 #[cfg(test)]
 mod tests_rows;

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::JobStatus;
 use serde_json::{Value, json};
 
+use super::tests_moves::edit;
 use super::*;
 use crate::api::well_known::{KEEP_OBJECT, NOT_ADMITTED, SOURCE as FROM_FILE};
 use crate::controllers::pods as pod_facts;
@@ -39,12 +40,6 @@ fn conditions(world: &World, key: &Key) -> Vec<String> {
 
 fn names(world: &World) -> Vec<String> {
     world.active().iter().map(|p| p.metadata.name.clone().unwrap()).collect()
-}
-
-fn edit(world: &mut World, key: &Key, change: impl FnOnce(&mut k8s_openapi::api::batch::v1::JobSpec)) {
-    let mut job = world.job(key);
-    change(job.spec.as_mut().unwrap());
-    world.put(job.into());
 }
 
 fn failures(world: &World, key: &Key) -> (i32, i32) {

@@ -7,6 +7,7 @@ use proptest::test_runner::TestCaseError;
 use serde_json::{Value, json};
 
 use super::indexes::Intervals;
+use super::tests_moves::{Weights, act, edit, moves};
 use super::tests_policies::{status, world};
 use super::*;
 use crate::controllers::pods as facts_of;
@@ -14,31 +15,8 @@ use crate::controllers::world::{World, seconds};
 
 type Checked = Result<(), TestCaseError>;
 
-#[derive(Clone, Debug)]
-enum Move {
-    Exit(usize, i32),
-    Interrupt(usize),
-    Run(usize),
-    Delete(usize),
-    FinishDeleted,
-    Wait(i64),
-    Parallelism(i32),
-    Suspend(bool),
-}
-
-fn moves() -> impl Strategy<Value = Vec<Move>> {
-    let one = prop_oneof![
-        6 => (0usize..5, 0i32..4).prop_map(|(n, code)| Move::Exit(n, code)),
-        1 => (0usize..5).prop_map(Move::Interrupt),
-        1 => (0usize..5).prop_map(Move::Run),
-        1 => (0usize..5).prop_map(Move::Delete),
-        2 => Just(Move::FinishDeleted),
-        4 => (-100i64..700).prop_map(Move::Wait),
-        1 => (0i32..5).prop_map(Move::Parallelism),
-        1 => any::<bool>().prop_map(Move::Suspend),
-    ];
-    prop::collection::vec(one, 1..50)
-}
+/// Exit codes that the rules of [`specs`] tell apart.
+const UNDER_POLICIES: Weights = Weights { exit: 6, codes: 4, run: 1, admit: 0, pods: 5, most: 50 };
 
 fn specs() -> impl Strategy<Value = Value> {
     let rule = |action: &'static str, code: i32| json!({"action": action, "onExitCodes": {"operator": "In", "values": [code]}});
@@ -69,31 +47,6 @@ fn specs() -> impl Strategy<Value = Value> {
         fields.into_iter().filter_map(|(name, value)| Some((name, value?))).for_each(|(name, value)| spec[name] = value);
         spec
     })
-}
-
-fn act(world: &mut World, key: &Key, step: &Move) {
-    let live: Vec<String> = world.pods().iter().filter(|p| !facts_of::terminal(p)).map(|p| p.metadata.name.clone().unwrap()).collect();
-    let pick = |n: &usize| live.get(n % live.len().max(1)).cloned();
-    match step {
-        Move::Exit(n, code) => pick(n).iter().for_each(|name| world.exit(name, *code)),
-        Move::Interrupt(n) => pick(n).iter().for_each(|name| world.interrupt(name)),
-        Move::Run(n) => pick(n).iter().for_each(|name| world.run(name)),
-        Move::Delete(n) => {
-            let pod = pick(n).and_then(|name| world.pods().into_iter().find(|p| p.metadata.name.as_deref() == Some(&*name)));
-            let delete = pod.iter().map(facts_of::deletion).collect();
-            world.apply(Plan { delete, ..Plan::default() });
-        }
-        Move::FinishDeleted => world.finish_deleted(),
-        Move::Wait(n) => world.now += seconds(*n),
-        Move::Parallelism(n) => edit(world, key, |s| s.parallelism = Some(*n)),
-        Move::Suspend(on) => edit(world, key, |s| s.suspend = Some(*on)),
-    }
-}
-
-fn edit(world: &mut World, key: &Key, change: impl FnOnce(&mut k8s_openapi::api::batch::v1::JobSpec)) {
-    let mut job = world.job(key);
-    change(job.spec.as_mut().unwrap());
-    world.put(job.into());
 }
 
 /// What was seen so far.
@@ -200,7 +153,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn safe_under_every_policy(spec in specs(), steps in moves()) {
+    fn safe_under_every_policy(spec in specs(), steps in moves(UNDER_POLICIES)) {
         let (mut world, key) = world(spec);
         let mut seen = Seen::default();
         for step in &steps {

@@ -32,7 +32,7 @@ pub(super) fn in_place(old: &Object, desired: &Object, now: Timestamp) -> Object
         (Object::PersistentVolumeClaim(next), Object::PersistentVolumeClaim(_)) => bind_claim(next),
         _ => {}
     }
-    let generation = old.meta().generation.unwrap_or(1) + i64::from(spec(old) != spec(&next));
+    let generation = old.meta().generation.unwrap_or(1) + i64::from(!same_spec(old, &next));
     next.meta_mut().generation = Some(generation);
     next
 }
@@ -72,8 +72,17 @@ pub(super) fn forbidden(old: &Object, new: &Object) -> Option<String> {
     (!faults.is_empty()).then(|| faults.join("; "))
 }
 
-fn spec(object: &Object) -> Option<serde_json::Value> {
-    object.to_json().get("spec").cloned()
+fn same_spec(old: &Object, new: &Object) -> bool {
+    match (old, new) {
+        (Object::DaemonSet(old), Object::DaemonSet(new)) => old.spec == new.spec,
+        (Object::Job(old), Object::Job(new)) => old.spec == new.spec,
+        (Object::CronJob(old), Object::CronJob(new)) => old.spec == new.spec,
+        (Object::StaticPod(old), Object::StaticPod(new)) => old.spec == new.spec,
+        (Object::PersistentVolumeClaim(old), Object::PersistentVolumeClaim(new)) => old.spec == new.spec,
+        (Object::Node(old), Object::Node(new)) => old.spec == new.spec,
+        // What else comes from files has none.
+        _ => true,
+    }
 }
 
 fn keep_identity(next: &mut ObjectMeta, old: &ObjectMeta) {

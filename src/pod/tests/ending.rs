@@ -5,9 +5,10 @@ use serde_json::json;
 
 use super::delete;
 use super::world::{World, at, container, pod, sidecar};
+use crate::pod::attempt::{container_id, status_id, status_of};
 use crate::pod::probes::ProbeKind;
 use crate::pod::signals::{Condemned, Verdict};
-use crate::pod::{Kill, Probed, compute_pod_actions};
+use crate::pod::{Kill, Probed, compute_pod_actions, phase};
 
 fn with_hook(mut container: Container) -> Container {
     container.lifecycle = Some(serde_json::from_value(json!({"preStop": {"sleep": {"seconds": 5}}})).unwrap());
@@ -120,4 +121,25 @@ fn a_sidecar_that_has_not_started_holds_back_what_comes_after_it() {
     w.seen.probed.insert("s".into(), Probed { started: true, ready: true });
     w.run_until(13);
     assert_eq!(w.condition("Ready").0, "True");
+}
+
+/// An OnFailure Job's pod, stopped at its backoffLimit the moment its next restart is announced, is kept with the log of its last run.
+#[test]
+fn a_restart_that_was_only_announced_leaves_the_run_before_it_the_last() {
+    let mut w = World::new(pod("OnFailure", vec![], vec![container("c")]), &[("c", &[(1, 3), (1, 4)])]);
+    w.run_until(11);
+    w.now = 12;
+    let plan = compute_pod_actions(&w.pod, &w.seen, at(12));
+    assert_eq!((plan.start.len(), plan.start[0].attempt), (1, 2));
+    w.pod = plan.pod;
+    delete(&mut w, 30);
+    w.run_until(13);
+    let status = status_of(&w.pod, "c").expect("there");
+    let end = phase::ended(status).expect("closed");
+    assert_eq!((w.phase(), end.exit_code, end.reason.as_deref()), ("Failed", 4, Some("Error")));
+    assert_eq!((status.restart_count, status.container_id.clone()), (1, Some(status_id(&container_id("u-1", "c", 1)))));
+    assert_eq!(
+        (end.container_id.clone(), status.last_state.as_ref().and_then(|s| s.terminated.as_ref())),
+        (status.container_id.clone(), None)
+    );
 }

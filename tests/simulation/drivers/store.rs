@@ -26,12 +26,16 @@ pub struct Disk {
 impl Disk {
     pub fn new(world: &Arc<World>) -> Arc<Disk> {
         let (requests, waiting) = mpsc::unbounded_channel();
-        let (life, lag) = {
-            let mut state = world.state();
-            let lag = state.dice.pick(&[2048, 2048, 2048, 8]);
-            (state.life, lag)
-        };
-        Arc::new(Disk { world: world.clone(), life, requests, waiting: Mutex::new(Some(waiting)), watchers: broadcast::Sender::new(lag) })
+        let mut state = world.state();
+        let lag = state.dice.pick(&[256, 256, 256, 8]);
+        let waiting = Mutex::new(Some(waiting));
+        let disk = Disk { world: world.clone(), life: state.life, requests, waiting, watchers: broadcast::Sender::new(lag) };
+        // The file is opened: what the agent before was told had failed is read with the rest.
+        if let Some(late) = state.limbo.take() {
+            disk.apply(&mut state, &late);
+        }
+        drop(state);
+        Arc::new(disk)
     }
 
     /// The one writer: commits that arrive while it syncs are put together into the next.
@@ -82,7 +86,7 @@ impl Disk {
             for (_, answer) in answers.iter_mut().filter(|(_, a)| a.is_ok()) {
                 *answer = Err(StoreError::Engine { path: "state".into(), action: "written", source: "simulated fault".into() });
             }
-            // Found out only when the file is opened again.
+            // Found out only when the file is opened again: before this agent's next sync, or by the next agent.
             state.limbo = lies.then_some(batch);
             drop(state);
             self.world.note(|| format!("a sync fails{}", if lies { ", but it is on the disk" } else { "" }));

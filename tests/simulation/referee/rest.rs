@@ -10,12 +10,15 @@ use minik8s::runtime::TaskState;
 use crate::workloads::Workload;
 use crate::world::{State, short};
 
-/// What is not as it must come to be; empty at rest. `files`: by name, what the manifests hold.
-pub fn unmet(state: &State, files: &[(String, Option<Workload>)]) -> Vec<String> {
+/// A manifest's name, and the workload it holds with the object it was read as.
+pub type Asked = (String, Option<(Workload, Arc<Object>)>);
+
+/// What is not as it must come to be; empty at rest.
+pub fn unmet(state: &State, files: &[Asked]) -> Vec<String> {
     let mut out = Vec::new();
-    for (name, workload) in files {
-        match workload {
-            Some(workload) => out.extend(wanted(state, name, workload)),
+    for (name, asked) in files {
+        match asked {
+            Some((workload, asked)) => out.extend(wanted(state, name, workload, asked)),
             None => out.extend(gone(state, name)),
         }
     }
@@ -31,15 +34,14 @@ fn gone(state: &State, name: &str) -> Option<String> {
     kinds.into_iter().find_map(|kind| state.mirror.get(&Key::new(kind, "default", name))).map(|o| format!("{} is still there", o.key()))
 }
 
-fn wanted(state: &State, name: &str, workload: &Workload) -> Option<String> {
-    let asked = workload.object(name);
+fn wanted(state: &State, name: &str, workload: &Workload, asked: &Object) -> Option<String> {
     let key = asked.key();
     let buried = state.mirror.record(&format!("{}default/{name}", well_known::JOB_TOMBSTONE)).is_some();
     let Some(object) = state.mirror.get(&key) else {
         return (!buried).then(|| format!("{key} is missing"));
     };
     let hash = |o: &Object| pods::annotation(o.meta(), well_known::MANIFEST_HASH).map(str::to_owned);
-    if hash(object) != hash(&asked) {
+    if hash(object) != hash(asked) {
         return Some(format!("{key} is not as its manifest has it"));
     }
     let owned = state.mirror.owned(object.uid());

@@ -1,0 +1,168 @@
+//! What is compared when one manifest changes, and that comparing only that comes to the same as comparing everything.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Node;
+use proptest::prelude::*;
+use serde_json::json;
+use tokio::sync::broadcast;
+
+use super::*;
+use crate::agent::commit;
+use crate::api::names::Names;
+use crate::controllers::sync::sourced;
+use crate::store::mirror::{Batch, Mirror};
+use crate::store::{Change, Op, StoreError};
+
+/// A Store in memory that counts how often whole kinds are read.
+#[derive(Default)]
+struct Memory {
+    mirror: Mutex<Mirror>,
+    lists: AtomicUsize,
+    plans: AtomicUsize,
+}
+
+#[async_trait]
+impl Store for Memory {
+    fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        self.mirror.lock().unwrap().get(key).cloned()
+    }
+    fn list(&self, kind: Kind) -> Vec<Arc<Object>> {
+        self.lists.fetch_add(1, Ordering::Relaxed);
+        self.mirror.lock().unwrap().list(kind)
+    }
+    fn owned(&self, uid: &str) -> Vec<Arc<Object>> {
+        self.mirror.lock().unwrap().owned(uid)
+    }
+    fn record(&self, name: &str) -> Option<Vec<u8>> {
+        self.mirror.lock().unwrap().record(name).map(|value| value.to_vec())
+    }
+    fn records(&self, prefix: &str) -> Vec<(String, Vec<u8>)> {
+        self.lists.fetch_add(1, Ordering::Relaxed);
+        self.mirror.lock().unwrap().records(prefix)
+    }
+    async fn commit(&self, _: Vec<Op>) -> Result<Vec<Arc<Object>>, StoreError> {
+        panic!("plans are applied at once")
+    }
+    fn watch(&self) -> broadcast::Receiver<Change> {
+        broadcast::channel(1).1
+    }
+}
+
+impl Memory {
+    fn plan(&self, due: &Due, set: &ManifestSet) -> Vec<Op> {
+        let (node, now) = (Node::default(), Timestamp::UNIX_EPOCH);
+        let seed = self.plans.fetch_add(1, Ordering::Relaxed) as u64;
+        let mut cx = Context { node: &node, now, names: Names::new(seed, "manifests", now), zone: jiff::tz::TimeZone::UTC };
+        commit::operations(self, plan(due, set, self, &mut cx), now)
+    }
+
+    fn apply(&self, ops: Vec<Op>) {
+        let mut mirror = self.mirror.lock().unwrap();
+        let mut batch = Batch::after(mirror.revision);
+        batch.add(&mirror, ops).unwrap();
+        mirror.apply(&batch);
+    }
+
+    /// One turn of the loop's sync; how many operations it committed.
+    fn sync(&self, wishes: &mut Wishes, set: &Arc<ManifestSet>) -> usize {
+        let due = wishes.take(set);
+        let ops = self.plan(&due, set);
+        let count = ops.len();
+        self.apply(ops);
+        wishes.done(set.clone());
+        count
+    }
+
+    /// What is being deleted is gone; the loop is told.
+    fn finish_deleted(&self, wishes: &mut Wishes) {
+        for object in KINDS.into_iter().flat_map(|kind| self.list(kind)).filter(|o| o.meta().deletion_timestamp.is_some()) {
+            let key = object.key();
+            self.apply(vec![Op::Delete { key: key.clone(), uid: None }]);
+            wishes.look_at(key);
+        }
+    }
+}
+
+const EVERYTHING: Due = Due { all: true, keys: BTreeSet::new() };
+
+fn job(name: &str, file: &str, completions: usize) -> Arc<Object> {
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
+    let job = json!({"metadata": {"name": name, "namespace": "default"}, "spec": {"completions": completions, "template": template}});
+    Arc::new(sourced(Object::from_json(Kind::Job, job.to_string().as_bytes()).unwrap(), file, 0))
+}
+
+#[test]
+fn one_changed_manifest_of_a_thousand_is_the_only_one_compared() {
+    let (store, mut wishes) = (Memory::default(), Wishes::default());
+    let mut objects: Vec<_> = (0..1000).map(|n| job(&format!("j{n:04}"), &format!("{n:04}.yaml"), 1)).collect();
+    let set = |objects: &[Arc<Object>]| Arc::new(ManifestSet { objects: objects.to_vec(), ..ManifestSet::default() });
+    assert_eq!(store.sync(&mut wishes, &set(&objects)), 1000);
+    let before = store.lists.load(Ordering::Relaxed);
+    objects[500] = job("j0500", "0500.yaml", 2);
+    let changed = set(&objects);
+    assert_eq!(wishes.clone_due(&changed).keys.into_iter().map(|key| key.name).collect::<Vec<_>>(), ["j0500"]);
+    assert_eq!((store.sync(&mut wishes, &changed), store.lists.load(Ordering::Relaxed) - before), (1, 0));
+    assert_eq!(store.sync(&mut wishes, &changed), 0);
+    wishes.missed();
+    assert_eq!(store.sync(&mut wishes, &changed), 0);
+    assert!(store.lists.load(Ordering::Relaxed) > before, "what was missed is looked for everywhere");
+}
+
+#[test]
+fn what_could_not_be_committed_is_due_again() {
+    let (store, mut wishes) = (Memory::default(), Wishes::default());
+    let set = Arc::new(ManifestSet { objects: vec![job("a", "a.yaml", 1)], ..ManifestSet::default() });
+    store.sync(&mut wishes, &set);
+    let next = Arc::new(ManifestSet { objects: vec![job("a", "a.yaml", 1), job("b", "b.yaml", 1)], ..ManifestSet::default() });
+    let due = wishes.take(&next);
+    wishes.failed(due);
+    assert_eq!(store.sync(&mut wishes, &next), 1);
+    assert!(store.plan(&EVERYTHING, &next).is_empty());
+}
+
+impl Wishes {
+    fn clone_due(&self, set: &ManifestSet) -> Due {
+        Wishes { synced: self.synced.clone(), due: self.due.clone() }.take(set)
+    }
+}
+
+/// A directory of five files, each absent, faulty, or defining one of four Jobs in one of three versions.
+fn directories() -> impl Strategy<Value = Vec<Vec<Option<(usize, usize, bool)>>>> {
+    let file = prop::option::weighted(0.8, (0usize..4, 1usize..4, prop::bool::weighted(0.2)));
+    prop::collection::vec(prop::collection::vec(file, 5), 1..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn some_keys_come_to_the_same_as_all(directories in directories(), finishes in prop::collection::vec(any::<bool>(), 12)) {
+        let (store, mut wishes) = (Memory::default(), Wishes::default());
+        let mut known: HashMap<(usize, usize, usize), Arc<Object>> = HashMap::new();
+        for (directory, finish) in directories.iter().zip(finishes) {
+            let mut set = ManifestSet::default();
+            let mut taken = BTreeSet::new();
+            for (n, file) in directory.iter().enumerate() {
+                let Some((name, version, faulty)) = file else { continue };
+                if *faulty {
+                    set.keep.insert(format!("{n}.yaml"));
+                } else if taken.insert(*name) {
+                    let read = known.entry((n, *name, *version)).or_insert_with(|| job(&format!("j{name}"), &format!("{n}.yaml"), *version));
+                    set.objects.push(read.clone());
+                }
+            }
+            let set = Arc::new(set);
+            store.sync(&mut wishes, &set);
+            prop_assert!(store.plan(&EVERYTHING, &set).is_empty(), "left to do: {:?}", store.plan(&EVERYTHING, &set));
+            if finish {
+                store.finish_deleted(&mut wishes);
+                store.sync(&mut wishes, &set);
+                prop_assert!(store.plan(&EVERYTHING, &set).is_empty());
+            }
+        }
+    }
+}
