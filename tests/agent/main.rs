@@ -7,6 +7,10 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+#[allow(dead_code)]
+#[path = "../containerd/registry.rs"]
+mod registry;
+
 mod bad_input;
 mod chaos;
 mod config;
@@ -16,6 +20,7 @@ mod directory;
 mod drain;
 mod exec;
 mod forward;
+mod images;
 mod job;
 mod network;
 mod pod;
