@@ -68,7 +68,7 @@ impl Daemon {
         let reconciler = Reconciler::new(drivers.clone(), inputs).await?;
         let mut reconciling = tokio::spawn(reconciler.run(stop.clone()));
         let housekeeping = tokio::spawn(housekeeping::run(drivers.store.clone(), drivers.clock.clone()));
-        let collecting = tokio::spawn(ImageGc::new(drivers.clone()).run());
+        let collecting = tokio::spawn(ImageGc::new(drivers.clone()).run(watcher.sets.clone()));
         let preloading = tokio::spawn(Preload::new(drivers.clone(), self.real.containerd.clone()).run());
         let telling = tokio::spawn(tell_faults(watcher.sets.clone()));
         tracing::info!(node = drivers.settings.node_name, manifests = %drivers.paths.manifests.display(), "minik8s is running");

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
-use super::{Drivers, events};
+use super::manifests::ManifestSet;
+use super::{Drivers, HEARTBEAT, events};
 use crate::api::{Key, Kind};
 use crate::controllers::EventDraft;
 use crate::pod::phase;
@@ -32,8 +33,12 @@ impl ImageGc {
         Arc::new(ImageGc { drivers, records: Mutex::default() })
     }
 
-    /// Collects until dropped. A failure is told once as long as it stays the same.
-    pub async fn run(self: Arc<Self>) {
+    /// Collects until dropped. A failure is told once as long as it stays the same. Begins once the manifests are read and there was time to
+    /// make their pods: until then, what they need would look unused.
+    pub async fn run(self: Arc<Self>, mut sets: watch::Receiver<Option<Arc<ManifestSet>>>) {
+        // Without a directory, or without an end of reading it, the pods that are known must do.
+        let _ = tokio::time::timeout(PERIOD, sets.wait_for(Option::is_some)).await.map(drop);
+        tokio::time::sleep(HEARTBEAT).await;
         let mut told = String::new();
         loop {
             match self.collect().await {

@@ -68,12 +68,17 @@ pub enum KeyringError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keyring {
     entries: BTreeMap<String, Vec<Credential>>,
+    passed_over: Vec<&'static str>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct ConfigJson {
     #[serde(default)]
     auths: Option<BTreeMap<String, Entry>>,
+    /// Programs that know logins: named, never run.
+    creds_store: Option<serde::de::IgnoredAny>,
+    cred_helpers: Option<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -93,7 +98,14 @@ impl Keyring {
     /// It is not such a file.
     pub fn from_config_json(bytes: &[u8]) -> Result<Keyring, KeyringError> {
         let config: ConfigJson = parse(bytes)?;
-        Keyring::from_entries(config.auths.unwrap_or_default())
+        let helpers = [("credsStore", config.creds_store.is_some()), ("credHelpers", config.cred_helpers.is_some())];
+        let passed_over = helpers.into_iter().filter(|(_, there)| *there).map(|(key, _)| key).collect();
+        Ok(Keyring { passed_over, ..Keyring::from_entries(config.auths.unwrap_or_default())? })
+    }
+
+    /// Keys of the file that lead to logins here is no way to.
+    pub fn passed_over(&self) -> &[&'static str] {
+        &self.passed_over
     }
 
     /// The logins of the old `.dockercfg`, which is what `auths` holds in the newer one.

@@ -86,6 +86,14 @@ fn faults_name_the_secret_and_no_value() {
 }
 
 #[test]
+fn programs_that_know_logins_are_named() {
+    let ring =
+        Keyring::from_config_json(br#"{"auths":{"r.io":{}},"credsStore":"pass","credHelpers":{"r.io":"x"},"HttpHeaders":{}}"#).unwrap();
+    assert_eq!(ring.passed_over(), ["credsStore", "credHelpers"]);
+    assert!(Keyring::from_config_json(b"{}").unwrap().passed_over().is_empty());
+}
+
+#[test]
 fn nothing_prints_a_password() {
     let ring = ring(&["r.io"]);
     assert!(!format!("{ring:?}").contains("secret"), "{ring:?}");

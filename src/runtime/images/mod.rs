@@ -121,18 +121,20 @@ impl Images {
     /// The node's logins, read anew each time. A file that cannot be used is told of, and gives none (as the kubelet's).
     fn node_keyring(&self) -> Keyring {
         let path = &self.registry_config;
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Keyring::default(),
-            Err(error) => {
-                tracing::warn!(file = %path.display(), %error, "the node's registry logins cannot be read; none of them is used");
-                return Keyring::default();
-            }
-        };
-        Keyring::from_config_json(&bytes).unwrap_or_else(|error| {
-            tracing::warn!(file = %path.display(), %error, "the node's registry logins cannot be read; none of them is used");
+        let unread = |why: String| {
+            tracing::warn!(file = %path.display(), why, "the node's registry logins cannot be read; none of them is used");
             Keyring::default()
-        })
+        };
+        let keyring = match registry::read_config(path) {
+            Ok(bytes) => Keyring::from_config_json(&bytes).unwrap_or_else(|error| unread(error.to_string())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Keyring::default(),
+            Err(error) => unread(error.to_string()),
+        };
+        if !keyring.passed_over().is_empty() {
+            let keys = keyring.passed_over().join(", ");
+            tracing::warn!(file = %path.display(), keys, "programs that know logins are not run; write the logins into auths");
+        }
+        keyring
     }
 
     /// Tells a containerd that is away from an image that cannot be had.

@@ -3,8 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http_auth::ChallengeRef;
-use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
-use reqwest::{Client, Url};
+use reqwest::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::{Client, Response, Url};
 use serde::Deserialize;
 
 use super::error::RegistryError;
@@ -33,17 +33,20 @@ struct Token {
 /// The header for the next try. Errors: there is none to be had, with the reason.
 pub(super) async fn authorization(
     client: &Client,
-    answered: &HeaderMap,
+    answered: &Response,
     repository: &str,
     credential: Option<&Credential>,
 ) -> Result<HeaderValue, RegistryError> {
     let denied =
         |why: &str| RegistryError::verdict(format!("pull access denied, repository does not exist or may require authorization: {why}"));
-    let texts = answered.get_all(WWW_AUTHENTICATE).iter().take(MAX_CHALLENGES).filter_map(|value| value.to_str().ok());
+    let texts = answered.headers().get_all(WWW_AUTHENTICATE).iter().take(MAX_CHALLENGES).filter_map(|value| value.to_str().ok());
     let header = match best(texts.filter_map(|text| http_auth::parse_challenges(text).ok()).flatten()) {
         None => return Err(denied("authorization is wanted in no form that is known here (Basic, Bearer)")),
         Some(Challenge::Basic) => basic(credential.ok_or_else(|| denied("no basic auth credentials"))?),
         Some(Challenge::Bearer { realm, service, scope }) => {
+            if !may_be_told(answered.url().scheme(), &realm) {
+                return Err(denied("its token server is to be spoken to in the clear; no login goes there"));
+            }
             let scope = scope.unwrap_or_else(|| format!("repository:{repository}:pull"));
             format!("Bearer {}", token(client, &realm, service, &scope, credential).await?)
         }
@@ -71,6 +74,11 @@ fn best<'a>(challenges: impl Iterator<Item = ChallengeRef<'a>>) -> Option<Challe
         }
     }
     basic
+}
+
+/// A registry that is spoken to over TLS must not lead a login out of it.
+fn may_be_told(scheme: &str, realm: &str) -> bool {
+    scheme != "https" || realm.get(..8).is_some_and(|start| start.eq_ignore_ascii_case("https://"))
 }
 
 fn basic(credential: &Credential) -> String {
@@ -131,6 +139,20 @@ mod tests {
         assert!(matches!(of("Basic realm=\"x\", Bearer realm=\"https://a\""), Some(Challenge::Bearer { .. })));
         for text in ["", "Bearer service=\"s\"", "Digest realm=\"x\"", "\u{1}"] {
             assert_eq!(of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_login_leaves_tls() {
+        let rows = [
+            ("https", "https://a/t", true),
+            ("https", "HTTPS://a", true),
+            ("https", "http://a/t", false),
+            ("https", "", false),
+            ("http", "http://a", true),
+        ];
+        for (scheme, realm, expected) in rows {
+            assert_eq!(may_be_told(scheme, realm), expected, "{scheme} {realm}");
         }
     }
 

@@ -120,7 +120,8 @@ fn trusting(mut builder: ClientBuilder, tls: &Tls) -> Result<ClientBuilder, Stri
     Ok(builder.tls_danger_accept_invalid_certs(tls.skip_verify))
 }
 
-fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+/// A configuration file: regular, and of bounded size.
+pub(in crate::runtime::images) fn read(path: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read as _;
     let file = std::fs::File::open(path)?;
     if !file.metadata()?.is_file() {

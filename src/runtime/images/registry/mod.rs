@@ -29,6 +29,7 @@ mod hosts;
 #[cfg(test)]
 mod hosts_tests;
 
+pub(super) use clients::read as read_config;
 pub(super) use error::RegistryError;
 
 use clients::Clients;
@@ -93,10 +94,14 @@ impl Session {
             return Ok(digest.to_owned());
         }
         let ask = Ask { method: Method::HEAD, ..self.manifest_ask(None) };
-        let response = self.ask(&ask, |endpoint| endpoint.resolve).await?;
-        let told = response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok());
+        let told = match self.ask(&ask, |endpoint| endpoint.resolve).await {
+            Ok(response) => response.headers().get("docker-content-digest").and_then(|value| value.to_str().ok()).map(str::to_owned),
+            Err(error) if error.unreachable => return Err(error),
+            // A registry that knows no HEAD, or a refusal: an answer to GET has words.
+            Err(_) => None,
+        };
         match told.filter(|digest| digest.starts_with("sha256:")) {
-            Some(digest) => Ok(digest.to_owned()),
+            Some(digest) => Ok(digest),
             None => self.manifest(None).await.map(|(_, digest)| digest),
         }
     }
@@ -163,7 +168,7 @@ impl Session {
             return good(ask, response).await;
         }
         let repository = &self.reference.repository;
-        let authorization = authorize::authorization(client, response.headers(), repository, self.credential.as_ref()).await?;
+        let authorization = authorize::authorization(client, &response, repository, self.credential.as_ref()).await?;
         let response = good(ask, self.send(client, endpoint, ask, Some(authorization.clone())).await?).await?;
         self.lock().insert(index, authorization);
         Ok(response)
