@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use minik8s::agent::image_gc::ImageGc;
 use minik8s::agent::manifests::ManifestSet;
 use minik8s::agent::reconcile::{Inputs, Reconciler};
 use minik8s::agent::worker::PodWorkers;
@@ -25,10 +26,12 @@ use tokio::sync::watch;
 mod adoption;
 mod alone;
 mod monitoring;
+mod preload;
 mod real;
 
 use adoption::Adoption;
 use alone::alone;
+use preload::Preload;
 use real::RealDrivers;
 
 /// How long ending may take; the containers live on whatever happens.
@@ -65,6 +68,8 @@ impl Daemon {
         let reconciler = Reconciler::new(drivers.clone(), inputs).await?;
         let mut reconciling = tokio::spawn(reconciler.run(stop.clone()));
         let housekeeping = tokio::spawn(housekeeping::run(drivers.store.clone(), drivers.clock.clone()));
+        let collecting = tokio::spawn(ImageGc::new(drivers.clone()).run(watcher.sets.clone()));
+        let preloading = tokio::spawn(Preload::new(drivers.clone(), self.real.containerd.clone()).run());
         let telling = tokio::spawn(tell_faults(watcher.sets.clone()));
         tracing::info!(node = drivers.settings.node_name, manifests = %drivers.paths.manifests.display(), "minik8s is running");
         tell_systemd(NotifyState::Ready);
@@ -81,7 +86,7 @@ impl Daemon {
             },
         };
         tell_systemd(NotifyState::Stopping);
-        for task in [adopting, housekeeping, telling].into_iter().chain(monitoring) {
+        for task in [adopting, housekeeping, collecting, preloading, telling].into_iter().chain(monitoring) {
             task.abort();
         }
         let drain = async {

@@ -9,12 +9,14 @@ use crate::host::devices::HostDevices;
 use crate::host::{HostFacts, Paths, PodCgroups};
 use crate::network::Network;
 use crate::runtime::Runtime;
+use crate::runtime::images::gc::GcPolicy;
 use crate::store::Store;
 use crate::volumes::Volumes;
 
 pub mod commit;
 pub mod events;
 pub mod housekeeping;
+pub mod image_gc;
 pub mod manifest_edit;
 pub mod manifests;
 pub mod node;
@@ -72,6 +74,8 @@ pub struct Settings {
     pub taints: Vec<k8s_openapi::api::core::v1::Taint>,
     /// How many pods may run here (kubelet's maxPods).
     pub max_pods: u32,
+    /// When unused images go.
+    pub image_gc: GcPolicy,
 }
 
 impl Default for Settings {
@@ -84,6 +88,7 @@ impl Default for Settings {
             labels: std::collections::BTreeMap::new(),
             taints: Vec::new(),
             max_pods: 110,
+            image_gc: GcPolicy::default(),
         }
     }
 }

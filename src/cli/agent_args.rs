@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Taint;
 use super::flag_values as values;
 use crate::agent::Settings;
 use crate::host::Paths;
+use crate::runtime::images::gc::GcPolicy;
 use crate::telemetry::LogFormat;
 
 /// Who makes cgroups.
@@ -71,6 +72,21 @@ pub struct AgentArgs {
     /// The namespace in containerd that is this agent's alone.
     #[arg(long, env = "MINIK8S_CONTAINERD_NAMESPACE", default_value = "minik8s", value_name = "NAME", value_parser = values::identifier, help_heading = "Runtime")]
     containerd_namespace: String,
+    /// Where each registry's hosts.toml is: mirrors, certificates, headers.
+    #[arg(long, env = "MINIK8S_REGISTRY_HOSTS", default_value = "/etc/containerd/certs.d", value_name = "DIR", value_parser = values::absolute, help_heading = "Images")]
+    registry_hosts: PathBuf,
+    /// This node's own logins at registries, in the form of Docker's config.json [default: config.json in the state directory].
+    #[arg(long, env = "MINIK8S_REGISTRY_CONFIG", value_name = "FILE", value_parser = values::absolute, help_heading = "Images")]
+    registry_config: Option<PathBuf>,
+    /// Disk usage in percent from which unused images are removed; 100: never.
+    #[arg(long, env = "MINIK8S_IMAGE_GC_HIGH_THRESHOLD", default_value_t = 85, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100), help_heading = "Images")]
+    image_gc_high_threshold: u8,
+    /// Disk usage in percent down to which they are removed.
+    #[arg(long, env = "MINIK8S_IMAGE_GC_LOW_THRESHOLD", default_value_t = 80, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100), help_heading = "Images")]
+    image_gc_low_threshold: u8,
+    /// Unused images younger than this stay.
+    #[arg(long, env = "MINIK8S_MINIMUM_IMAGE_TTL_DURATION", default_value = "2m", value_name = "DURATION", value_parser = values::duration, help_heading = "Images")]
+    minimum_image_ttl_duration: Duration,
     /// containerd's snapshotter.
     #[arg(long, env = "MINIK8S_SNAPSHOTTER", default_value = "overlayfs", value_name = "NAME", value_parser = values::identifier, help_heading = "Runtime")]
     snapshotter: String,
@@ -114,6 +130,10 @@ pub struct AgentConfig {
     pub containerd: PathBuf,
     /// The agent's namespace in containerd.
     pub containerd_namespace: String,
+    /// Where each registry's hosts.toml is.
+    pub registry_hosts: PathBuf,
+    /// This node's own logins at registries.
+    pub registry_config: PathBuf,
     /// containerd's snapshotter.
     pub snapshotter: String,
     /// The OCI runtime's binary, by name or path; `None`: the shim's default.
@@ -152,7 +172,14 @@ impl AgentArgs {
             Some(socket) => socket,
             None => values::socket(&self.run_dir.join("minik8s.sock").to_string_lossy()).map_err(|why| format!("--run-dir: {why}"))?,
         };
+        let (high, low) = (self.image_gc_high_threshold, self.image_gc_low_threshold);
+        if low > high {
+            return Err(format!("--image-gc-low-threshold {low} is above --image-gc-high-threshold {high}; make it lower"));
+        }
+        let image_gc = GcPolicy { high_percent: high, low_percent: low, minimum_age: self.minimum_image_ttl_duration };
         Ok(AgentConfig {
+            registry_hosts: self.registry_hosts,
+            registry_config: self.registry_config.unwrap_or_else(|| self.state_dir.join("config.json")),
             paths: Paths {
                 manifests: self.manifests,
                 state: self.state_dir,
@@ -169,6 +196,7 @@ impl AgentArgs {
                 labels,
                 taints: self.taints,
                 max_pods: self.max_pods,
+                image_gc,
             },
             containerd: self.containerd,
             containerd_namespace: self.containerd_namespace,
@@ -220,6 +248,8 @@ mod tests {
         assert_eq!(config.settings.max_restart_backoff, Duration::from_secs(300));
         assert_eq!((config.settings.log_max_bytes, config.settings.log_max_files, config.settings.max_pods), (10 << 20, 5, 110));
         assert_eq!(config.cni_bin_dirs.len(), 3);
+        assert_eq!(config.registry_config, PathBuf::from("/var/lib/minik8s/config.json"));
+        assert_eq!(config.settings.image_gc, GcPolicy::default());
     }
 
     #[test]
@@ -235,6 +265,8 @@ mod tests {
     fn contradictions_say_what_to_do() {
         let error = config(&["--manifests", "/x", "--state-dir", "/x/state"]).unwrap_err();
         assert_eq!(error, "--manifests /x and --state-dir /x/state lie within each other; give each a directory of its own");
+        let error = config(&["--image-gc-low-threshold", "90"]).unwrap_err();
+        assert_eq!(error, "--image-gc-low-threshold 90 is above --image-gc-high-threshold 85; make it lower");
         assert_eq!(config(&["--label", "a=1", "--label", "a=2"]).unwrap_err(), "--label a is given twice; give it once");
         assert!(config(&["--run-dir", &format!("/{}", "x".repeat(120))]).unwrap_err().contains("107 bytes"));
     }

@@ -79,13 +79,24 @@ pub fn taint(text: &str) -> Result<Taint, String> {
 
 /// `90s`, `5m`: 1 s to 300 s, as the kubelet's crashLoopBackOff.maxContainerRestartPeriod.
 pub fn restart_period(text: &str) -> Result<Duration, String> {
-    let (number, factor) = match (text.strip_suffix('s'), text.strip_suffix('m')) {
-        (Some(number), _) => (number, 1),
-        (None, Some(number)) => (number, 60),
-        (None, None) => ("", 1),
-    };
-    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).filter(|seconds| (1..=300).contains(seconds));
+    let seconds = seconds(text).filter(|seconds| (1..=300).contains(seconds));
     seconds.map(Duration::from_secs).ok_or_else(|| "write a duration from 1s to 300s, such as 60s or 5m".to_owned())
+}
+
+/// `0s`, `90s`, `5m`, `24h`: at most a year.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = seconds(text).filter(|seconds| *seconds <= 365 * 86400);
+    seconds.map(Duration::from_secs).ok_or_else(|| "write a duration such as 90s, 5m or 24h".to_owned())
+}
+
+fn seconds(text: &str) -> Option<u64> {
+    let (number, factor) = match text.chars().next_back()? {
+        's' => (text.strip_suffix('s')?, 1),
+        'm' => (text.strip_suffix('m')?, 60),
+        'h' => (text.strip_suffix('h')?, 3600),
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 /// `10Mi`, `500k`, bytes: 4 KiB at least.

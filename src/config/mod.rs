@@ -17,14 +17,18 @@ use crate::api::{Key, Kind, Object};
 
 mod downward;
 mod environment;
+mod keyring;
 mod payloads;
+mod pull_logins;
 mod references;
 #[cfg(test)]
 mod tests;
 
 pub use downward::{Downward, field, needs_pod_ip, resource, shown_annotations};
 pub use environment::{from_sources, value_of};
+pub use keyring::{Credential, Keyring, KeyringError};
 pub use payloads::{Unready, has_files, payloads};
+pub use pull_logins::{PullLogins, pull_logins};
 pub use references::references;
 
 /// Why a variable or a file cannot be had. Display is the kubelet's message.

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{Container, Pod, Volume};
 use crate::api::{Key, Kind};
 
 /// The keys of everything in the pod's namespace that its variables and volumes come from, optional or not. imagePullSecrets are not among
-/// them: no container waits for those.
+/// them: no container waits for those ([`super::pull_logins`]).
 pub fn references(pod: &Pod) -> BTreeSet<Key> {
     let Some(spec) = &pod.spec else { return BTreeSet::new() };
     let mut names: Vec<(Kind, &str)> = Vec::new();

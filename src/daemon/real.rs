@@ -37,6 +37,8 @@ impl RealDrivers {
         let mut runtime = ContainerdConfig::new(&config.containerd, &config.containerd_namespace, &config.paths.run);
         runtime.systemd_cgroup = facts.cgroup_driver == CgroupDriver::Systemd;
         runtime.snapshotter = config.snapshotter;
+        runtime.registry_hosts = config.registry_hosts;
+        runtime.registry_config = config.registry_config;
         runtime.runtime_binary = usable(config.runtime, &config.paths.run).await;
         let containerd = Arc::new(Containerd::connect(runtime).await?);
         let agents = Drivers {

@@ -24,6 +24,21 @@ pub fn pulling(pod: &Pod, image: &str) -> EventDraft {
     draft(pod, false, "Pulling", format!("Pulling image {image:?}"))
 }
 
+/// How far a pull is (ours).
+pub fn progress_words(image: &str, done: u64, total: u64) -> String {
+    let percent = done.saturating_mul(100).checked_div(total).unwrap_or_default();
+    let tenths = |bytes: u64| (bytes / 1024).saturating_mul(10) / 1024;
+    let mebibytes = |bytes: u64| format!("{}.{}", tenths(bytes) / 10, tenths(bytes) % 10);
+    format!("Pulling image {image:?}: {percent}%, {} of {} MiB", mebibytes(done), mebibytes(total))
+}
+
+/// Pull secrets that are not there (pkg/kubelet/kubelet.go getPullSecretsForPod).
+pub fn missing_pull_secrets(pod: &Pod, names: &[String]) -> EventDraft {
+    let names = names.join(", ");
+    let message = format!("Unable to retrieve some image pull secrets ({names}); attempting to pull the image may not succeed.");
+    draft(pod, true, "FailedToRetrieveImagePullSecret", message)
+}
+
 /// The image was pulled, in so many milliseconds.
 pub fn pulled(pod: &Pod, image: &str, millis: u128, size: u64) -> EventDraft {
     let took = if millis < 1000 { format!("{millis}ms") } else { format!("{}.{:03}s", millis / 1000, millis % 1000) };

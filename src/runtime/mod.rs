@@ -10,6 +10,9 @@ use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::Spec;
 use tokio::sync::broadcast;
 
+use crate::config::Keyring;
+use images::gc::{DiskUsage, StoredImage};
+
 pub mod containerd;
 pub mod exec;
 pub mod images;
@@ -26,6 +29,35 @@ pub enum PullPolicy {
     IfNotPresent,
     /// Never pull.
     Never,
+}
+
+/// An image that a container needs.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageRequest<'a> {
+    /// As the manifest has it.
+    pub reference: &'a str,
+    /// When to ask a registry.
+    pub policy: PullPolicy,
+    /// The logins that the pod brings; the node's own come after them.
+    pub keyring: &'a Keyring,
+}
+
+/// How far a pull is, in bytes of content; what is here already counts as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PullProgress {
+    /// Here.
+    pub done: u64,
+    /// Of so many.
+    pub total: u64,
+}
+
+/// What somebody who waits for an image hears meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullNote {
+    /// A registry is about to be asked.
+    Begun,
+    /// It takes a while, and is so far.
+    Progress(PullProgress),
 }
 
 /// An image that is here, unpacked and ready to be a container's root.
@@ -218,6 +250,16 @@ pub enum RuntimeError {
         /// The container.
         id: String,
     },
+    /// An operation on images was refused, or cannot be done.
+    #[error("failed to {action} {subject}: {cause}")]
+    Images {
+        /// `remove the image`, `import`, …
+        action: &'static str,
+        /// The image's digest, or the archive's name.
+        subject: String,
+        /// The reason.
+        cause: String,
+    },
     /// The operation was refused; the message is for the pod's status.
     #[error("failed to {action} container {id}: {cause}")]
     Failed {
@@ -233,10 +275,16 @@ pub enum RuntimeError {
 /// The runtime. Every call is safe to repeat.
 #[async_trait]
 pub trait Runtime: Send + Sync + 'static {
-    /// Makes sure the image is here and unpacked. `reference` is as the manifest has it. `pulling` is called before a registry is asked.
-    async fn ensure_image(&self, reference: &str, policy: PullPolicy, pulling: &(dyn Fn() + Sync)) -> Result<Image, ImageError>;
+    /// Makes sure the image is here and unpacked. `tell` is called before a registry is asked, and from time to time while it answers.
+    async fn ensure_image(&self, request: ImageRequest<'_>, tell: &(dyn Fn(PullNote) + Sync)) -> Result<Image, ImageError>;
     /// The image's user databases; cached.
     async fn image_users(&self, image: &Image) -> Result<ImageUsers, RuntimeError>;
+    /// All images of this agent's namespace.
+    async fn images(&self) -> Result<Vec<StoredImage>, RuntimeError>;
+    /// Removes an image by its digest, under all its names. Refused for one that is pinned or that `ensure_image` has just answered with.
+    async fn remove_image(&self, id: &str) -> Result<(), RuntimeError>;
+    /// The disk that images and containers' file systems are on.
+    async fn image_disk(&self) -> Result<DiskUsage, RuntimeError>;
     /// Makes record, snapshot and task, in this order; on failure undoes what it made. The process does not run yet.
     async fn create(&self, config: &ContainerConfig) -> Result<(), RuntimeError>;
     /// Starts the created process and returns its pid.

@@ -7,6 +7,10 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+#[allow(dead_code)]
+#[path = "../containerd/registry.rs"]
+mod registry;
+
 mod bad_input;
 mod by_hand;
 mod chaos;
@@ -17,6 +21,7 @@ mod directory;
 mod drain;
 mod exec;
 mod forward;
+mod images;
 mod job;
 mod network;
 mod objects;

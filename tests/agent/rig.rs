@@ -17,11 +17,11 @@ pub use crate::objects::{all_run, condition, phase, pod_name};
 
 /// See the module.
 pub struct Rig {
-    lab: Lab,
+    pub lab: Lab,
     root: PathBuf,
     agent: Option<Child>,
     number: u32,
-    cni_bin_dir: Option<PathBuf>,
+    flags: Vec<String>,
     closed: bool,
 }
 
@@ -31,25 +31,28 @@ impl Rig {
 
     /// containerd and the agent, serving.
     pub fn new() -> Rig {
+        Rig::with(|_| Vec::new())
+    }
+
+    /// As `new`, after `first` was done to the rig, with the flags it returns.
+    pub fn with(first: impl FnOnce(&Rig) -> Vec<String>) -> Rig {
         let mut rig = Rig::prepare();
+        rig.flags = first(&rig);
         rig.start_agent();
         rig
     }
 
     /// As `new`, with the state directory on a tmpfs of 6 MiB.
     pub fn with_small_state() -> Rig {
-        let mut rig = Rig::prepare();
-        run("mount", &["-t", "tmpfs", "-o", "size=6m", "tmpfs", rig.path("state").to_str().unwrap()]);
-        rig.start_agent();
-        rig
+        Rig::with(|rig| {
+            run("mount", &["-t", "tmpfs", "-o", "size=6m", "tmpfs", rig.path("state").to_str().unwrap()]);
+            Vec::new()
+        })
     }
 
     /// As `new`, where no CNI plugin is to be found.
     pub fn without_cni_plugins() -> Rig {
-        let mut rig = Rig::prepare();
-        rig.cni_bin_dir = Some(rig.dir("no-plugins"));
-        rig.start_agent();
-        rig
+        Rig::with(|rig| vec!["--cni-bin-dir".into(), rig.dir("no-plugins").display().to_string()])
     }
 
     fn prepare() -> Rig {
@@ -58,7 +61,7 @@ impl Rig {
         lab.import_busybox("docker.io/library/busybox:latest");
         lab.ctr(&["images", "label", "docker.io/library/busybox:latest", "io.cri-containerd.pinned=pinned"]);
         let root = lab.dir.join("rig");
-        let rig = Rig { lab, root, agent: None, number, cni_bin_dir: None, closed: false };
+        let rig = Rig { lab, root, agent: None, number, flags: Vec::new(), closed: false };
         for dir in ["manifests", "state", "run", "pods", "containers", "cni"] {
             rig.dir(dir);
         }
@@ -132,10 +135,7 @@ impl Rig {
                 command.arg(flag).arg(value);
             }
         }
-        if let Some(dir) = &self.cni_bin_dir {
-            command.arg("--cni-bin-dir").arg(dir);
-        }
-        command.args(extra).env("RUST_LOG", "info").stdin(Stdio::null());
+        command.args(&self.flags).args(extra).env("RUST_LOG", "info").stdin(Stdio::null());
         command
     }
 

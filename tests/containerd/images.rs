@@ -6,7 +6,7 @@ use minik8s::runtime::{Containerd, ImageError, PullPolicy, Runtime};
 
 use crate::lab::Lab;
 use crate::lab::image::{Node, OciImage};
-use crate::stage::Stage;
+use crate::stage::{Stage, ensure};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_without_a_registry() {
@@ -15,10 +15,10 @@ async fn policies_without_a_registry() {
     assert_eq!(image.name, "docker.io/library/busybox:latest");
     assert!(!image.pulled && image.size > 1_000_000);
     assert_eq!(image.config.config().as_ref().unwrap().cmd().as_ref().unwrap(), &["sh"]);
-    assert_eq!(&stage.runtime.ensure_image("docker.io/library/busybox", PullPolicy::Never, &|| {}).await.unwrap(), image);
-    let never = stage.runtime.ensure_image("absent:1", PullPolicy::Never, &|| {}).await.unwrap_err();
+    assert_eq!(&ensure(&stage.runtime, "docker.io/library/busybox", PullPolicy::Never).await.unwrap(), image);
+    let never = ensure(&stage.runtime, "absent:1", PullPolicy::Never).await.unwrap_err();
     assert_eq!(never.to_string(), "Container image \"absent:1\" is not present with pull policy of Never");
-    let invalid = stage.runtime.ensure_image("BusyBox", PullPolicy::Always, &|| {}).await.unwrap_err();
+    let invalid = ensure(&stage.runtime, "BusyBox", PullPolicy::Always).await.unwrap_err();
     assert_eq!(
         invalid.to_string(),
         "Failed to apply default image tag \"BusyBox\": couldn't parse image name \"BusyBox\": \
@@ -26,7 +26,7 @@ async fn policies_without_a_registry() {
     );
     // By digest, though it was imported by tag.
     let pinned = format!("busybox@{}", image.digest);
-    assert_eq!(stage.runtime.ensure_image(&pinned, PullPolicy::IfNotPresent, &|| {}).await.unwrap().chain_id, image.chain_id);
+    assert_eq!(ensure(&stage.runtime, &pinned, PullPolicy::IfNotPresent).await.unwrap().chain_id, image.chain_id);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,7 +39,7 @@ async fn an_image_that_was_not_unpacked_is_and_stays_so() {
     ]);
     lab.import(&OciImage::busybox_with(&files), "example.org/app:1", &["--no-unpack"]);
     let runtime = Containerd::connect(lab.config()).await.unwrap();
-    let image = runtime.ensure_image("example.org/app:1", PullPolicy::IfNotPresent, &|| {}).await.unwrap();
+    let image = ensure(&runtime, "example.org/app:1", PullPolicy::IfNotPresent).await.unwrap();
     let snapshots = lab.ctr(&["snapshots", "list"]);
     assert!(snapshots.contains(&image.chain_id), "{snapshots}");
 
@@ -67,6 +67,6 @@ async fn a_wrong_diff_id_is_refused() {
     image.replace_config(lie.into_bytes());
     lab.import(&image, "example.org/liar:1", &["--no-unpack"]);
     let runtime = Containerd::connect(lab.config()).await.unwrap();
-    let error = runtime.ensure_image("example.org/liar:1", PullPolicy::Never, &|| {}).await.unwrap_err();
+    let error = ensure(&runtime, "example.org/liar:1", PullPolicy::Never).await.unwrap_err();
     assert!(matches!(&error, ImageError::Pull { cause, .. } if cause.contains("wrong diff id")), "{error}");
 }

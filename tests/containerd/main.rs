@@ -7,11 +7,17 @@
 #[path = "../lab/mod.rs"]
 mod lab;
 
+mod bad_images;
 mod bare;
+mod collecting;
 mod containers;
+mod docker_registry;
 mod exec_once;
 mod images;
+mod imports;
 mod logging;
+mod logins;
+mod mirrors;
 mod oci;
 mod pulls;
 mod registry;

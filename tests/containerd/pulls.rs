@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use minik8s::runtime::{Containerd, Image, ImageError, PullPolicy, Runtime};
+use minik8s::config::Keyring;
+use minik8s::runtime::{Containerd, Image, ImageError, ImageRequest, PullNote, PullPolicy, Runtime};
 
 use crate::lab::Lab;
 use crate::lab::image::{Node, OciImage};
 use crate::registry::{Fault, Registry};
+use crate::stage::ensure;
 
 struct Pulling {
     runtime: Containerd,
@@ -32,7 +34,7 @@ impl Pulling {
     }
 
     async fn ensure(&self, policy: PullPolicy) -> Result<Image, ImageError> {
-        self.runtime.ensure_image(&self.name, policy, &|| {}).await
+        ensure(&self.runtime, &self.name, policy).await
     }
 
     async fn fails(&self, policy: PullPolicy) -> String {
@@ -77,11 +79,14 @@ async fn always_asks_and_pulls_what_changed() {
     assert!(first.pulled);
     pulling.registry.requests();
     let told = std::sync::atomic::AtomicUsize::new(0);
-    let tell = || {
+    let tell = |note| {
+        assert_eq!(note, PullNote::Begun);
         told.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     };
-    assert!(pulling.runtime.ensure_image(&pulling.name, PullPolicy::Always, &tell).await.unwrap().pulled, "the registry was asked");
-    assert!(!pulling.runtime.ensure_image(&pulling.name, PullPolicy::IfNotPresent, &tell).await.unwrap().pulled);
+    let keyring = Keyring::default();
+    let request = |policy| ImageRequest { reference: &pulling.name, policy, keyring: &keyring };
+    assert!(pulling.runtime.ensure_image(request(PullPolicy::Always), &tell).await.unwrap().pulled, "the registry was asked");
+    assert!(!pulling.runtime.ensure_image(request(PullPolicy::IfNotPresent), &tell).await.unwrap().pulled);
     assert_eq!(told.into_inner(), 1, "Pulling is told of before a registry is asked, and only then");
     assert_eq!(pulling.registry.requests().iter().filter(|r| r.starts_with("GET /v2/team")).count(), 0);
     let digest = pulling.registry.push("team/app", "1", &image("two"));
@@ -110,14 +115,14 @@ async fn a_registry_that_is_not_there() {
     let lab = Lab::start();
     let runtime = Containerd::connect(lab.config()).await.unwrap();
     // Nobody listens on the discard port.
-    let error = runtime.ensure_image("127.0.0.1:9/x", PullPolicy::IfNotPresent, &|| {}).await.unwrap_err().to_string();
+    let error = ensure(&runtime, "127.0.0.1:9/x", PullPolicy::IfNotPresent).await.unwrap_err().to_string();
     assert!(
         error.starts_with("failed to pull and unpack image \"127.0.0.1:9/x\": failed to resolve reference \"127.0.0.1:9/x:latest\": "),
         "{error}"
     );
     assert!(error.contains("onnection refused"), "{error}");
     lab.import_busybox("127.0.0.1:9/x:latest");
-    let image = runtime.ensure_image("127.0.0.1:9/x", PullPolicy::Always, &|| {}).await.unwrap();
+    let image = ensure(&runtime, "127.0.0.1:9/x", PullPolicy::Always).await.unwrap();
     assert!(!image.pulled);
 }
 
@@ -125,13 +130,28 @@ async fn a_registry_that_is_not_there() {
 async fn a_cut_connection_is_resumed() {
     let pulling = Pulling::new().await;
     let layer = pulling.image.layers[0].clone();
-    pulling.registry.set(Fault::CutOnce(layer.clone(), 300_000));
+    // Within a pull, as long as each connection brings something.
+    pulling.registry.set(Fault::Cut(layer.clone(), 300_000));
+    assert!(pulling.ensure(PullPolicy::IfNotPresent).await.unwrap().pulled);
+    let requests = pulling.registry.requests();
+    let asked: Vec<&String> = requests.iter().filter(|r| r.contains(&layer)).collect();
+    let size = pulling.image.blobs[&layer].len();
+    assert_eq!(asked.len(), size / 300_000 + 1, "{asked:?}");
+    assert!(asked[1].ends_with(" from 300000") && asked[2].ends_with(" from 600000"), "{asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pull_goes_on_where_an_earlier_one_stopped() {
+    let pulling = Pulling::new().await;
+    let layer = pulling.image.layers[0].clone();
+    pulling.registry.set(Fault::Stall(layer.clone(), 300_000));
     pulling.fails(PullPolicy::IfNotPresent).await;
+    pulling.registry.set(Fault::None);
     pulling.registry.requests();
     assert!(pulling.ensure(PullPolicy::IfNotPresent).await.unwrap().pulled);
     let requests = pulling.registry.requests();
     let resumed = requests.iter().find(|r| r.contains(&layer)).unwrap();
-    assert!(resumed.contains(" from "), "{requests:?}");
+    assert!(resumed.ends_with(" from 300000"), "{requests:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,9 +169,13 @@ async fn lies_and_silence_end_in_an_error() {
     // Nothing half-made is used, and the lie does not poison the next try.
     assert!(matches!(pulling.ensure(PullPolicy::Never).await, Err(ImageError::NeverPull { .. })));
     pulling.registry.set(Fault::None);
+    // An index that names another manifest than comes.
+    pulling.registry.lie_about("team/app", &pulling.image.manifest, &image("two"));
+    let cause = pulling.fails(PullPolicy::IfNotPresent).await;
+    assert!(cause.starts_with("the manifest is sha256:") && cause.contains(&format!("not {}", pulling.image.manifest)), "{cause}");
+    pulling.registry.push("team/app", "1", &pulling.image);
     assert!(pulling.ensure(PullPolicy::IfNotPresent).await.unwrap().pulled);
-    let error =
-        pulling.runtime.ensure_image(&format!("{}/team/app:nope", pulling.registry.address), PullPolicy::IfNotPresent, &|| {}).await;
+    let error = ensure(&pulling.runtime, &format!("{}/team/app:nope", pulling.registry.address), PullPolicy::IfNotPresent).await;
     let text = error.unwrap_err().to_string();
     assert!(text.contains("manifest unknown"), "{text}");
 }

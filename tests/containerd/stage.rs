@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use minik8s::runtime::{ContainerConfig, Containerd, Exit, Image, LogTarget, PullPolicy, Runtime, RuntimeEvent};
+use minik8s::config::Keyring;
+use minik8s::runtime::{ContainerConfig, Containerd, Exit, Image, ImageError, ImageRequest, LogTarget, PullPolicy, Runtime, RuntimeEvent};
 use oci_spec::runtime::Spec;
 
 use crate::lab::{Lab, eventually, spec};
@@ -20,7 +21,7 @@ impl Stage {
         let lab = Lab::start();
         lab.import_busybox("docker.io/library/busybox:latest");
         let runtime = Containerd::connect(lab.config()).await.unwrap();
-        let image = runtime.ensure_image("busybox", PullPolicy::IfNotPresent, &|| {}).await.unwrap();
+        let image = ensure(&runtime, "busybox", PullPolicy::IfNotPresent).await.unwrap();
         Self { runtime, image, lab }
     }
 
@@ -75,6 +76,12 @@ impl Stage {
         assert_eq!(active, 0, "{}", self.lab.ctr(&["snapshots", "list"]));
         eventually("no shim and no mount", || self.lab.shims().is_empty() && self.lab.mounts().is_empty());
     }
+}
+
+/// An image without any login.
+pub async fn ensure(runtime: &Containerd, reference: &str, policy: PullPolicy) -> Result<Image, ImageError> {
+    let keyring = Keyring::default();
+    runtime.ensure_image(ImageRequest { reference, policy, keyring: &keyring }, &|_| {}).await
 }
 
 pub async fn next_event(

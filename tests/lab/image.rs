@@ -41,6 +41,12 @@ impl OciImage {
 
     /// An image of these layers (tars), lowest first.
     pub fn new(layers: &[Vec<u8>], gzip: bool) -> Self {
+        let kind = if gzip { "application/vnd.oci.image.layer.v1.tar+gzip" } else { "application/vnd.oci.image.layer.v1.tar" };
+        Self::stored(layers, kind, |layer| if gzip { compress(layer) } else { layer.to_vec() })
+    }
+
+    /// An image of these layers (tars), stored as `kind` by `pack`.
+    pub fn stored(layers: &[Vec<u8>], kind: &str, pack: impl Fn(&[u8]) -> Vec<u8>) -> Self {
         let mut blobs = BTreeMap::new();
         let mut put = |bytes: Vec<u8>| {
             let digest = sha256(&bytes);
@@ -48,12 +54,8 @@ impl OciImage {
             digest
         };
         let diff_ids: Vec<String> = layers.iter().map(|layer| sha256(layer)).collect();
-        let stored: Vec<(String, usize)> = layers
-            .iter()
-            .map(|layer| if gzip { compress(layer) } else { layer.clone() })
-            .map(|bytes| (bytes.len(), put(bytes)))
-            .map(|(size, digest)| (digest, size))
-            .collect();
+        let stored: Vec<(String, usize)> =
+            layers.iter().map(|layer| pack(layer)).map(|bytes| (bytes.len(), put(bytes))).map(|(size, digest)| (digest, size)).collect();
         let config = json!({
             "architecture": go_arch(), "os": "linux",
             "config": {"Env": ["PATH=/bin:/sbin:/usr/bin:/usr/sbin"], "Cmd": ["sh"], "WorkingDir": "/"},
@@ -63,7 +65,6 @@ impl OciImage {
         let config_bytes = config.to_string().into_bytes();
         let config_size = config_bytes.len();
         let config = put(config_bytes);
-        let kind = if gzip { "application/vnd.oci.image.layer.v1.tar+gzip" } else { "application/vnd.oci.image.layer.v1.tar" };
         let manifest = json!({
             "schemaVersion": 2, "mediaType": MANIFEST_TYPE,
             "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": config_size},
@@ -88,6 +89,19 @@ impl OciImage {
         self.blobs.insert(self.manifest.clone(), manifest);
     }
 
+    /// What `docker save` writes: manifest.json, the configuration and the layers by name.
+    pub fn docker_archive(&self, name: &str) -> Vec<u8> {
+        let layer = |n: usize| format!("{n}/layer.tar");
+        let layers: Vec<String> = (0..self.layers.len()).map(layer).collect();
+        let manifest = json!([{"Config": "config.json", "RepoTags": [name], "Layers": layers}]);
+        let mut files = BTreeMap::from([
+            ("manifest.json".to_owned(), Node::File(0o644, manifest.to_string().into_bytes())),
+            ("config.json".to_owned(), Node::File(0o644, self.blobs[&self.config].clone())),
+        ]);
+        files.extend(self.layers.iter().enumerate().map(|(n, digest)| (layer(n), Node::File(0o644, self.blobs[digest].clone()))));
+        tar(&files)
+    }
+
     /// An OCI layout as a tar, which names the image.
     pub fn archive(&self, name: &str) -> Vec<u8> {
         let index = json!({
@@ -107,6 +121,11 @@ impl OciImage {
         }
         tar(&files)
     }
+}
+
+/// busybox's files as a layer.
+pub fn busybox_layer() -> Vec<u8> {
+    tar(&busybox_files())
 }
 
 fn busybox_files() -> BTreeMap<String, Node> {

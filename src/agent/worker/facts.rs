@@ -11,10 +11,11 @@ use super::files;
 use super::start::{Failure, Started};
 use super::task::Worker;
 use crate::api::well_known::container_labels::STOP_SIGNAL;
+use crate::config::Keyring;
 use crate::pod::recover::{Seen, Verdict, examine};
 use crate::pod::status::{self, Ended};
 use crate::pod::{Live, Retry, attempt, backoff, events};
-use crate::runtime::{ContainerState, Image, ImageError, PullPolicy, RuntimeError, TaskState};
+use crate::runtime::{ContainerState, Image, ImageError, ImageRequest, PullPolicy, RuntimeError, TaskState};
 
 /// Tries at a sandbox or a mount: from 1 s, doubled, at most this (the kubelet's bound for mounts is 2m2s).
 const PARTS_CAP: Duration = Duration::from_secs(120);
@@ -47,14 +48,6 @@ impl Worker {
             Err(error) => self.post_start_failed(&of.name, error),
         }
         self.runs(of);
-    }
-
-    /// A start asks a registry: told of when it begins to (pkg/kubelet/images/image_manager.go).
-    pub(super) fn note_pull(&mut self) {
-        let Some((serial, name)) = &self.starting else { return };
-        if self.pulls.take(*serial) {
-            self.events.push(events::pulling(&self.pod, &self.image_of(name)));
-        }
     }
 
     /// What was asked of an attempt that is over, or that another agent had asked.
@@ -235,10 +228,12 @@ impl Worker {
             self.begin_probes(of, known);
         }
         self.seen.sandbox = true;
-        if attempt::status_of(&self.pod, &of.name).is_some_and(|s| s.image_id.is_empty())
-            && let Ok(image) = self.drivers().runtime.ensure_image(&self.image_of(&of.name), PullPolicy::Never, &|| {}).await
-        {
-            status::image(&mut self.pod, &of.name, &image.name, &image_id(&image));
+        if attempt::status_of(&self.pod, &of.name).is_some_and(|s| s.image_id.is_empty()) {
+            let (reference, keyring) = (self.image_of(&of.name), Keyring::default());
+            let request = ImageRequest { reference: &reference, policy: PullPolicy::Never, keyring: &keyring };
+            if let Ok(image) = self.drivers().runtime.ensure_image(request, &|_| {}).await {
+                status::image(&mut self.pod, &of.name, &image.name, &image_id(&image));
+            }
         }
         if self.pod.status.as_ref().is_some_and(|s| s.pod_ip.is_none())
             && let Ok(ips) = self.parts.addresses(&self.shared.drivers, &self.pod).await
@@ -248,7 +243,7 @@ impl Worker {
         self.runs(of.clone());
     }
 
-    fn image_of(&self, name: &str) -> String {
+    pub(super) fn image_of(&self, name: &str) -> String {
         let container = attempt::containers(&self.pod).find(|(_, c)| c.name == name);
         container.and_then(|(_, c)| c.image.clone()).unwrap_or_default()
     }

@@ -41,6 +41,7 @@ mod ooms;
 mod parts;
 mod pause;
 mod probing;
+mod pulls;
 mod release;
 mod start;
 mod task;

@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -23,17 +23,17 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 use oci_spec::runtime::Spec;
 use tokio::sync::{Notify, OwnedRwLockReadGuard, oneshot, watch};
 
-use super::configuration::Bell;
 use super::exit::AttemptRef;
 use super::hooks::{HookResult, post_start};
 use super::parts::Parts;
+use super::pulls::Pulls;
 use super::{Shared, configuration, files};
 use crate::api::well_known::container_labels as label;
 use crate::api::{Key, Kind};
 use crate::config::{self, Objects};
 use crate::oci;
 use crate::pod::attempt::{self, Role};
-use crate::runtime::{ContainerConfig, Image, ImageError, LogTarget, PullPolicy, RuntimeError};
+use crate::runtime::{ContainerConfig, Image, ImageError, ImageRequest, LogTarget, PullPolicy, RuntimeError};
 use crate::volumes::{PodFiles, SubPath};
 
 /// Why an attempt was not started. Nothing of it has run, but for `Start`, and `Unavailable` and `Unexamined`, where that is to be examined.
@@ -67,7 +67,7 @@ impl Failure {
             Failure::Start(text) => Failure::Start(objects.redact(text)),
             Failure::Unavailable(text) => Failure::Unavailable(objects.redact(text)),
             Failure::Unexamined(text) => Failure::Unexamined(objects.redact(text)),
-            // Nothing of these is made from a Secret's value.
+            // Nothing of these is made from a Secret's value; logins are kept out of them where they are used.
             Failure::Sandbox(_) | Failure::Mount(_) | Failure::Image(_) | Failure::Cancelled => self,
         }
     }
@@ -100,29 +100,6 @@ pub(super) struct Job {
     pub(super) serial: u64,
 }
 
-/// Where a start under way says that it asks a registry, so that the worker tells of it at once and not with the outcome.
-#[derive(Clone)]
-pub(super) struct Pulls {
-    begun: Arc<Mutex<Option<u64>>>,
-    bell: Arc<Bell>,
-}
-
-impl Pulls {
-    pub(super) fn new(bell: Arc<Bell>) -> Pulls {
-        Pulls { begun: Arc::default(), bell }
-    }
-
-    fn begin(&self, serial: u64) {
-        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = Some(serial);
-        self.bell.ring();
-    }
-
-    /// Whether this start has begun to ask since this was last looked at.
-    pub(super) fn take(&self, serial: u64) -> bool {
-        self.begun.lock().unwrap_or_else(PoisonError::into_inner).take_if(|begun| *begun == serial).is_some()
-    }
-}
-
 /// Makes and starts the attempt. No failure tells a Secret's value, not even where the runtime quotes a command that has one.
 pub(super) async fn run(job: Job) -> Result<Started, Failure> {
     let (shared, pod) = (job.shared.clone(), job.pod.clone());
@@ -131,8 +108,7 @@ pub(super) async fn run(job: Job) -> Result<Started, Failure> {
 
 async fn make(job: Job) -> Result<Started, Failure> {
     let Job { shared, pod, parts, right: _right, role, of, gate, mut cancel, pulls, serial } = job;
-    let pulling = || pulls.begin(serial);
-    let making = Making { shared: &shared, pod: &pod, parts: &parts, role, of: &of, pulling: &pulling };
+    let making = Making { shared: &shared, pod: &pod, parts: &parts, role, of: &of, pulls: &pulls, serial };
     let container = making.container()?;
     let no_address = Notify::new();
     let prepare = async {
@@ -171,7 +147,8 @@ struct Making<'a> {
     parts: &'a Parts,
     role: Role,
     of: &'a AttemptRef,
-    pulling: &'a (dyn Fn() + Sync),
+    pulls: &'a Pulls,
+    serial: u64,
 }
 
 impl Making<'_> {
@@ -184,7 +161,10 @@ impl Making<'_> {
     async fn image(&self, container: &Container) -> Result<(Image, u128), Failure> {
         let reference = container.image.as_deref().unwrap_or_default();
         let begun = Instant::now();
-        match self.shared.drivers.runtime.ensure_image(reference, pull_policy(container), self.pulling).await {
+        let drivers = &self.shared.drivers;
+        let keyring = self.pulls.keyring(self.serial, drivers, self.pod, reference).map_err(Failure::Image)?;
+        let request = ImageRequest { reference, policy: pull_policy(container), keyring: &keyring };
+        match drivers.runtime.ensure_image(request, &|note| self.pulls.note(self.serial, note)).await {
             Ok(image) => Ok((image, begun.elapsed().as_millis())),
             Err(error @ ImageError::Unavailable { .. }) => Err(Failure::Unavailable(error.to_string())),
             Err(error) => Err(Failure::Image(error)),

@@ -21,7 +21,7 @@ use super::exit::AttemptRef;
 use super::parts::Parts;
 use super::pause::Pause;
 use super::probing::Probing;
-use super::start::Pulls;
+use super::pulls::Pulls;
 use super::{Outcome, Shared, files};
 use crate::agent::Drivers;
 use crate::api::{Key, Object};
@@ -55,6 +55,8 @@ pub(super) struct Worker {
     pub(super) starting: Option<(u64, String)>,
     pub(super) serial: u64,
     pub(super) pulls: Pulls,
+    /// Tenths of the pull under way that events have told of.
+    pub(super) pull_tenths: u64,
     pub(super) jobs: JoinSet<Done>,
     /// Attempts whose state in the runtime is not known: to be looked at.
     pub(super) unexamined: BTreeMap<String, AttemptRef>,
@@ -89,6 +91,7 @@ impl Worker {
             key,
             uid,
             pulls: Pulls::new(bell.clone()),
+            pull_tenths: 0,
             bell,
             configuration: Configuration::default(),
             stored: None,

@@ -121,7 +121,7 @@ static ROWS: &[Row] = rows! {
         "hostUsers": Refused("not yet: user namespaces cannot be made, and the pod must not run without; remove the field") unless ["true"];
         "hostname": Honoured;
         "hostnameOverride": Honoured;
-        "imagePullSecrets": Warned("registry logins are not used yet: only public images, or images already on the host, can be had");
+        "imagePullSecrets": Honoured;
         "initContainers": Honoured => Container;
         "nodeName": Honoured;
         "nodeSelector": Honoured;

@@ -206,7 +206,6 @@ fn each_field_is_reported_by_name_with_its_severity() {
         (Severity::Info, "spec.template.spec.affinity.podAntiAffinity"),
         (Severity::Error, "spec.template.spec.containers[0].env[1].valueFrom.fileKeyRef"),
         (Severity::Error, "spec.template.spec.hostUsers"),
-        (Severity::Warning, "spec.template.spec.imagePullSecrets"),
         (Severity::Error, "spec.template.spec.initContainers[1].restartPolicyRules[1].action"),
         (Severity::Error, "spec.template.spec.securityContext.seccompProfile.type"),
         (Severity::Info, "spec.template.spec.serviceAccountName"),

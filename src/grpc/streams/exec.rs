@@ -129,7 +129,7 @@ fn refused(error: &RuntimeError) -> Status {
             Status::failed_precondition("unable to upgrade connection: the container has just ended".to_owned())
         }
         RuntimeError::Failed { cause, .. } => Status::internal(format!("error executing command in container: {cause}")),
-        RuntimeError::Exists { .. } => Status::internal(error.to_string()),
+        RuntimeError::Exists { .. } | RuntimeError::Images { .. } => Status::internal(error.to_string()),
     }
 }
 

@@ -17,9 +17,10 @@ use tokio::sync::broadcast;
 use tokio::task::JoinHandle;
 
 use super::images::Images;
+use super::images::gc::{DiskUsage, StoredImage};
 use super::{
-    ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageUsers, PullPolicy, Runtime, RuntimeError,
-    RuntimeEvent,
+    ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageRequest, ImageUsers, PullNote, Runtime,
+    RuntimeError, RuntimeEvent,
 };
 
 pub(crate) mod connection;
@@ -82,6 +83,10 @@ pub struct ContainerdConfig {
     pub runtime_binary: Option<PathBuf>,
     /// How long pulls may take.
     pub pull: PullLimits,
+    /// Where each registry's `hosts.toml` is (`/etc/containerd/certs.d`).
+    pub registry_hosts: PathBuf,
+    /// The node's own logins at registries, in the form of Docker's `config.json`.
+    pub registry_config: PathBuf,
 }
 
 impl ContainerdConfig {
@@ -97,6 +102,8 @@ impl ContainerdConfig {
             logger_binary: own_binary(),
             runtime_binary: None,
             pull: PullLimits::default(),
+            registry_hosts: "/etc/containerd/certs.d".into(),
+            registry_config: "/var/lib/minik8s/config.json".into(),
         }
     }
 }
@@ -151,14 +158,53 @@ impl Drop for Containerd {
     }
 }
 
+impl Containerd {
+    /// Imports the images of an archive (docker-archive or OCI layout, `.tar`) and pins them. `file` names it and `state` tells one state of
+    /// it from another, for [`Self::preloaded`]. Returns the images' names.
+    ///
+    /// # Errors
+    /// It is no such archive, or containerd does not take it.
+    pub async fn import_archive(&self, path: &std::path::Path, file: &str, state: &str) -> Result<Vec<String>, RuntimeError> {
+        self.images.import(path, file, state).await
+    }
+
+    /// The archives whose images are here and pinned, each with its state; "" for one that was not imported to its end.
+    ///
+    /// # Errors
+    /// containerd does not answer.
+    pub async fn preloaded(&self) -> Result<std::collections::BTreeMap<String, String>, RuntimeError> {
+        self.images.preloaded().await
+    }
+
+    /// The images of an archive are pinned no longer.
+    ///
+    /// # Errors
+    /// containerd does not answer, or refuses.
+    pub async fn unpin_archive(&self, file: &str) -> Result<(), RuntimeError> {
+        self.images.unpin(file).await
+    }
+}
+
 #[async_trait]
 impl Runtime for Containerd {
-    async fn ensure_image(&self, reference: &str, policy: PullPolicy, pulling: &(dyn Fn() + Sync)) -> Result<Image, ImageError> {
-        self.images.ensure(reference, policy, pulling).await
+    async fn ensure_image(&self, request: ImageRequest<'_>, tell: &(dyn Fn(PullNote) + Sync)) -> Result<Image, ImageError> {
+        self.images.ensure(request, tell).await
     }
 
     async fn image_users(&self, image: &Image) -> Result<ImageUsers, RuntimeError> {
         self.images.users(image).await
+    }
+
+    async fn images(&self) -> Result<Vec<StoredImage>, RuntimeError> {
+        self.images.list().await
+    }
+
+    async fn remove_image(&self, id: &str) -> Result<(), RuntimeError> {
+        self.images.remove(id).await
+    }
+
+    async fn image_disk(&self) -> Result<DiskUsage, RuntimeError> {
+        self.images.disk().await
     }
 
     async fn create(&self, config: &ContainerConfig) -> Result<(), RuntimeError> {

@@ -7,13 +7,17 @@ use sha2::{Digest as _, Sha256};
 /// More than this is no manifest and no configuration (containerd: 8 MiB, Docker Hub: 4 MiB).
 pub(crate) const MAX_DOCUMENT: u64 = 8 << 20;
 
-/// What a registry accepts to send for a manifest.
-pub(crate) const ACCEPTED: [&str; 4] = [
+/// The kinds of manifests: index, list, manifest (OCI), manifest (Docker).
+pub(crate) const MEDIA_TYPES: [&str; 4] = [
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
+
+/// The same for an Accept header.
+pub(crate) const ACCEPTED: &str = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 
 /// An image's document at a digest.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,8 +59,8 @@ impl Document {
     /// The media type to record for it, where it does not say itself.
     pub(crate) fn media_type(&self) -> String {
         let (own, default) = match self {
-            Self::Index(index) => (index.media_type().as_ref(), ACCEPTED[0]),
-            Self::Manifest(manifest) => (manifest.media_type().as_ref(), ACCEPTED[2]),
+            Self::Index(index) => (index.media_type().as_ref(), MEDIA_TYPES[0]),
+            Self::Manifest(manifest) => (manifest.media_type().as_ref(), MEDIA_TYPES[2]),
         };
         own.map_or_else(|| default.to_owned(), ToString::to_string)
     }
@@ -65,6 +69,11 @@ impl Document {
 /// The entry of an index for this machine.
 pub(crate) fn choose(index: &ImageIndex) -> Result<&Descriptor, String> {
     let (architecture, variants) = host_platform();
+    choose_for(index, architecture, variants)
+}
+
+/// The entry of the best variant; one that names none is as good as the worst.
+fn choose_for<'a>(index: &'a ImageIndex, architecture: &str, variants: &[&str]) -> Result<&'a Descriptor, String> {
     let rank = |descriptor: &&Descriptor| -> Option<usize> {
         let platform = descriptor.platform().as_ref()?;
         if platform.os().to_string() != "linux" || platform.architecture().to_string() != architecture {
@@ -175,7 +184,7 @@ mod tests {
     }
 
     fn entry(content: &str, platform: serde_json::Value) -> serde_json::Value {
-        serde_json::json!({"mediaType": ACCEPTED[2], "digest": sha256(content.as_bytes()), "size": 1, "platform": platform})
+        serde_json::json!({"mediaType": MEDIA_TYPES[2], "digest": sha256(content.as_bytes()), "size": 1, "platform": platform})
     }
 
     #[test]
@@ -190,6 +199,22 @@ mod tests {
         assert_eq!(choose(&chosen).unwrap().digest().to_string(), sha256(b"ours"));
         let none = index(serde_json::json!([entry("other", serde_json::json!({"os": "linux", "architecture": "s390x"}))]));
         assert_eq!(choose(&none).unwrap_err(), format!("no match for platform in manifest: linux/{architecture}"));
+    }
+
+    #[test]
+    fn the_best_variant_is_chosen() {
+        let arm = |variant: &str| entry(variant, serde_json::json!({"os": "linux", "architecture": "arm", "variant": variant}));
+        let bare = || entry("bare", serde_json::json!({"os": "linux", "architecture": "arm"}));
+        let chosen = |entries: Vec<serde_json::Value>, variants: &[&str]| {
+            let index = index(serde_json::Value::Array(entries));
+            choose_for(&index, "arm", variants).map(|found| found.digest().to_string())
+        };
+        let of = |content: &str| Ok(sha256(content.as_bytes()));
+        assert_eq!(chosen(vec![arm("v5"), arm("v7"), arm("v6")], &["v7", "v6", "v5"]), of("v7"));
+        assert_eq!(chosen(vec![arm("v5"), arm("v7"), arm("v6")], &["v6", "v5"]), of("v6"));
+        assert_eq!(chosen(vec![bare(), arm("v5")], &["v7", "v6", "v5"]), of("v5"));
+        assert_eq!(chosen(vec![bare(), arm("v8")], &["v7"]), of("bare"));
+        assert_eq!(chosen(vec![arm("v8")], &["v7"]), Err("no match for platform in manifest: linux/arm".to_owned()));
     }
 
     #[test]

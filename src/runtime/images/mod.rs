@@ -16,30 +16,36 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use containerd_client::services::v1::Image as ImageRecord;
 use containerd_client::services::v1::snapshots::{RemoveSnapshotRequest, ViewSnapshotRequest};
-use futures::FutureExt as _;
-use futures::future::{BoxFuture, Shared, WeakShared};
 use oci_spec::image::{ImageConfiguration, ImageManifest};
 
 use super::containerd::connection::{Connection, QUICK, answer};
 use super::containerd::{ContainerdConfig, PullLimits};
-use super::{Image, ImageError, ImageUsers, PullPolicy, RuntimeError};
+use super::{Image, ImageError, ImageRequest, ImageUsers, PullNote, PullPolicy, RuntimeError};
+use crate::config::Keyring;
 
+mod archive;
+mod flights;
+pub mod gc;
+mod import;
 mod manifest;
+mod progress;
 mod pull;
 mod reference;
 mod registry;
+mod stock;
 mod store;
 mod unpack;
 mod users;
 
 pub use reference::{ImageReference, ImageVersion};
 
+use flights::Flights;
 use manifest::{Document, chain_ids, choose, configuration, digest};
-use pull::{Fault, Pull, PullError};
+use pull::{Fault, PullError};
 use registry::Registries;
 use store::{Lease, StoreError};
 use unpack::{Layers, unpack, unpacked};
@@ -50,8 +56,6 @@ const REMEMBERED: usize = 256;
 const SHORT_LEASE: Duration = Duration::from_secs(5 * 60);
 /// Set by containerd's CRI plugin, and by `ctr image label`.
 const PINNED: (&str, &str) = ("io.cri-containerd.pinned", "pinned");
-
-type Pulling = BoxFuture<'static, Result<Image, ImageError>>;
 
 /// What is known of an unpacked image; immutable for a digest.
 struct Ready {
@@ -69,8 +73,11 @@ pub(crate) struct Images {
     registries: Registries,
     ready: Mutex<HashMap<String, Arc<Ready>>>,
     users: Mutex<HashMap<String, ImageUsers>>,
-    /// Pulls under way by full name. Weak: a pull that nobody waits for any more stops.
-    flights: Mutex<HashMap<String, WeakShared<Pulling>>>,
+    flights: Flights,
+    /// When somebody was last told that an image, by its digest, is here.
+    promised: Mutex<HashMap<String, Instant>>,
+    /// The node's own logins.
+    registry_config: PathBuf,
 }
 
 impl Images {
@@ -80,24 +87,22 @@ impl Images {
             snapshotter: config.snapshotter.clone(),
             mounts: config.run_dir.join("images"),
             limits: config.pull,
-            registries: Registries::new(config.pull.stall),
+            registries: Registries::new(config.registry_hosts.clone(), config.pull.stall),
             ready: Mutex::default(),
             users: Mutex::default(),
-            flights: Mutex::default(),
+            flights: Flights::new(),
+            promised: Mutex::default(),
+            registry_config: config.registry_config.clone(),
         }
     }
 
     /// See [`super::Runtime::ensure_image`].
-    pub(crate) async fn ensure(
-        self: &Arc<Self>,
-        written: &str,
-        policy: PullPolicy,
-        pulling: &(dyn Fn() + Sync),
-    ) -> Result<Image, ImageError> {
+    pub(crate) async fn ensure(self: &Arc<Self>, request: ImageRequest<'_>, tell: &(dyn Fn(PullNote) + Sync)) -> Result<Image, ImageError> {
+        let written = request.reference;
         let reference = ImageReference::parse(written).map_err(|cause| ImageError::InvalidName { reference: written.to_owned(), cause })?;
         let failed = |error: StoreError| self.image_error(written, error.into());
         let local = self.local(&reference).await.map_err(failed)?;
-        match (policy, local) {
+        match (request.policy, local) {
             (PullPolicy::Never, None) => Err(ImageError::NeverPull { reference: written.to_owned() }),
             (PullPolicy::Never, Some(record)) => self.open(&record).await.map_err(failed),
             (_, Some(record)) if is_pinned(&record) => self.open(&record).await.map_err(failed),
@@ -106,22 +111,37 @@ impl Images {
                 Err(StoreError::Containerd(status)) if status.code() != tonic::Code::NotFound => Err(failed(status.into())),
                 Err(error) => {
                     tracing::warn!(image = %reference, cause = %error, "the local image is incomplete; pulling it again");
-                    pulling();
-                    self.pull_shared(reference, written, None).await
+                    self.pull_shared(reference, request, None, tell).await
                 }
             },
-            (_, local) => {
-                pulling();
-                self.pull_shared(reference, written, local).await
-            }
+            (_, local) => self.pull_shared(reference, request, local, tell).await,
         }
+    }
+
+    /// The node's logins, read anew each time. A file that cannot be used is told of, and gives none (as the kubelet's).
+    fn node_keyring(&self) -> Keyring {
+        let path = &self.registry_config;
+        let unread = |why: String| {
+            tracing::warn!(file = %path.display(), why, "the node's registry logins cannot be read; none of them is used");
+            Keyring::default()
+        };
+        let keyring = match registry::read_config(path) {
+            Ok(bytes) => Keyring::from_config_json(&bytes).unwrap_or_else(|error| unread(error.to_string())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Keyring::default(),
+            Err(error) => unread(error.to_string()),
+        };
+        if !keyring.passed_over().is_empty() {
+            let keys = keyring.passed_over().join(", ");
+            tracing::warn!(file = %path.display(), keys, "programs that know logins are not run; write the logins into auths");
+        }
+        keyring
     }
 
     /// Tells a containerd that is away from an image that cannot be had.
     fn image_error(&self, written: &str, error: PullError) -> ImageError {
         match error.fault {
             Fault::RuntimeAway => ImageError::Unavailable { socket: self.connection.socket(), cause: error.cause },
-            Fault::RegistryAway | Fault::Refused => ImageError::Pull { reference: written.to_owned(), cause: error.cause },
+            Fault::RegistryAway | Fault::CutOff | Fault::Refused => ImageError::Pull { reference: written.to_owned(), cause: error.cause },
         }
     }
 
@@ -140,73 +160,6 @@ impl Images {
         }
     }
 
-    /// Joins the pull of this name that is under way, or starts one.
-    async fn pull_shared(
-        self: &Arc<Self>,
-        reference: ImageReference,
-        written: &str,
-        local: Option<ImageRecord>,
-    ) -> Result<Image, ImageError> {
-        let flight = {
-            let mut flights = lock(&self.flights);
-            flights.retain(|_, weak| weak.upgrade().is_some_and(|flight| flight.peek().is_none()));
-            match flights.get(&reference.to_string()).and_then(WeakShared::upgrade) {
-                Some(flight) => flight,
-                None => {
-                    let name = reference.to_string();
-                    let flight: Shared<Pulling> = self.clone().pull_or_local(reference, written.to_owned(), local).boxed().shared();
-                    flights.extend(flight.downgrade().map(|weak| (name, weak)));
-                    flight
-                }
-            }
-        };
-        flight.await
-    }
-
-    async fn pull_or_local(
-        self: Arc<Self>,
-        reference: ImageReference,
-        written: String,
-        local: Option<ImageRecord>,
-    ) -> Result<Image, ImageError> {
-        let limit = self.limits.total;
-        let pulled = tokio::time::timeout(limit, self.pull(&reference, local.as_ref())).await;
-        let error = match pulled {
-            Ok(Ok(image)) => return Ok(image),
-            Ok(Err(error)) => error,
-            Err(_) => PullError { fault: Fault::RegistryAway, cause: format!("not done within {} s", limit.as_secs()) },
-        };
-        match local {
-            Some(record) if error.fault == Fault::RegistryAway => {
-                tracing::warn!(image = %reference, cause = %error.cause, "the registry does not answer; using the local copy");
-                self.open(&record).await.map_err(|e| self.image_error(&written, e.into()))
-            }
-            _ => Err(self.image_error(&written, error)),
-        }
-    }
-
-    async fn pull(&self, reference: &ImageReference, local: Option<&ImageRecord>) -> Result<Image, PullError> {
-        if let Some(record) = local {
-            let digest = self.registries.digest(reference).await?;
-            if record.target.as_ref().is_some_and(|target| target.digest == digest)
-                && let Ok(image) = self.open(record).await
-            {
-                return Ok(Image { pulled: true, ..image });
-            }
-        }
-        tracing::info!(image = %reference, "pulling");
-        let lease = Lease::new(&self.connection, self.limits.total + SHORT_LEASE).await?;
-        let stall = self.limits.stall;
-        let pull = Pull { connection: &self.connection, registries: &self.registries, lease: &lease, reference, stall };
-        let target = pull.fetch().await?;
-        let name = reference.to_string();
-        store::record_image(&self.connection, &name, target.clone()).await?;
-        let record = ImageRecord { name, target: Some(target), ..Default::default() };
-        let image = self.open_under(&record, Some(&lease)).await?;
-        lease.end().await;
-        Ok(Image { pulled: true, ..image })
-    }
-
     /// The image of a record, unpacked if it is not yet.
     async fn open(&self, record: &ImageRecord) -> Result<Image, StoreError> {
         self.open_under(record, None).await
@@ -214,6 +167,7 @@ impl Images {
 
     async fn open_under(&self, record: &ImageRecord, lease: Option<&Lease>) -> Result<Image, StoreError> {
         let target = record.target.as_ref().map(|target| target.digest.clone()).unwrap_or_default();
+        self.promise(&target);
         let known = lock(&self.ready).get(&target).cloned();
         let ready = match known {
             Some(ready) => ready,

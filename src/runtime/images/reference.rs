@@ -212,7 +212,7 @@ mod tests {
             let ours = ImageReference::parse(&text);
             // `Host/path` and `a.b_c/path`: Docker sees a host, oci-spec a path at docker.io or no host at all.
             let odd_host = text.split_once('/').is_some_and(|(host, _)| host.to_lowercase() != host || (host.contains('.') && host.contains('_')));
-            match oci_client::Reference::try_from(text.as_str()) {
+            match oci_spec::distribution::Reference::try_from(text.as_str()) {
                 Ok(theirs) if !odd_host => prop_assert_eq!(ours.map(|r| r.to_string()), Ok(theirs.whole())),
                 Err(_) if !odd_host => prop_assert!(ours.is_err()),
                 _ => {}

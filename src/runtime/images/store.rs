@@ -40,6 +40,11 @@ pub(crate) async fn image(connection: &Connection, name: &str) -> Result<Option<
     }
 }
 
+/// All records.
+pub(crate) async fn images(connection: &Connection) -> Result<Vec<ImageRecord>, Status> {
+    answer(QUICK, connection.images().list(connection.request(ListImagesRequest { filters: Vec::new() }))).await.map(|reply| reply.images)
+}
+
 /// Any record of this repository that has this digest: an image imported under its tag serves a reference by digest too.
 pub(crate) async fn image_by_digest(connection: &Connection, repository: &str, digest: &str) -> Result<Option<ImageRecord>, Status> {
     let filters = vec![format!("target.digest==\"{digest}\"")];
@@ -48,13 +53,19 @@ pub(crate) async fn image_by_digest(connection: &Connection, repository: &str, d
     Ok(reply.images.into_iter().find(ours))
 }
 
-/// Points a name at a manifest, whether or not the name exists.
-pub(crate) async fn record_image(connection: &Connection, name: &str, target: Descriptor) -> Result<(), Status> {
-    let image = ImageRecord { name: name.to_owned(), target: Some(target), ..Default::default() };
+/// Points a name at a manifest, whether or not the name exists. Labels are added to those it has.
+pub(crate) async fn record_image(
+    connection: &Connection,
+    name: &str,
+    target: Descriptor,
+    labels: HashMap<String, String>,
+) -> Result<(), Status> {
+    let paths = std::iter::once("target".to_owned()).chain(labels.keys().map(|key| format!("labels.{key}"))).collect();
+    let image = ImageRecord { name: name.to_owned(), target: Some(target), labels, ..Default::default() };
     let create = connection.request(CreateImageRequest { image: Some(image.clone()), source_date_epoch: None });
     match answer(QUICK, connection.images().create(create)).await {
         Err(status) if status.code() == Code::AlreadyExists => {
-            let update_mask = Some(FieldMask { paths: vec!["target".to_owned()] });
+            let update_mask = Some(FieldMask { paths });
             let update = connection.request(UpdateImageRequest { image: Some(image), update_mask, source_date_epoch: None });
             answer(QUICK, connection.images().update(update)).await.map(drop)
         }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use minik8s::api::well_known::container_labels as label;
+use minik8s::runtime::images::gc::{DiskUsage, StoredImage};
 use minik8s::runtime::{
-    ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageUsers, PullPolicy, Runtime, RuntimeError,
-    RuntimeEvent, TaskState,
+    ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageRequest, ImageUsers, PullNote, Runtime,
+    RuntimeError, RuntimeEvent, TaskState,
 };
 use oci_spec::image::ImageConfiguration;
 use tokio::sync::broadcast;
@@ -30,7 +31,8 @@ fn answers(state: &State) -> Result<(), RuntimeError> {
 
 #[async_trait]
 impl Runtime for Driver {
-    async fn ensure_image(&self, reference: &str, _: PullPolicy, _: &(dyn Fn() + Sync)) -> Result<Image, ImageError> {
+    async fn ensure_image(&self, request: ImageRequest<'_>, _: &(dyn Fn(PullNote) + Sync)) -> Result<Image, ImageError> {
+        let reference = request.reference;
         let fail = || ImageError::Pull { reference: reference.to_owned(), cause: "simulated fault".into() };
         let get = |state: &mut State| match state.away {
             true => Err(ImageError::Unavailable { socket: "containerd.sock".into(), cause: "simulated fault".into() }),
@@ -53,6 +55,19 @@ impl Runtime for Driver {
     /// No manifest here has a probe or a hook.
     async fn exec_once(&self, id: &str, _: &ExecOnce) -> Result<ExecOutput, RuntimeError> {
         Err(not_found(id))
+    }
+
+    /// No workload here fills the disk.
+    async fn images(&self) -> Result<Vec<StoredImage>, RuntimeError> {
+        self.world.call(self.life, ("images", ""), |state| answers(state).map(|()| Vec::new()), away).await
+    }
+
+    async fn remove_image(&self, id: &str) -> Result<(), RuntimeError> {
+        Err(not_found(id))
+    }
+
+    async fn image_disk(&self) -> Result<DiskUsage, RuntimeError> {
+        Ok(DiskUsage { capacity: 100, available: 100 })
     }
 
     async fn create(&self, config: &ContainerConfig) -> Result<(), RuntimeError> {

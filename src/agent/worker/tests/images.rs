@@ -43,8 +43,13 @@ async fn a_pull_is_told_of_when_it_begins_and_when_it_is_done() {
     let began = world.now();
     world.until("Pulling", |h| told(h, "Pulling")).await;
     assert_eq!(world.now().duration_since(began).as_secs(), 0);
+    // How far it is, half way: ours.
+    let half = "Pulling image \"busybox:1.36\": 50%, 1.5 of 3.0 MiB";
+    let message = |h: &Host| status_in(h, "c").and_then(|s| s.state?.waiting?.message).unwrap_or_default();
+    world.until("it says how far it is", |h| message(h) == half && waits_for(h, "c", "ContainerCreating")).await;
     world.until("running", |h| running(h, "c")).await;
     let events = world.event_reasons();
+    assert!(events.contains(&format!("Pulling: {half}")), "{events:?}");
     let pulled = "Pulled: Successfully pulled image \"busybox:1.36\" in ";
     assert!(
         events.iter().any(|e| e == "Pulling: Pulling image \"busybox:1.36\"") && events.iter().any(|e| e.starts_with(pulled)),

@@ -1,0 +1,122 @@
+//! What a start under way says of its image, so that the worker tells of it at once and not with the outcome: that a registry is asked,
+//! how far the pull is, which pull secrets are missing (pkg/kubelet/images/image_manager.go, kubelet.go). Progress is ours.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k8s_openapi::api::core::v1::Pod;
+
+use super::configuration::Bell;
+use super::task::Worker;
+use crate::agent::Drivers;
+use crate::config::{self, Keyring};
+use crate::pod::{events, status};
+use crate::runtime::{ImageError, PullNote, PullProgress};
+
+/// What one start has said since it was last listened to.
+#[derive(Default)]
+struct Said {
+    serial: u64,
+    begun: bool,
+    progress: Option<PullProgress>,
+    missing: Vec<String>,
+}
+
+/// Where starts say it.
+#[derive(Clone)]
+pub(super) struct Pulls {
+    said: Arc<Mutex<Said>>,
+    bell: Arc<Bell>,
+}
+
+impl Pulls {
+    pub(super) fn new(bell: Arc<Bell>) -> Pulls {
+        Pulls { said: Arc::default(), bell }
+    }
+
+    fn say(&self, serial: u64, word: impl FnOnce(&mut Said)) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.serial != serial {
+            *said = Said { serial, ..Said::default() };
+        }
+        word(&mut said);
+        drop(said);
+        self.bell.ring();
+    }
+
+    /// What the runtime tells of a pull.
+    pub(super) fn note(&self, serial: u64, note: PullNote) {
+        self.say(serial, |said| match note {
+            PullNote::Begun => said.begun = true,
+            PullNote::Progress(progress) => said.progress = Some(progress),
+        });
+    }
+
+    /// Secrets that are not there.
+    fn missing(&self, serial: u64, names: Vec<String>) {
+        if !names.is_empty() {
+            self.say(serial, |said| said.missing = names);
+        }
+    }
+
+    /// What this start has said since this was last called.
+    fn take(&self, serial: u64) -> Option<Said> {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        (said.serial == serial).then(|| std::mem::replace(&mut *said, Said { serial, ..Said::default() }))
+    }
+
+    /// The logins that the pod's pull secrets hold now. Errors: one cannot be read.
+    pub(super) fn keyring(&self, serial: u64, drivers: &Drivers, pod: &Pod, image: &str) -> Result<Keyring, ImageError> {
+        let logins = config::pull_logins(pod, |key| drivers.store.get(key));
+        self.missing(serial, logins.missing);
+        logins.keyring.map_err(|cause| ImageError::Pull { reference: image.to_owned(), cause })
+    }
+}
+
+impl Worker {
+    /// Folds what the start under way says of its image.
+    pub(super) fn note_pull(&mut self) {
+        let Some((serial, name)) = self.starting.clone() else { return };
+        let Some(said) = self.pulls.take(serial) else { return };
+        let image = self.image_of(&name);
+        if !said.missing.is_empty() {
+            self.events.push(events::missing_pull_secrets(&self.pod, &said.missing));
+        }
+        if said.begun {
+            self.events.push(events::pulling(&self.pod, &image));
+            self.pull_tenths = 0;
+        }
+        if let Some(progress) = said.progress {
+            self.note_progress(&name, &image, progress);
+        }
+    }
+
+    /// The status tells each time; an event tells of each tenth, so that a slow pull does not drown what else is told.
+    fn note_progress(&mut self, name: &str, image: &str, progress: PullProgress) {
+        let message = events::progress_words(image, progress.done, progress.total);
+        status::refused(&mut self.pod, name, status::CONTAINER_CREATING, message.clone());
+        let tenths = progress.done.saturating_mul(10).checked_div(progress.total).unwrap_or_default();
+        if tenths > self.pull_tenths {
+            self.pull_tenths = tenths;
+            self.events.push(events::draft(&self.pod, false, "Pulling", message));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_start_under_way_is_listened_to_and_once() {
+        let pulls = Pulls::new(Arc::default());
+        pulls.note(1, PullNote::Begun);
+        assert!(pulls.take(2).is_none());
+        pulls.note(2, PullNote::Progress(PullProgress { done: 1, total: 2 }));
+        pulls.missing(2, vec!["a".into()]);
+        let said = pulls.take(2).unwrap();
+        assert_eq!((said.begun, said.progress.map(|p| p.done), said.missing.len()), (false, Some(1), 1));
+        let said = pulls.take(2).unwrap();
+        assert!(!said.begun && said.progress.is_none() && said.missing.is_empty());
+        assert!(pulls.take(1).is_none());
+    }
+}
