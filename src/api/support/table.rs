@@ -163,8 +163,8 @@ static ROWS: &[Row] = rows! {
     }
     PodSecurityContext {
         "appArmorProfile": Honoured => AppArmorProfile;
-        "fsGroup": Refused("not yet: the group of volumes cannot be set; use supplementalGroups and give the files that group on the host");
-        "fsGroupChangePolicy": Refused("not yet: see fsGroup; remove the field");
+        "fsGroup": Honoured;
+        "fsGroupChangePolicy": Honoured;
         "runAsGroup": Honoured;
         "runAsNonRoot": Honoured;
         "runAsUser": Honoured;
@@ -172,7 +172,7 @@ static ROWS: &[Row] = rows! {
         "seLinuxOptions": Honoured;
         "seccompProfile": Honoured => SeccompProfile;
         "supplementalGroups": Honoured;
-        "supplementalGroupsPolicy": Refused("not yet: groups of the image's user are always added (Merge)") unless ["Merge"];
+        "supplementalGroupsPolicy": Honoured;
         "sysctls": Honoured;
         "windowsOptions": Refused(NO_WINDOWS) unless ["{}"];
     }
