@@ -23,5 +23,6 @@ mod policies;
 mod probes;
 mod restart;
 mod rig;
+mod security;
 mod sidecars;
 mod volumes;
