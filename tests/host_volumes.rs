@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 mod attack;
 #[path = "host_volumes/configuration.rs"]
 mod configuration;
+#[path = "host_volumes/fs_group.rs"]
+mod fs_group;
 
 struct Lab {
     dir: tempfile::TempDir,

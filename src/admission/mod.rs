@@ -5,6 +5,7 @@
 
 mod affinity;
 mod fit;
+pub mod security;
 mod taints;
 
 use k8s_openapi::api::core::v1::{Node, PodSpec};

@@ -229,7 +229,13 @@ impl Reconciler {
                     self.queue.set_wake(key, plan.wake_at);
                     // Who waits already comes first.
                     if !plan.create.is_empty() && self.unbound.is_empty() {
-                        binding::place(&mut plan, others.get_or_insert_with(|| bound_pods(&*self.drivers.store)), &node, now);
+                        binding::place(
+                            &mut plan,
+                            others.get_or_insert_with(|| bound_pods(&*self.drivers.store)),
+                            &node,
+                            Some(&self.drivers.host),
+                            now,
+                        );
                     }
                     transactions.push((key.clone(), commit::operations(&*self.drivers.store, plan, now)));
                 }
@@ -285,15 +291,15 @@ impl Reconciler {
             let Some(object) = self.drivers.store.get(key) else { continue };
             let Some(pod) = object.as_pod() else { continue };
             let now = self.drivers.clock.now();
-            let outcome = binding::bind(pod, &others, &node, now);
+            let outcome = binding::bind(pod, &others, &node, Some(&self.drivers.host), now);
             let Some(pod) = outcome.pod else { continue };
             let pod = Object::from(pod);
             if outcome.bound {
                 others.push(Arc::new(pod.clone()));
                 self.taints_dirty = true;
             }
-            let event = outcome.event.map(|draft| super::events::record(&*self.drivers.store, &draft, now));
-            transactions.push((node_key(&self.drivers), [Op::Update(pod)].into_iter().chain(event).collect()));
+            let events = outcome.events.iter().map(|draft| super::events::record(&*self.drivers.store, draft, now));
+            transactions.push((node_key(&self.drivers), [Op::Update(pod)].into_iter().chain(events).collect()));
         }
         self.commit_all(transactions).await;
     }

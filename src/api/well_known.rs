@@ -26,6 +26,22 @@ pub const JOB_TOMBSTONE: &str = "job-tombstone/";
 /// Record: the seed of generated names, 8 bytes big endian.
 pub const SEED: &str = "seed";
 
+/// The kubelet's safe sysctls (pkg/kubelet/sysctl/safe_sysctls.go); the newest, tcp_rmem and tcp_wmem, need Linux 4.15.
+pub const SAFE_SYSCTLS: [&str; 12] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
+];
+
 /// Labels the CRI plugin puts on containers, and ours for stopping an orphan rightly.
 pub mod container_labels {
     /// Pod's name.

@@ -8,23 +8,25 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::admission;
+use crate::admission::{self, security};
 use crate::api::{Key, Kind, Object};
 use crate::controllers::{EventDraft, Plan};
+use crate::host::HostFacts;
 
 /// What became of one pod that was not bound.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
     /// The pod with its binding, or with the condition that says why not. `None`: as it stands already.
     pub pod: Option<Pod>,
-    /// The event that tells of it.
-    pub event: Option<EventDraft>,
+    /// The events that tell of it.
+    pub events: Vec<EventDraft>,
     /// Whether it is bound now.
     pub bound: bool,
 }
 
-/// Tries to bind `pod` beside the pods `others` that hold this node's resources and ports.
-pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, now: Timestamp) -> Outcome {
+/// Tries to bind `pod` beside the pods `others` that hold this node's resources and ports. What would fit but asks for rights that `host` cannot give
+/// is bound and Failed, as by the kubelet; without a host nobody asks.
+pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, host: Option<&HostFacts>, now: Timestamp) -> Outcome {
     let spec = pod.spec.clone().unwrap_or_default();
     let unsuitable = match is_static(pod) {
         true => admission::placement_reasons(&spec, node),
@@ -35,21 +37,24 @@ pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, now: Timestamp) -> O
         true => admission::fits(pod, others, node).err().unwrap_or_default(),
     };
     match reasons.is_empty() {
-        true => accept(pod, node, now),
+        true => match host.and_then(|host| security::rejection(pod, host)) {
+            Some(rejection) => reject(accept(pod, node, now), rejection),
+            None => tell(accept(pod, node, now), host.and_then(|host| security::passed_over(pod, host))),
+        },
         false => postpone(pod, &admission::unavailable(&reasons), now),
     }
 }
 
 /// Gives the pods that `plan` creates to this node where they fit, so that they are bound from the start: one commit less before they run.
 /// `others` grows by them. Those that do not fit are created as they are, and wait.
-pub fn place(plan: &mut Plan, others: &mut Vec<Arc<Object>>, node: &Node, now: Timestamp) {
+pub fn place(plan: &mut Plan, others: &mut Vec<Arc<Object>>, node: &Node, host: Option<&HostFacts>, now: Timestamp) {
     for object in &mut plan.create {
-        let Some(outcome) = object.as_pod().map(|pod| bind(pod, others, node, now)).filter(|o| o.bound) else { continue };
+        let Some(outcome) = object.as_pod().map(|pod| bind(pod, others, node, host, now)).filter(|o| o.bound) else { continue };
         if let Some(pod) = outcome.pod {
             *object = pod.into();
             others.push(Arc::new(object.clone()));
         }
-        plan.events.extend(outcome.event);
+        plan.events.extend(outcome.events);
     }
 }
 
@@ -65,19 +70,40 @@ fn accept(pod: &Pod, node: &Node, now: Timestamp) -> Outcome {
     set_scheduled(&mut pod, "True", None, None, now);
     let about = format!("{}/{}", pod.metadata.namespace.as_deref().unwrap_or_default(), pod.metadata.name.as_deref().unwrap_or_default());
     let event = draft(&pod, false, "Scheduled", format!("Successfully assigned {about} to {name}"));
-    Outcome { pod: Some(pod), event: Some(event), bound: true }
+    Outcome { pod: Some(pod), events: vec![event], bound: true }
+}
+
+/// The kubelet's rejectPod: the pod is this node's, has ended and holds nothing.
+fn reject(accepted: Outcome, rejection: security::Rejection) -> Outcome {
+    let Outcome { pod, mut events, .. } = accepted;
+    let pod = pod.map(|mut pod| {
+        events.push(EventDraft { source: "kubelet", ..draft(&pod, true, rejection.reason, rejection.message.clone()) });
+        let status = pod.status.get_or_insert_default();
+        status.phase = Some("Failed".to_owned());
+        status.reason = Some(rejection.reason.to_owned());
+        status.message = Some(format!("Pod was rejected: {}", rejection.message));
+        pod
+    });
+    Outcome { pod, events, bound: false }
+}
+
+fn tell(mut outcome: Outcome, passed_over: Option<String>) -> Outcome {
+    let told = outcome.pod.as_ref().zip(passed_over);
+    let event = told.map(|(pod, message)| EventDraft { source: "kubelet", ..draft(pod, true, "SELinuxDisabled", message) });
+    outcome.events.extend(event);
+    outcome
 }
 
 fn postpone(pod: &Pod, message: &str, now: Timestamp) -> Outcome {
     let conditions = pod.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
     let told = conditions.iter().any(|c| c.type_ == "PodScheduled" && c.status == "False" && c.message.as_deref() == Some(message));
     if told {
-        return Outcome { pod: None, event: None, bound: false };
+        return Outcome { pod: None, events: Vec::new(), bound: false };
     }
     let mut pod = pod.clone();
     set_scheduled(&mut pod, "False", Some("Unschedulable"), Some(message), now);
     let event = draft(&pod, true, "FailedScheduling", message.to_owned());
-    Outcome { pod: Some(pod), event: Some(event), bound: false }
+    Outcome { pod: Some(pod), events: vec![event], bound: false }
 }
 
 fn set_scheduled(pod: &mut Pod, status: &str, reason: Option<&str>, message: Option<&str>, now: Timestamp) {
@@ -135,11 +161,16 @@ mod tests {
     #[test]
     fn a_taint_keeps_a_pod_waiting_but_not_a_static_one() {
         let now = Timestamp::UNIX_EPOCH;
-        let plain = bind(&pod(json!([]), "1"), &[], &node(), now);
+        let plain = bind(&pod(json!([]), "1"), &[], &node(), None, now);
         assert!(!plain.bound);
         assert_eq!(scheduled(&plain.pod.unwrap()).1, "0/1 nodes are available: 1 node(s) had untolerated taint {k: v}.");
-        let fixed =
-            bind(&pod(json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "t", "controller": true}]), "1"), &[], &node(), now);
+        let fixed = bind(
+            &pod(json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "t", "controller": true}]), "1"),
+            &[],
+            &node(),
+            None,
+            now,
+        );
         assert!(fixed.bound);
         assert_eq!(fixed.pod.unwrap().spec.unwrap().node_name.as_deref(), Some("n"));
     }
@@ -154,7 +185,7 @@ mod tests {
         };
         let create = ["600m", "300m", "200m"].map(named).to_vec();
         let (mut plan, mut others) = (Plan { create, ..Plan::default() }, Vec::new());
-        place(&mut plan, &mut others, &node(), Timestamp::UNIX_EPOCH);
+        place(&mut plan, &mut others, &node(), None, Timestamp::UNIX_EPOCH);
         let bound: Vec<bool> = plan.create.iter().map(|o| o.as_pod().unwrap().spec.as_ref().unwrap().node_name.is_some()).collect();
         assert_eq!(bound, [true, true, false]);
         assert_eq!(plan.events.iter().map(|e| e.reason.as_str()).collect::<Vec<_>>(), ["Scheduled", "Scheduled"]);
@@ -165,11 +196,49 @@ mod tests {
     #[test]
     fn a_pod_that_does_not_fit_is_told_once() {
         let now = Timestamp::UNIX_EPOCH;
-        let first =
-            bind(&pod(json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "t", "controller": true}]), "2"), &[], &node(), now);
+        let first = bind(
+            &pod(json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "t", "controller": true}]), "2"),
+            &[],
+            &node(),
+            None,
+            now,
+        );
         let told = first.pod.unwrap();
         assert_eq!(scheduled(&told), ("False".to_owned(), "0/1 nodes are available: 1 Insufficient cpu.".to_owned()));
-        assert_eq!(first.event.unwrap().reason, "FailedScheduling");
-        assert_eq!(bind(&told, &[], &node(), now), Outcome { pod: None, event: None, bound: false });
+        assert_eq!(first.events[0].reason, "FailedScheduling");
+        assert_eq!(bind(&told, &[], &node(), None, now), Outcome { pod: None, events: Vec::new(), bound: false });
+    }
+
+    #[test]
+    fn what_the_host_cannot_enforce_ends_the_pod_and_what_it_passes_over_is_told() {
+        let mut wants = pod(json!([]), "100m");
+        wants.spec.as_mut().unwrap().tolerations = Some(serde_json::from_value(json!([{"operator": "Exists"}])).unwrap());
+        let with = |context| {
+            let mut pod = wants.clone();
+            pod.spec.as_mut().unwrap().security_context = Some(serde_json::from_value(context).unwrap());
+            pod
+        };
+        let (host, now) = (HostFacts::for_tests(), Timestamp::UNIX_EPOCH);
+        let asked = with(json!({"appArmorProfile": {"type": "RuntimeDefault"}}));
+        let outcome = bind(&asked, &[], &node(), Some(&host), now);
+        assert!(!outcome.bound, "it holds nothing of the node");
+        assert_eq!(
+            outcome.events.iter().map(|e| (e.reason.as_str(), e.source)).collect::<Vec<_>>(),
+            [("Scheduled", "default-scheduler"), ("AppArmor", "kubelet")]
+        );
+        let rejected = outcome.pod.unwrap();
+        let status = rejected.status.unwrap();
+        assert_eq!(rejected.spec.unwrap().node_name.as_deref(), Some("n"));
+        assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("AppArmor")));
+        assert_eq!(status.message.as_deref(), Some("Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host"));
+        assert!(bind(&asked, &[], &node(), Some(&HostFacts { apparmor: true, ..host.clone() }), now).bound);
+
+        let mut plan = Plan { create: vec![asked.clone().into()], ..Plan::default() };
+        place(&mut plan, &mut Vec::new(), &node(), Some(&host), now);
+        assert_eq!((plan.create[0].as_pod(), plan.events.len()), (Some(&asked), 0), "created as it is, and rejected when it is bound");
+
+        let passed = bind(&with(json!({"seLinuxOptions": {"level": "s0"}})), &[], &node(), Some(&host), now);
+        assert!(passed.bound);
+        assert_eq!(passed.events[1].reason, "SELinuxDisabled");
     }
 }

@@ -70,7 +70,7 @@ fn is_all(name: &str) -> bool {
 }
 
 /// `NET_ADMIN`, `CAP_NET_ADMIN`, in any case.
-fn parse(name: &str) -> Result<Capability, OciError> {
+pub(super) fn parse(name: &str) -> Result<Capability, OciError> {
     let upper = name.to_ascii_uppercase();
     upper.strip_prefix("CAP_").unwrap_or(&upper).parse().map_err(|_| OciError::UnknownCapability(name.to_owned()))
 }

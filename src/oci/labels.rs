@@ -1,13 +1,13 @@
-//! Mandatory access control: AppArmor and SELinux. What this host cannot enforce is refused; nothing asked for means unconfined.
+//! Mandatory access control: AppArmor and SELinux. A profile that this host cannot enforce is refused; SELinux options of a host without SELinux are
+//! passed over, as by every runtime, and admission tells of it; nothing asked for means unconfined.
 //!
 //! Rules: pkg/security/apparmor/validate.go, internal/cri/server/container_create_linux.go.
 
 use super::{Inputs, OciError, security};
+use crate::admission::security::APPARMOR_ANNOTATION;
 
 /// AppArmor's profile that containerd's CRI plugin loads and calls the runtime's default.
 const RUNTIME_DEFAULT: &str = "cri-containerd.apparmor.d";
-/// The annotation that was AppArmor's field before Kubernetes 1.30; the container's name follows.
-const ANNOTATION: &str = "container.apparmor.security.beta.kubernetes.io/";
 
 /// process.apparmorProfile; `None` = unconfined.
 pub(super) fn apparmor(inputs: &Inputs) -> Result<Option<String>, OciError> {
@@ -31,7 +31,7 @@ pub(super) fn apparmor(inputs: &Inputs) -> Result<Option<String>, OciError> {
 }
 
 fn annotated(inputs: &Inputs) -> Result<Option<String>, OciError> {
-    let key = format!("{ANNOTATION}{}", inputs.container.name);
+    let key = format!("{APPARMOR_ANNOTATION}{}", inputs.container.name);
     let value = inputs.pod.metadata.annotations.as_ref().and_then(|a| a.get(&key));
     match value.map(String::as_str) {
         None | Some("" | "unconfined") => Ok(None),
@@ -61,7 +61,7 @@ pub(super) fn selinux(inputs: &Inputs) -> Result<Option<Selinux>, OciError> {
         return Ok(None);
     }
     if !inputs.host.selinux {
-        return Err(OciError::refused("securityContext.seLinuxOptions", "SELinux is not enabled on this host; remove the field"));
+        return Ok(None);
     }
     let (user, level) = (part(&options.user, "system_u"), part(&options.level, "s0"));
     let process = format!("{user}:{}:{}:{level}", part(&options.role, "system_r"), part(&options.type_, "container_t"));
@@ -98,9 +98,9 @@ mod tests {
     }
 
     #[test]
-    fn selinux_is_set_or_refused() {
+    fn selinux_is_set_or_passed_over() {
         let yaml = "{securityContext: {seLinuxOptions: {type: spc_t}}}";
-        assert!(confined(yaml, |_| {}).unwrap_err().contains("SELinux is not enabled on this host"));
+        assert_eq!(confined(yaml, |_| {}), Ok((None, None)));
         assert_eq!(confined(yaml, |h| h.selinux = true), Ok((None, Some("system_u:system_r:spc_t:s0".to_owned()))));
         assert_eq!(confined("{securityContext: {seLinuxOptions: {}}}", |_| {}), Ok((None, None)));
     }

@@ -35,6 +35,7 @@ mod namespaces;
 mod process;
 pub mod resources;
 mod seccomp;
+mod seccomp_profile;
 mod seccomp_table;
 mod security;
 mod signal;
@@ -46,6 +47,7 @@ mod user;
 
 pub use devices::{grant_host_devices, wants_host_devices};
 pub use expansion::expand_static;
+pub use seccomp::localhost_profile;
 pub use signal::stop_signal;
 pub use sub_path::sub_paths;
 
@@ -79,6 +81,8 @@ pub struct Inputs<'a> {
     pub config: &'a Objects,
     /// volumeMount (from 0) → where its subPath, as [`sub_paths`] names it, is ready to be mounted.
     pub sub_paths: BTreeMap<usize, PathBuf>,
+    /// What is in the file that [`localhost_profile`] names.
+    pub seccomp_profile: Option<String>,
     /// Whether this is an init container (with restartPolicy Always: a sidecar).
     pub is_init: bool,
 }
@@ -146,6 +150,9 @@ pub enum OciError {
         /// Which volumeMount, from 0.
         index: usize,
     },
+    /// A seccomp profile of the host's that cannot be used: a `CreateContainerError`, in containerd's words.
+    #[error("decoding seccomp profile failed {0:?}: {1}")]
+    SeccompProfile(String, String),
     /// A field with a value that cannot be used.
     #[error("{field}: Invalid value: {value:?}: {why}")]
     Invalid {

@@ -137,7 +137,7 @@ fn access(inputs: &Inputs, wanted: &VolumeMount, propagation: &str, field: &str)
     }
 }
 
-fn kernel_at_least(release: &str, wanted: (u32, u32)) -> bool {
+pub(super) fn kernel_at_least(release: &str, wanted: (u32, u32)) -> bool {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse::<u32>().ok());
     match (numbers.next(), numbers.next()) {
         (Some(major), minor) => (major, minor.unwrap_or(0)) >= wanted,

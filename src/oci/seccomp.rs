@@ -2,11 +2,13 @@
 //!
 //! The profile is data in `seccomp_table`; here it is put together for a container's capabilities and the host's architecture.
 
+use k8s_openapi::api::core::v1::{Container, Pod};
 use oci_spec::runtime::{
     Arch, Capability, LinuxSeccomp, LinuxSeccompAction as Action, LinuxSeccompArg, LinuxSeccompArgBuilder, LinuxSeccompBuilder,
     LinuxSeccompOperator as Operator, LinuxSyscall, LinuxSyscallBuilder,
 };
 
+use super::seccomp_profile::{self, Facts};
 use super::seccomp_table::{ALWAYS, BY_ARCH, BY_CAPABILITY, PERSONALITIES};
 use super::{Inputs, OciError, capabilities, security};
 
@@ -23,14 +25,30 @@ pub(super) fn seccomp(inputs: &Inputs) -> Result<Option<LinuxSeccomp>, OciError>
     match own.or_else(pods).map(|p| p.type_.as_str()) {
         None | Some("Unconfined") => Ok(None),
         // As CRI: a privileged container is not confined.
-        Some("RuntimeDefault") if security::privileged(inputs.container) => Ok(None),
-        Some("RuntimeDefault") if !inputs.host.seccomp => {
+        Some("RuntimeDefault" | "Localhost") if security::privileged(inputs.container) => Ok(None),
+        Some("RuntimeDefault" | "Localhost") if !inputs.host.seccomp => {
             Err(OciError::refused(field, "seccomp is not supported by this host's kernel or runtime"))
         }
         Some("RuntimeDefault") => default_profile(inputs).map(Some),
-        Some("Localhost") => Err(OciError::refused(field, "Localhost profiles are not honoured yet; use RuntimeDefault or Unconfined")),
+        Some("Localhost") => localhost(inputs).map(Some),
         Some(other) => Err(OciError::invalid(format!("{field}.type"), other, "no such seccomp profile")),
     }
+}
+
+/// The file that the container's Localhost profile is in, relative to the directory of profiles; `None` = it has none such.
+pub fn localhost_profile<'a>(pod: &'a Pod, container: &'a Container) -> Option<&'a str> {
+    let own = container.security_context.as_ref().and_then(|c| c.seccomp_profile.as_ref());
+    let pods = || pod.spec.as_ref()?.security_context.as_ref()?.seccomp_profile.as_ref();
+    let profile = own.or_else(pods).filter(|p| p.type_ == "Localhost" && !security::privileged(container))?;
+    profile.localhost_profile.as_deref()
+}
+
+fn localhost(inputs: &Inputs) -> Result<LinuxSeccomp, OciError> {
+    let failed =
+        |why: String| OciError::SeccompProfile(localhost_profile(inputs.pod, inputs.container).unwrap_or_default().to_owned(), why);
+    let text = inputs.seccomp_profile.as_deref().ok_or_else(|| failed("it was not read".to_owned()))?;
+    let held = capabilities::held(inputs)?;
+    seccomp_profile::decode(text, &Facts { arch: &inputs.host.arch, kernel: &inputs.host.kernel, held: &held }).map_err(failed)
 }
 
 fn default_profile(inputs: &Inputs) -> Result<LinuxSeccomp, OciError> {
@@ -116,7 +134,19 @@ mod tests {
         assert!(profile("{}", DEFAULT).unwrap().is_some());
         assert_eq!(profile("{securityContext: {seccompProfile: {type: Unconfined}}}", DEFAULT), Ok(None));
         assert_eq!(profile("{securityContext: {privileged: true, seccompProfile: {type: RuntimeDefault}}}", "{}"), Ok(None));
-        assert!(profile("{securityContext: {seccompProfile: {type: Localhost, localhostProfile: p.json}}}", "{}").is_err());
+        let localhost = "{securityContext: {seccompProfile: {type: Localhost, localhostProfile: p.json}}}";
+        let failed = |why: &str| Err(OciError::SeccompProfile("p.json".to_owned(), why.to_owned()));
+        assert_eq!(profile(localhost, DEFAULT), failed("it was not read"));
+        let of = |text: &str| {
+            let mut case = Case::new("{}").pod(localhost);
+            case.seccomp_profile = Some(text.to_owned());
+            build(&case.inputs()).map(|spec| spec.linux().as_ref().unwrap().seccomp().clone().map(|s| s.default_action()))
+        };
+        assert_eq!(of(r#"{"defaultAction": "SCMP_ACT_LOG"}"#), Ok(Some(Action::ScmpActLog)));
+        assert_eq!(
+            of("[").unwrap_err().to_string(),
+            "decoding seccomp profile failed \"p.json\": EOF while parsing a list at line 1 column 1"
+        );
         let mut case = Case::new(DEFAULT);
         case.host.seccomp = false;
         assert!(build(&case.inputs()).is_err());

@@ -57,7 +57,7 @@ fn unless_privileged(inputs: &Inputs, paths: &[&str]) -> Vec<String> {
 pub(super) fn refuse_unsupported(inputs: &Inputs) -> Result<(), OciError> {
     let spec = inputs.spec();
     if spec.and_then(|s| s.host_users) == Some(false) {
-        return Err(OciError::refused("spec.hostUsers", "user namespaces are not honoured yet; remove the field or set it to true"));
+        return Err(OciError::refused("spec.hostUsers", "can't set `spec.hostUsers: false`, runtime does not support user namespaces"));
     }
     let shares = spec.is_some_and(|s| s.share_process_namespace == Some(true) && s.host_pid != Some(true));
     if shares && inputs.sandbox.pid.is_none() {

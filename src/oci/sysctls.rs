@@ -1,24 +1,10 @@
-//! `securityContext.sysctls`: the kubelet's safe ones are set in the pod's namespaces, others refused (pkg/kubelet/sysctl/safe_sysctls.go).
+//! `securityContext.sysctls`: the kubelet's safe ones are set in the pod's namespaces, others refused, should admission have let one through.
 
 use std::collections::HashMap;
 
 use super::{Inputs, OciError};
+use crate::api::well_known::SAFE_SYSCTLS;
 use crate::network::Namespace;
-
-const SAFE: [&str; 12] = [
-    "kernel.shm_rmid_forced",
-    "net.ipv4.ip_local_port_range",
-    "net.ipv4.tcp_syncookies",
-    "net.ipv4.ping_group_range",
-    "net.ipv4.ip_unprivileged_port_start",
-    "net.ipv4.ip_local_reserved_ports",
-    "net.ipv4.tcp_keepalive_time",
-    "net.ipv4.tcp_fin_timeout",
-    "net.ipv4.tcp_keepalive_intvl",
-    "net.ipv4.tcp_keepalive_probes",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_wmem",
-];
 
 /// linux.sysctl; `None` where nothing is asked.
 pub(super) fn sysctls(inputs: &Inputs) -> Result<Option<HashMap<String, String>>, OciError> {
@@ -27,7 +13,7 @@ pub(super) fn sysctls(inputs: &Inputs) -> Result<Option<HashMap<String, String>>
     for sysctl in wanted.into_iter().flatten() {
         let name = sysctl.name.replace('/', ".");
         let field = || format!("spec.securityContext.sysctls[{name}]");
-        if !SAFE.contains(&name.as_str()) {
+        if !SAFE_SYSCTLS.contains(&name.as_str()) {
             return Err(OciError::refused(field(), format!("forbidden sysctl: {name:?} not allowlisted")));
         }
         let namespace = if name.starts_with("net.") { &inputs.sandbox.network } else { &inputs.sandbox.ipc };

@@ -70,6 +70,7 @@ pub(super) struct Case {
     pub(super) node: Node,
     pub(super) termination_log: Option<PathBuf>,
     pub(super) sub_paths: BTreeMap<usize, PathBuf>,
+    pub(super) seccomp_profile: Option<String>,
     config: Objects,
     pod_ips: Vec<IpAddr>,
     host_ips: Vec<IpAddr>,
@@ -102,6 +103,7 @@ impl Case {
             node: serde_json::from_value(json!({"metadata": {"name": "node1"}, "status": {"allocatable": {"cpu": "2", "memory": "4Gi", "ephemeral-storage": "20Gi"}}})).unwrap(),
             termination_log: file("log"),
             sub_paths: BTreeMap::new(),
+            seccomp_profile: None,
             config: Objects::default(),
             pod_ips: vec!["10.88.0.5".parse().unwrap(), "fd00::5".parse().unwrap()],
             host_ips: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
@@ -171,6 +173,7 @@ impl Case {
             node: &self.node,
             config: &self.config,
             sub_paths: self.sub_paths.clone(),
+            seccomp_profile: self.seccomp_profile.clone(),
             is_init: false,
         }
     }

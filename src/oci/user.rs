@@ -130,9 +130,8 @@ fn id(
 }
 
 fn in_range(field: &str, value: i64) -> Result<u32, OciError> {
-    let id = i32::try_from(value).ok().and_then(|v| u32::try_from(v).ok());
-    id.ok_or_else(|| {
-        OciError::invalid(format!("securityContext.{field}"), value.to_string(), "must be between 0 and 2147483647, inclusive")
+    u32::try_from(value).map_err(|_| {
+        OciError::invalid(format!("securityContext.{field}"), value.to_string(), "must be between 0 and 4294967295, inclusive")
     })
 }
 
@@ -180,6 +179,7 @@ mod tests {
             ("{}", "{}", "4242", 4242, 0, vec![0]),
             ("{securityContext: {runAsUser: 1000}}", "{}", "www:audio", 1000, 1001, vec![1001]),
             ("{securityContext: {runAsUser: 65534}}", "{}", "", 65534, 0, vec![0]),
+            ("{securityContext: {runAsUser: 4294967294}}", "{}", "", 4_294_967_294, 0, vec![0]),
             ("{securityContext: {runAsUser: 65534, runAsGroup: 65534}}", "{}", "", 65534, 65534, vec![65534]),
             ("{securityContext: {runAsGroup: 5}}", "{}", "www", 33, 5, vec![5, 29, 44]),
             ("{}", "{securityContext: {runAsUser: 1000, runAsGroup: 9}}", "", 1000, 9, vec![9]),
@@ -222,6 +222,6 @@ mod tests {
     fn what_is_not_there_is_an_error() {
         assert_eq!(who("{}", "{}", "ghost").unwrap_err(), "unable to find user ghost: no matching entries in passwd file");
         assert_eq!(who("{}", "{}", "www:ghost").unwrap_err(), "unable to find group ghost: no matching entries in group file");
-        assert!(who("{securityContext: {runAsUser: -1}}", "{}", "").unwrap_err().contains("must be between 0 and 2147483647"));
+        assert!(who("{securityContext: {runAsUser: -1}}", "{}", "").unwrap_err().contains("must be between 0 and 4294967295"));
     }
 }

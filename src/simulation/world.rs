@@ -226,8 +226,8 @@ impl<'s> World<'s> {
         unbound.sort_by_key(|o| (o.meta().creation_timestamp.clone().map(|t| t.0), o.key()));
         for object in unbound {
             let Some(pod) = object.as_pod() else { continue };
-            let outcome = binding::bind(pod, &self.bound(), &self.node, self.now());
-            outcome.event.iter().for_each(|event| self.tell(event));
+            let outcome = binding::bind(pod, &self.bound(), &self.node, None, self.now());
+            outcome.events.iter().for_each(|event| self.tell(event));
             outcome.pod.into_iter().for_each(|pod| self.put(pod.into()));
         }
     }

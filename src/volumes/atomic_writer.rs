@@ -10,14 +10,14 @@
 //! Assumes that nobody else writes here: containers have these volumes read-only. The caller lets one writer in at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown, lchown, symlink};
 use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::PayloadFile;
+use super::{PayloadFile, ownership};
 
 const DATA: &str = "..data";
 const NEW_DATA: &str = "..data_tmp";
@@ -28,18 +28,41 @@ const MAX_PATH: usize = 4096;
 
 type Files = BTreeMap<String, PayloadFile>;
 
-/// Makes `dir` (which is there) hold exactly `files`. Errors: the first thing that cannot be written; `..data` is the old set then.
-pub(super) fn write(dir: &Path, files: &Files, at: Timestamp) -> io::Result<()> {
+/// What a volume is to hold.
+pub(super) struct Contents<'a> {
+    /// Path → file.
+    pub(super) files: &'a Files,
+    /// The name of the directory that holds them.
+    pub(super) at: Timestamp,
+    /// The group that all of it belongs to (fsGroup).
+    pub(super) group: Option<u32>,
+}
+
+impl Contents<'_> {
+    fn file_mode(&self, file: &PayloadFile) -> u32 {
+        self.group.map_or(file.mode, |_| ownership::mode(file.mode, false, true))
+    }
+
+    fn directory_mode(&self) -> u32 {
+        self.group.map_or(DIRECTORY, |_| ownership::mode(DIRECTORY, true, true))
+    }
+}
+
+/// Makes `dir` (which is there) hold exactly the files, owned as they are to be before anybody sees them. Errors: the first thing that cannot be
+/// written; `..data` is the old set then.
+pub(super) fn write(dir: &Path, contents: &Contents) -> io::Result<()> {
+    let files = contents.files;
     files.keys().try_for_each(|path| check(path))?;
+    ownership::give(dir, contents.group, contents.directory_mode())?;
     let old = match fs::read_link(dir.join(DATA)) {
         Err(e) if e.kind() == ErrorKind::NotFound => None,
         other => Some(other?),
     };
-    let unchanged = old.as_ref().is_some_and(|old| same(&dir.join(old), files));
+    let unchanged = old.as_ref().is_some_and(|old| same(&dir.join(old), contents));
     if !unchanged {
-        swap(dir, files, at)?;
+        swap(dir, contents)?;
     }
-    show(dir, files)?;
+    show(dir, contents)?;
     clear(dir, files)
 }
 
@@ -57,18 +80,23 @@ fn check(path: &str) -> io::Result<()> {
 }
 
 /// Whether a directory holds exactly these files. What cannot be read is not the same.
-fn same(dir: &Path, files: &Files) -> bool {
+fn same(dir: &Path, contents: &Contents) -> bool {
     let mut count = 0;
-    read_all(dir, dir, &mut |path, data, mode| {
+    read_all(dir, dir, &mut |path, data, found| {
         count += 1;
-        files.get(path).is_some_and(|file| file.data == data && file.mode == mode)
+        let group = contents.group.is_none_or(|group| group == found.gid());
+        contents.files.get(path).is_some_and(|file| file.data == data && contents.file_mode(file) == permissions(found) && group)
     })
     .unwrap_or(false)
-        && count == files.len()
+        && count == contents.files.len()
+}
+
+fn permissions(found: &Metadata) -> u32 {
+    found.permissions().mode() & 0o7777
 }
 
 /// Calls `matches` for every file below `dir` until it says no. As deep as what was written here before.
-fn read_all(root: &Path, dir: &Path, matches: &mut impl FnMut(&str, &[u8], u32) -> bool) -> io::Result<bool> {
+fn read_all(root: &Path, dir: &Path, matches: &mut impl FnMut(&str, &[u8], &Metadata) -> bool) -> io::Result<bool> {
     for entry in fs::read_dir(dir)? {
         let path = entry?.path();
         let metadata = fs::symlink_metadata(&path)?;
@@ -76,7 +104,7 @@ fn read_all(root: &Path, dir: &Path, matches: &mut impl FnMut(&str, &[u8], u32) 
             read_all(root, &path, matches)?
         } else {
             let name = path.strip_prefix(root).ok().and_then(Path::to_str).unwrap_or_default();
-            metadata.is_file() && matches(name, &fs::read(&path)?, metadata.permissions().mode() & 0o7777)
+            metadata.is_file() && matches(name, &fs::read(&path)?, &metadata)
         };
         if !fits {
             return Ok(false);
@@ -86,33 +114,35 @@ fn read_all(root: &Path, dir: &Path, matches: &mut impl FnMut(&str, &[u8], u32) 
 }
 
 /// Writes a new timestamped directory and makes `..data` name it.
-fn swap(dir: &Path, files: &Files, at: Timestamp) -> io::Result<()> {
-    let stamp = at.to_zoned(jiff::tz::TimeZone::UTC).strftime("..%Y_%m_%d_%H_%M_%S.XXXXXX").to_string();
+fn swap(dir: &Path, contents: &Contents) -> io::Result<()> {
+    let stamp = contents.at.to_zoned(jiff::tz::TimeZone::UTC).strftime("..%Y_%m_%d_%H_%M_%S.XXXXXX").to_string();
     let new = nix::unistd::mkdtemp(&dir.join(stamp))?;
-    fs::set_permissions(&new, Permissions::from_mode(DIRECTORY))?;
-    for (path, file) in files {
-        write_file(&new, path, file).map_err(|e| io::Error::new(e.kind(), format!("cannot write {path:?}: {e}")))?;
+    ownership::give(&new, contents.group, contents.directory_mode())?;
+    for (path, file) in contents.files {
+        write_file(&new, path, file, contents).map_err(|e| io::Error::new(e.kind(), format!("cannot write {path:?}: {e}")))?;
     }
     let (link, name) = (dir.join(NEW_DATA), new.file_name().unwrap_or_default());
     absent_is_fine(fs::remove_file(&link))?;
     symlink(name, &link)?;
+    lchown(&link, None, contents.group)?;
     fs::rename(&link, dir.join(DATA))
 }
 
-fn write_file(dir: &Path, path: &str, file: &PayloadFile) -> io::Result<()> {
+fn write_file(dir: &Path, path: &str, file: &PayloadFile, contents: &Contents) -> io::Result<()> {
     let path = dir.join(path);
     if let Some(parent) = path.parent() {
         DirBuilder::new().recursive(true).mode(DIRECTORY).create(parent)?;
         let mut above = Some(parent);
         // Whatever the umask is.
         while let Some(made) = above.filter(|a| *a != dir && a.starts_with(dir)) {
-            fs::set_permissions(made, Permissions::from_mode(DIRECTORY))?;
+            ownership::give(made, contents.group, contents.directory_mode())?;
             above = made.parent();
         }
     }
     let mut out: File = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     out.write_all(&file.data)?;
-    out.set_permissions(Permissions::from_mode(file.mode))
+    fchown(&out, None, contents.group)?;
+    out.set_permissions(Permissions::from_mode(contents.file_mode(file)))
 }
 
 fn top(path: &str) -> &str {
@@ -120,12 +150,13 @@ fn top(path: &str) -> &str {
 }
 
 /// Links for what stands at the top.
-fn show(dir: &Path, files: &Files) -> io::Result<()> {
-    for name in files.keys().map(|path| top(path)).collect::<BTreeSet<_>>() {
+fn show(dir: &Path, contents: &Contents) -> io::Result<()> {
+    for name in contents.files.keys().map(|path| top(path)).collect::<BTreeSet<_>>() {
         match symlink(Path::new(DATA).join(name), dir.join(name)) {
             Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
             other => other?,
         }
+        lchown(dir.join(name), None, contents.group)?;
     }
     Ok(())
 }
@@ -164,11 +195,15 @@ mod tests {
         all.iter().map(|(path, text, mode)| ((*path).to_owned(), PayloadFile { data: text.as_bytes().to_vec(), mode: *mode })).collect()
     }
 
+    fn write(dir: &Path, files: &Files, at: Timestamp) -> io::Result<()> {
+        super::write(dir, &Contents { files, at, group: None })
+    }
+
     fn seen(dir: &Path) -> Vec<(String, String, u32)> {
         let mut out = Vec::new();
         let root = fs::canonicalize(dir.join(DATA)).unwrap();
-        read_all(&root, &root, &mut |path, text, mode| {
-            out.push((path.to_owned(), String::from_utf8_lossy(text).into_owned(), mode));
+        read_all(&root, &root, &mut |path, text, found| {
+            out.push((path.to_owned(), String::from_utf8_lossy(text).into_owned(), permissions(found)));
             true
         })
         .unwrap();

@@ -3,15 +3,15 @@
 //! What may hold a Secret is on a tmpfs of its own, without swap where the kernel can (Linux 6.4). Only root and the pod's containers get to
 //! any of them: the directories above are the pod's own (0750).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Pod, Volume};
 use nix::mount::MsFlags;
 
-use super::{PayloadFile, atomic_writer, empty_dir};
+use super::atomic_writer::{self, Contents};
+use super::empty_dir;
 
 /// Where a kind of configuration volume lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,16 +41,13 @@ pub(super) fn read_only(pod: &Pod) -> BTreeSet<String> {
     volumes.filter(|v| place(v).is_some() || claimed(v)).map(|v| v.name.clone()).collect()
 }
 
-/// Makes the volume hold exactly these files; at most `bytes` of memory.
-pub(super) fn setup(path: &Path, place: Place, bytes: u64, files: &BTreeMap<String, PayloadFile>, at: Timestamp) -> io::Result<()> {
+/// Makes the volume hold exactly these files, for `group` if there is one; at most `bytes` of memory.
+pub(super) fn setup(path: &Path, place: Place, bytes: u64, contents: &Contents) -> io::Result<()> {
     std::fs::create_dir_all(path)?;
     if place.in_memory {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         let options = format!("size={bytes},mode=0755");
         empty_dir::tmpfs(path, &format!("{options},noswap"), flags).or_else(|_| empty_dir::tmpfs(path, &options, flags))?;
-    } else {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
     }
-    atomic_writer::write(path, files, at)
+    atomic_writer::write(path, contents)
 }

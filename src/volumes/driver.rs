@@ -18,9 +18,10 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 use nix::mount::MsFlags;
 
+use super::atomic_writer::Contents;
 use super::{
-    Payloads, PodFiles, SubPath, VolumeError, Volumes, configuration, empty_dir, host_path, hosts, resolv, sub_path, teardown, termination,
-    usage,
+    Payloads, PodFiles, SubPath, VolumeError, Volumes, claims, configuration, empty_dir, host_path, hosts, ownership, resolv, sub_path,
+    teardown, termination, usage,
 };
 use crate::host::{HostFacts, Paths};
 
@@ -114,13 +115,14 @@ impl HostVolumes {
         if let Some(source) = &volume.host_path {
             return host_path::setup(source);
         }
+        let group = ownership::group(pod)?;
         let (path, made) = if let Some(source) = &volume.empty_dir {
             self.empty_dir(pod, uid, volume, source)?
         } else if let Some(place) = configuration::place(volume) {
             let path = self.configuration_path(uid, volume, place);
             let files = payloads.volumes.get(&volume.name).ok_or("its files were not put together")?;
-            let made =
-                self.private_state(uid).and_then(|()| configuration::setup(&path, place, self.payload_bytes(pod), files, payloads.at));
+            let contents = Contents { files, at: payloads.at, group };
+            let made = self.private_state(uid).and_then(|()| configuration::setup(&path, place, self.payload_bytes(pod), &contents));
             (path, made)
         } else if let Some(source) = &volume.persistent_volume_claim {
             let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
@@ -129,7 +131,8 @@ impl HostVolumes {
             }
             let above = self.config.state.join("claims");
             let path = above.join(namespace).join(&source.claim_name);
-            let made = make_private(&above).map_err(io::Error::other).and_then(|()| empty_dir::keep_on_disk(&path));
+            let done = self.run_dir(uid).join("fs-group").join(&volume.name);
+            let made = make_private(&above).map_err(io::Error::other).and_then(|()| claims::setup(&path, pod, volume, &done));
             (path, made)
         } else {
             return Err(not_honoured(volume));
@@ -140,15 +143,16 @@ impl HostVolumes {
 
     fn empty_dir(&self, pod: &Pod, uid: &str, volume: &Volume, source: &EmptyDirVolumeSource) -> Result<(PathBuf, io::Result<()>), String> {
         let below = Path::new("volumes/empty-dir").join(&volume.name);
+        let group = ownership::group(pod)?;
         match source.medium.as_deref().unwrap_or_default() {
             "" => {
                 let path = self.state_dir(uid).join(below);
-                let made = self.private_state(uid).and_then(|()| empty_dir::on_disk(&path));
+                let made = self.private_state(uid).and_then(|()| empty_dir::on_disk(&path, group));
                 Ok((path, made))
             }
             "Memory" => {
                 let path = self.run_dir(uid).join(below);
-                let made = empty_dir::in_memory(&path, empty_dir::memory_size(source, pod, self.config.memory_bytes));
+                let made = empty_dir::in_memory(&path, empty_dir::memory_size(source, pod, self.config.memory_bytes), group);
                 Ok((path, made))
             }
             medium => Err(format!("unknown storage medium {medium:?}")),
@@ -176,7 +180,8 @@ impl HostVolumes {
             let path = self.configuration_path(uid, volume, place);
             let failed = |e: io::Error| VolumeError::SetUp { volume: volume.name.clone(), message: e.to_string() };
             if path.is_dir() {
-                configuration::setup(&path, place, self.payload_bytes(pod), files, payloads.at).map_err(failed)?;
+                let contents = Contents { files, at: payloads.at, group: ownership::group(pod).map_err(|e| failed(io::Error::other(e)))? };
+                configuration::setup(&path, place, self.payload_bytes(pod), &contents).map_err(failed)?;
             }
         }
         Ok(())

@@ -1,31 +1,49 @@
 //! emptyDir volumes: a directory on disk, or a tmpfs for medium `Memory`. After pkg/volume/emptydir/empty_dir.go.
 
-use std::fs::Permissions;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod};
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::mount::{MsFlags, mount};
 
+use super::ownership;
 use crate::host::resources;
 
-/// Makes the directory (mode 0777, as containers run as any user), if it is not there.
-pub(super) fn on_disk(path: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(path)?;
-    std::fs::set_permissions(path, Permissions::from_mode(0o777))
-}
+/// An emptyDir's permissions: containers run as any user.
+const MODE: u32 = 0o777;
 
-/// Makes a claim's directory, if it is not there; what is there keeps its permissions.
-pub(super) fn keep_on_disk(path: &Path) -> std::io::Result<()> {
-    match path.is_dir() {
-        true => Ok(()),
-        false => on_disk(path),
+/// Makes the directory with the permissions and group it is to have, if it is not there; what is there is the pod's to change. It is made aside and
+/// renamed, so that nobody, after a kill neither, sees it half made.
+pub(super) fn on_disk(path: &Path, group: Option<u32>) -> std::io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(above)?;
+    let aside = nix::unistd::mkdtemp(&above.join(".new.XXXXXX"))?;
+    let made = ownership::give(&aside, group, mode(group)).and_then(|()| {
+        let done = renameat2(AT_FDCWD, &aside, AT_FDCWD, path, RenameFlags::RENAME_NOREPLACE);
+        done.map_err(Into::into)
+    });
+    match made {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            std::fs::remove_dir(&aside)?;
+            // Another pod was faster, with the same claim.
+            if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() { Ok(()) } else { Err(error) }
+        }
     }
 }
 
+fn mode(group: Option<u32>) -> u32 {
+    group.map_or(MODE, |_| ownership::mode(MODE, true, false))
+}
+
 /// Makes and mounts a tmpfs of at most `bytes`, if none is mounted there.
-pub(super) fn in_memory(path: &Path, bytes: u64) -> std::io::Result<()> {
-    tmpfs(path, &format!("size={bytes},mode=0777"), MsFlags::empty())
+pub(super) fn in_memory(path: &Path, bytes: u64, group: Option<u32>) -> std::io::Result<()> {
+    let owner = group.map(|g| format!(",gid={g}")).unwrap_or_default();
+    tmpfs(path, &format!("size={bytes},mode={:04o}{owner}", mode(group)), MsFlags::empty())
 }
 
 /// Mounts a tmpfs at `path`, if none is mounted there.

@@ -13,11 +13,13 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 
 mod atomic_writer;
+mod claims;
 mod configuration;
 mod driver;
 mod empty_dir;
 mod host_path;
 mod hosts;
+mod ownership;
 mod payload;
 mod resolv;
 mod sub_path;

@@ -46,7 +46,12 @@ pub(super) fn bind(volume: &Path, path: &str, target: &Path) -> io::Result<PathB
 
 /// Opens a path that must not lead out of `base`.
 fn beneath(base: &impl AsFd, path: &str, flags: OFlag) -> Result<OwnedFd, Errno> {
-    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+    resolve(base, Path::new(path), flags, ResolveFlag::empty())
+}
+
+/// As [`beneath`], with more that the kernel is not to pass through.
+pub(super) fn resolve(base: &impl AsFd, path: &Path, flags: OFlag, not_through: ResolveFlag) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_MAGICLINKS | not_through;
     let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
     for _ in 0..MAX_TRIES {
         match openat2(base, path, how) {

@@ -30,5 +30,6 @@ mod policies;
 mod probes;
 mod restart;
 mod rig;
+mod security;
 mod sidecars;
 mod volumes;

@@ -25,6 +25,7 @@ struct Bundle {
     dir: tempfile::TempDir,
     id: String,
     cgroup: String,
+    seccomp_profile: Option<String>,
 }
 
 /// What a container said and how it ended; `err` is shown where an assertion fails.
@@ -46,7 +47,7 @@ impl Bundle {
     fn new() -> Bundle {
         let dir = tempfile::Builder::new().prefix("minik8s-oci-").tempdir().expect("a temporary directory");
         let id = format!("minik8s-oci-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let bundle = Bundle { cgroup: format!("/{id}"), id, dir };
+        let bundle = Bundle { cgroup: format!("/{id}"), id, dir, seccomp_profile: None };
         for part in ["bundle/rootfs/bin", "bundle/rootfs/etc", "bundle/rootfs/tmp", "files/shm", "files/vol", "ns"] {
             fs::create_dir_all(bundle.path(part)).expect("a directory");
         }
@@ -101,6 +102,7 @@ impl Bundle {
             node: &Node::default(),
             config: &Objects::default(),
             sub_paths: BTreeMap::new(),
+            seccomp_profile: self.seccomp_profile.clone(),
             is_init: false,
         })?;
         if wants_host_devices(container) {
@@ -267,6 +269,28 @@ fn the_default_seccomp_profile_denies_new_namespaces() {
     let mount = "mount -t tmpfs none /tmp 2>/dev/null && echo mounted || echo denied";
     says("{securityContext: {seccompProfile: {type: RuntimeDefault}}}", mount, &["denied"]);
     says("{securityContext: {capabilities: {add: [SYS_ADMIN]}, seccompProfile: {type: RuntimeDefault}}}", mount, &["mounted"]);
+}
+
+#[test]
+fn a_localhost_seccomp_profile_is_in_force_by_its_conditions() {
+    let profile = r#"{"defaultAction": "SCMP_ACT_ALLOW", "archMap": [{"architecture": "SCMP_ARCH_X86_64", "subArchitectures": ["SCMP_ARCH_X86"]}, {"architecture": "SCMP_ARCH_AARCH64"}],
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 28},
+            {"names": ["symlink", "symlinkat"], "action": "SCMP_ACT_ERRNO", "includes": {"caps": ["CAP_SYS_ADMIN"]}}]}"#;
+    let context = |more: &str| format!("{{securityContext: {{seccompProfile: {{type: Localhost, localhostProfile: p.json}}, {more}}}}}");
+    let script = "grep '^Seccomp:' /proc/self/status | cut -f2; mkdir /tmp/d 2>&1; ln -s x /tmp/l 2>&1 && echo linked";
+    let run = |more: &str| {
+        let mut bundle = Bundle::new();
+        bundle.seccomp_profile = Some(profile.to_owned());
+        bundle.run(&context(more), script).out
+    };
+    let refused = "2\nmkdir: can't create directory '/tmp/d': No space left on device\n";
+    assert_eq!(run("capabilities: {}"), format!("{refused}linked\n"));
+    assert_eq!(run("capabilities: {add: [SYS_ADMIN]}"), format!("{refused}ln: /tmp/l: Operation not permitted\n"));
+    assert_eq!(run("privileged: true"), "0\nlinked\n", "as CRI: privileged is not confined");
+    let mut broken = Bundle::new();
+    assert!(matches!(broken.spec(&context(""), "true"), Err(OciError::SeccompProfile(..))));
+    broken.seccomp_profile = Some("{}".to_owned());
+    assert!(matches!(broken.spec(&context(""), "true"), Err(OciError::SeccompProfile(..))));
 }
 
 #[test]

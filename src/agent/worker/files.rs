@@ -2,8 +2,10 @@
 //!
 //! A marker needs no fsync: it must survive a kill of the agent, not of the host, after which no container runs anyway.
 
-use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::fs::OpenOptions;
+use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
@@ -59,6 +61,30 @@ pub(super) fn remove_logs(paths: &Paths, pod: &Pod) -> io::Result<()> {
     let dir = logs::pod_log_directory(&paths.pod_logs, pod);
     drop_links_to(paths, &dir);
     absent_is_fine(std::fs::remove_dir_all(dir))
+}
+
+/// The most of a seccomp profile that is read.
+const MAX_PROFILE: u64 = 1 << 20;
+
+/// A seccomp profile of the host's, from `<state>/seccomp` (the kubelet's is `<root-dir>/seccomp`). Links in it are the administrator's and followed.
+/// Errors: where it would be and why it is not to be had.
+pub(super) fn read_seccomp_profile(paths: &Paths, name: &str) -> Result<String, (PathBuf, io::Error)> {
+    let path = paths.state.join("seccomp").join(name);
+    let leads_out = Path::new(name).components().any(|part| !matches!(part, Component::Normal(_) | Component::CurDir));
+    let read = || {
+        if leads_out {
+            return Err(io::Error::new(ErrorKind::InvalidInput, "it leads out of the directory of profiles"));
+        }
+        // Neither a pipe nor a device is waited for.
+        let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK).open(&path)?;
+        let mut text = String::new();
+        let size = file.take(MAX_PROFILE + 1).read_to_string(&mut text)?;
+        match size as u64 > MAX_PROFILE {
+            true => Err(io::Error::new(ErrorKind::FileTooLarge, format!("larger than {MAX_PROFILE} bytes"))),
+            false => Ok(text),
+        }
+    };
+    read().map_err(|e| (path.clone(), e))
 }
 
 fn marker(paths: &Paths, uid: &str, container: &str, number: u32) -> PathBuf {

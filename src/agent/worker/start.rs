@@ -31,7 +31,7 @@ use super::{Shared, configuration, files};
 use crate::api::well_known::container_labels as label;
 use crate::api::{Key, Kind};
 use crate::config::{self, Objects};
-use crate::oci;
+use crate::oci::{self, OciError};
 use crate::pod::attempt::{self, Role};
 use crate::runtime::{ContainerConfig, Image, ImageError, ImageRequest, LogTarget, PullPolicy, RuntimeError};
 use crate::volumes::{PodFiles, SubPath};
@@ -263,16 +263,27 @@ impl Making<'_> {
             node: &node,
             config: &objects,
             sub_paths: BTreeMap::new(),
+            seccomp_profile: self.seccomp_profile(container)?,
             is_init: self.role != Role::Main,
         };
         let wanted = oci::sub_paths(&inputs).map_err(|e| Failure::Config(e.to_string()))?;
         inputs.sub_paths = self.sub_paths(wanted, &files).await?;
-        let mut spec = oci::build(&inputs).map_err(|e| Failure::Config(e.to_string()))?;
+        let mut spec = oci::build(&inputs).map_err(|error| match error {
+            OciError::SeccompProfile(..) => Failure::Create(error.to_string()),
+            error => Failure::Config(error.to_string()),
+        })?;
         if oci::wants_host_devices(container) {
             let devices = (drivers.devices)().map_err(|e| Failure::Config(format!("failed to list the host's devices: {e}")))?;
             oci::grant_host_devices(&mut spec, devices);
         }
         Ok(spec)
+    }
+
+    /// The Localhost seccomp profile, if the container asks for one (containerd's contrib/seccomp WithProfile).
+    fn seccomp_profile(&self, container: &Container) -> Result<Option<String>, Failure> {
+        let Some(name) = oci::localhost_profile(self.pod, container) else { return Ok(None) };
+        let read = files::read_seccomp_profile(&self.shared.drivers.paths, name);
+        read.map(Some).map_err(|(path, e)| Failure::Create(format!("cannot load seccomp profile {path:?}: {e}")))
     }
 
     /// Makes subPaths ready. The cause is for the log only: it may tell of the host (kubelet_pods.go makeMounts).

@@ -55,12 +55,10 @@ pub fn row(owner: &str, field: &str) -> Option<&'static Row> {
     BY_FIELD.get(&(owner, field)).copied()
 }
 
-/// Deprecated annotations that ask for a security profile: honoured only with the value that asks for none.
-const PROFILE_ANNOTATIONS: [(&str, &str); 3] = [
-    ("container.apparmor.security.beta.kubernetes.io/", "unconfined"),
-    ("container.seccomp.security.alpha.kubernetes.io/", "unconfined"),
-    ("seccomp.security.alpha.kubernetes.io/pod", "unconfined"),
-];
+/// The annotations that were AppArmor's field before Kubernetes 1.30, which still count; the container's name follows.
+const APPARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
+/// Those that were seccomp's: Kubernetes ignores them since 1.27, and a container must not run without the profile that its author wanted.
+const SECCOMP: [&str; 2] = ["container.seccomp.security.alpha.kubernetes.io/", "seccomp.security.alpha.kubernetes.io/pod"];
 
 /// Names every field the object sets that the agent does not honour, in the order of the fields.
 pub fn check(object: &Object) -> Vec<FieldFault> {
@@ -132,16 +130,23 @@ fn profile_annotations(json: &Value, path: &[&str], faults: &mut Vec<FieldFault>
     let holder = path.iter().try_fold(json, |value, name| value.get(name));
     let annotations = holder.and_then(|h| h.get("metadata")?.get("annotations")?.as_object());
     for (key, value) in annotations.into_iter().flatten() {
-        let asked = PROFILE_ANNOTATIONS.iter().find(|(prefix, _)| key.starts_with(prefix));
-        if asked.is_some_and(|(_, none)| value.as_str() != Some(none)) {
-            let mut field: String = path.iter().map(|name| format!("{name}.")).collect();
-            field.push_str(&format!("metadata.annotations[{key}]"));
-            faults.push(FieldFault::error(
-                field,
-                "not yet: security profiles cannot be applied, and the container must not run without; remove the annotation",
-            ));
-        }
+        let Some(wrong) = value.as_str().and_then(|profile| profile_fault(key, profile)) else { continue };
+        let mut field: String = path.iter().map(|name| format!("{name}.")).collect();
+        field.push_str(&format!("metadata.annotations[{key}]"));
+        faults.push(FieldFault::error(field, wrong));
     }
+}
+
+/// What is wrong with an annotation that asks for a security profile.
+fn profile_fault(key: &str, profile: &str) -> Option<String> {
+    if key.starts_with(APPARMOR) {
+        let known =
+            ["", "runtime/default", "unconfined"].contains(&profile) || profile.strip_prefix("localhost/").is_some_and(|n| !n.is_empty());
+        return (!known).then(|| format!("Invalid value: {profile:?}: invalid AppArmor profile name"));
+    }
+    let seccomp = SECCOMP.iter().any(|prefix| key.starts_with(prefix)) && profile != "unconfined";
+    seccomp
+        .then(|| "Kubernetes ignores it since 1.27, and the container must not run without; use securityContext.seccompProfile".to_owned())
 }
 
 #[cfg(test)]

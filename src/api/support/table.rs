@@ -7,9 +7,6 @@ const NO_ENV_FILES: &str = "files of variables cannot be read: the feature is of
 const NO_API: &str = "there is no API server that would issue it, or accept it; remove the source";
 const NO_DRIVER: &str =
     "volumes of this type need a storage driver that this agent does not have; mount it on the host and use hostPath, or use emptyDir";
-const NO_SECCOMP: &str = "not yet: seccomp profiles of one's own cannot be applied, and the container must not run without; use type RuntimeDefault or Unconfined";
-const NO_APPARMOR: &str =
-    "not yet: AppArmor profiles cannot be applied, and the container must not run without; remove the profile or set type Unconfined";
 const NO_SELINUX: &str = "not yet: SELinux labels cannot be applied, and the container must not run without; remove them";
 const NO_SNAPSHOTS: &str = "a claim begins as an empty directory: nothing here can copy another volume into it; copy in an init container";
 const NO_CLASSES: &str = "there are no PersistentVolumes or classes of them on a node alone: every claim is a directory under the agent's state directory; ignored";
@@ -118,7 +115,7 @@ static ROWS: &[Row] = rows! {
         "hostIPC": Honoured;
         "hostNetwork": Honoured;
         "hostPID": Honoured;
-        "hostUsers": Refused("not yet: user namespaces cannot be made, and the pod must not run without; remove the field") unless ["true"];
+        "hostUsers": Refused("can't set `spec.hostUsers: false`, runtime does not support user namespaces (containerd 2.0 and runc 1.2 are the first that do); remove the field") unless ["true"];
         "hostname": Honoured;
         "hostnameOverride": Honoured;
         "imagePullSecrets": Honoured;
@@ -163,8 +160,8 @@ static ROWS: &[Row] = rows! {
     }
     PodSecurityContext {
         "appArmorProfile": Honoured => AppArmorProfile;
-        "fsGroup": Refused("not yet: the group of volumes cannot be set; use supplementalGroups and give the files that group on the host");
-        "fsGroupChangePolicy": Refused("not yet: see fsGroup; remove the field");
+        "fsGroup": Honoured;
+        "fsGroupChangePolicy": Honoured;
         "runAsGroup": Honoured;
         "runAsNonRoot": Honoured;
         "runAsUser": Honoured;
@@ -172,7 +169,7 @@ static ROWS: &[Row] = rows! {
         "seLinuxOptions": Honoured;
         "seccompProfile": Honoured => SeccompProfile;
         "supplementalGroups": Honoured;
-        "supplementalGroupsPolicy": Refused("not yet: groups of the image's user are always added (Merge)") unless ["Merge"];
+        "supplementalGroupsPolicy": Honoured;
         "sysctls": Honoured;
         "windowsOptions": Refused(NO_WINDOWS) unless ["{}"];
     }
@@ -181,7 +178,7 @@ static ROWS: &[Row] = rows! {
         "appArmorProfile": Honoured => AppArmorProfile;
         "capabilities": Honoured;
         "privileged": Honoured;
-        "procMount": Refused("not yet: only the Default proc mount can be made") unless ["Default"];
+        "procMount": Refused("Unmasked needs hostUsers: false, which this node's runtime does not support") unless ["Default"];
         "readOnlyRootFilesystem": Honoured;
         "runAsGroup": Honoured;
         "runAsNonRoot": Honoured;
@@ -191,12 +188,12 @@ static ROWS: &[Row] = rows! {
         "windowsOptions": Refused(NO_WINDOWS) unless ["{}"];
     }
     SeccompProfile {
-        "localhostProfile": Refused(NO_SECCOMP);
-        "type": Refused(NO_SECCOMP) unless ["Unconfined", "RuntimeDefault"];
+        "localhostProfile": Honoured;
+        "type": Honoured;
     }
     AppArmorProfile {
-        "localhostProfile": Refused(NO_APPARMOR);
-        "type": Refused(NO_APPARMOR) unless ["Unconfined"];
+        "localhostProfile": Honoured;
+        "type": Honoured;
     }
     Container {
         "args": Honoured;

@@ -207,7 +207,6 @@ fn each_field_is_reported_by_name_with_its_severity() {
         (Severity::Error, "spec.template.spec.containers[0].env[1].valueFrom.fileKeyRef"),
         (Severity::Error, "spec.template.spec.hostUsers"),
         (Severity::Error, "spec.template.spec.initContainers[1].restartPolicyRules[1].action"),
-        (Severity::Error, "spec.template.spec.securityContext.seccompProfile.type"),
         (Severity::Info, "spec.template.spec.serviceAccountName"),
         (Severity::Error, "spec.template.spec.volumes[0].projected.sources[1].serviceAccountToken"),
         (Severity::Error, "spec.template.spec.volumes[2].emptyDir.medium"),
@@ -244,13 +243,24 @@ fn what_is_honoured_is_not_mentioned() {
 }
 
 #[test]
-fn profiles_asked_for_by_annotation_are_refused() {
+fn security_is_honoured_or_refused_and_never_warned_about() {
+    let rows = table().iter().filter(|r| ["PodSecurityContext", "SecurityContext", "SeccompProfile", "AppArmorProfile"].contains(&r.owner));
+    let statuses: Vec<(&str, Status)> = rows.map(|r| (r.field, r.status)).collect();
+    assert!(statuses.len() >= 28, "{statuses:?}");
+    let refused: Vec<&str> = statuses.iter().filter(|(_, s)| *s != Status::Honoured).map(|(field, _)| *field).collect();
+    assert_eq!(refused, ["seLinuxChangePolicy", "windowsOptions", "procMount", "windowsOptions"]);
+    assert!(statuses.iter().all(|(_, s)| matches!(s, Status::Honoured | Status::Refused)), "{statuses:?}");
+}
+
+#[test]
+fn apparmor_annotations_count_and_those_of_seccomp_are_refused() {
+    let apparmor = |name: &str| format!("container.apparmor.security.beta.kubernetes.io/{name}");
+    let annotations = json!({apparmor("a"): "runtime/default", apparmor("b"): "unconfined", apparmor("c"): "localhost/p", apparmor("d"): "mine",
+        "x": "y", "seccomp.security.alpha.kubernetes.io/pod": "runtime/default"});
     let daemon_set = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "d"}, "spec": {"selector": {}, "template": {
-        "metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/a": "runtime/default", "container.apparmor.security.beta.kubernetes.io/b": "unconfined", "x": "y"}},
+        "metadata": {"annotations": annotations},
         "spec": {"containers": []},
     }}});
-    assert_eq!(
-        checked(Kind::DaemonSet, daemon_set),
-        [(Severity::Error, "spec.template.metadata.annotations[container.apparmor.security.beta.kubernetes.io/a]".to_owned())]
-    );
+    let at = |key: &str| (Severity::Error, format!("spec.template.metadata.annotations[{key}]"));
+    assert_eq!(checked(Kind::DaemonSet, daemon_set), [at(&apparmor("d")), at("seccomp.security.alpha.kubernetes.io/pod")]);
 }
