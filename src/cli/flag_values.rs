@@ -79,13 +79,21 @@ pub fn taint(text: &str) -> Result<Taint, String> {
 
 /// `90s`, `5m`: 1 s to 300 s, as the kubelet's crashLoopBackOff.maxContainerRestartPeriod.
 pub fn restart_period(text: &str) -> Result<Duration, String> {
+    seconds_within(text, 1..=300).ok_or_else(|| "write a duration from 1s to 300s, such as 60s or 5m".to_owned())
+}
+
+/// Nothing, or up to half an hour: what systemd gives a shutdown as a whole.
+pub fn shutdown_period(text: &str) -> Result<Duration, String> {
+    seconds_within(text, 0..=1800).ok_or_else(|| "write a duration from 0s to 1800s, such as 90s or 2m".to_owned())
+}
+
+fn seconds_within(text: &str, range: std::ops::RangeInclusive<u64>) -> Option<Duration> {
     let (number, factor) = match (text.strip_suffix('s'), text.strip_suffix('m')) {
         (Some(number), _) => (number, 1),
-        (None, Some(number)) => (number, 60),
-        (None, None) => ("", 1),
+        (None, number) => (number?, 60),
     };
-    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).filter(|seconds| (1..=300).contains(seconds));
-    seconds.map(Duration::from_secs).ok_or_else(|| "write a duration from 1s to 300s, such as 60s or 5m".to_owned())
+    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).filter(|seconds| range.contains(seconds));
+    seconds.map(Duration::from_secs)
 }
 
 /// `10Mi`, `500k`, bytes: 4 KiB at least.

@@ -23,5 +23,6 @@ mod policies;
 mod probes;
 mod restart;
 mod rig;
+mod shutdown;
 mod sidecars;
 mod volumes;

@@ -144,7 +144,8 @@ impl Rig {
         if let Some(dir) = &self.cni_bin_dir {
             command.arg("--cni-bin-dir").arg(dir);
         }
-        command.args(extra).env("RUST_LOG", "info").stdin(Stdio::null());
+        let path = format!("{}:{}", self.path("front").display(), std::env::var("PATH").unwrap_or_default());
+        command.args(extra).env("RUST_LOG", "info").env("PATH", path).stdin(Stdio::null());
         command
     }
 
