@@ -161,6 +161,8 @@ async fn events_tell_of_exits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn runtime_binaries_are_tried_before_use() {
     let scratch = tempfile::tempdir().unwrap();
+    // As systemd mounts /run: device nodes in the bundle do not work there.
+    let on_run = Nodev::mount(scratch.path());
     let runc = probe_runtime_binary(Path::new("runc"), scratch.path()).await.unwrap();
     assert!(runc.version.starts_with("runc version "), "{runc:?}");
     assert!(probe_runtime_binary(Path::new("/bin/false"), scratch.path()).await.is_err());
@@ -168,4 +170,21 @@ async fn runtime_binaries_are_tried_before_use() {
     // crun may or may not work here (1.8.1 refuses a hybrid hierarchy); either way it is told in its words.
     println!("crun: {:?}", probe_runtime_binary(Path::new("crun"), scratch.path()).await);
     assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+    drop(on_run);
+}
+
+/// A tmpfs mounted nodev, gone with this.
+struct Nodev(std::path::PathBuf);
+
+impl Nodev {
+    fn mount(at: &Path) -> Nodev {
+        nix::mount::mount(Some("tmpfs"), at, Some("tmpfs"), nix::mount::MsFlags::MS_NODEV, Some("size=1m")).unwrap();
+        Nodev(at.to_owned())
+    }
+}
+
+impl Drop for Nodev {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount(&self.0);
+    }
 }
