@@ -25,25 +25,29 @@ need() {
     PATH=$PATH:$HOME/.cargo/bin
 }
 
-# build [ARGUMENT...]: prints where the binary is.
+# Prints where the binary is. With STATIC, glibc is linked in; only for a named target, since programs that run while building cannot be so.
 build() {
+    local target=
     if [ -n "${BINARY:-}" ]; then
         echo "$BINARY"
         return
     fi
-    case $PROFILE in
-    debug) cargo build --bin minik8s "$@" >&2 ;;
-    *) cargo build --profile "$PROFILE" --bin minik8s "$@" >&2 ;;
-    esac
-    case ${1:-} in
-    --target) echo "$TARGET/$2/$PROFILE/minik8s" ;;
-    *) echo "$TARGET/$PROFILE/minik8s" ;;
-    esac
+    local -a how=(--bin minik8s)
+    [ "$PROFILE" = debug ] || how+=(--profile "$PROFILE")
+    if [ -n "${STATIC:-}" ]; then
+        target=$(host)
+        how+=(--target "$target")
+        export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
+    fi
+    cargo build "${how[@]}" >&2
+    echo "$TARGET/${target:+$target/}$PROFILE/minik8s"
 }
+
+host() { rustc -vV | sed -n 's/^host: //p'; }
 
 stage() {
     local binary
-    binary=$(build "$@")
+    binary=$(build)
     rm -rf "$STAGE"
     mkdir -p "$STAGE" "$OUT"
     cargo run --quiet --example cli-docs -- package "$STAGE" >&2
@@ -67,11 +71,10 @@ rpm() {
 
 # One static program and what belongs to it, for any x86_64 or aarch64 Linux. glibc is linked in (musl's target need not be installed for that).
 tarball() {
-    local target name dir
-    target=$(rustc -vV | sed -n 's/^host: //p')
-    RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" stage --target "$target"
+    local name dir
+    STATIC=1 stage
     if readelf -d "$STAGE/minik8s" | grep -q NEEDED; then die "the program is not static"; fi
-    name=minik8s-$VERSION-$target dir=$STAGE/$name
+    name=minik8s-$VERSION-$(host) dir=$STAGE/$name
     mkdir -p "$dir"/{man,completions,examples}
     cp "$STAGE/minik8s" packaging/install.sh systemd/minik8s.service packaging/sysusers.d/minik8s.conf packaging/example.yaml.example LICENSE README.md CHANGELOG.md "$dir/"
     cp "$STAGE"/man/* "$dir/man/"
