@@ -1,7 +1,7 @@
 //! Pod-level cgroups as systemd slices: `kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod<uid>.slice`.
 //!
 //! systemd owns the tree, so it is asked (`busctl`, `systemctl`: two short-lived processes a pod) and never written behind its
-//! back. No slice has DefaultDependencies: when the host goes down, the agent ends the pods, not systemd. Names and properties are `slices`'. runc's systemd driver then makes `cri-containerd-<id>.scope` inside the slice.
+//! back. No slice has DefaultDependencies: the host's shutdown is no reason for systemd to stop one by itself. Names and properties are `slices`'. runc's systemd driver then makes `cri-containerd-<id>.scope` inside the slice.
 //! Calls block for some 10 ms: not for an async thread.
 
 use std::collections::BTreeMap;
@@ -141,7 +141,7 @@ impl PodCgroups for SystemdPods {
         check_name(uid)?;
         let limits = pod_limits(pod);
         let slice = slices::pod(&self.root, limits.qos, uid);
-        // systemd would start the slices above by itself, but as ones that it stops, with all that is in them, as soon as the host goes down.
+        // systemd would start the slices above by itself, but as ones that conflict with shutdown.target, and all that is in them with them.
         for above in slices::above(&slice).iter().filter(|above| !self.exists(above)) {
             self.start(above, &[])?;
         }
