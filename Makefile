@@ -6,7 +6,7 @@ CORPUS ?= ../shared/corpus
 SHELL := /bin/bash
 SECONDS ?= 60
 
-.PHONY: help run stop test corpus vm-smoke soak mutations bench lint install
+.PHONY: help run stop test test-matrix corpus vm-smoke vm-test soak mutations bench lint deny docs deb rpm tarball install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,12 @@ corpus: ## check the real manifests in CORPUS
 vm-smoke: ## run it under a real systemd with cgroup v2, in an emulated virtual machine (minutes)
 	@tests/vm/run.sh smoke.sh
 
+vm-test: ## install, upgrade, reboot, power cut, remove and purge the Debian package in such a machine (many minutes)
+	@tests/vm/run.sh package.sh
+
+test-matrix: ## the containerd tests against three releases of containerd and two OCI runtimes
+	@tests/lab/matrix.sh
+
 soak: ## run the whole agent in virtual time on seeds nobody tried, for SECONDS (60); FIRST=n: from that seed on
 	SECONDS="$(SECONDS)" cargo test --test simulation soak -- --ignored --nocapture
 
@@ -36,9 +42,24 @@ mutations: ## put deliberate bugs into a copy of the sources: the simulation mus
 bench: ## measure against containerd's own floor, in one run (BENCH_FULL=1: the Job of 200 pods; BENCH_ONLY=one,many,jobs,rest,scale)
 	cargo bench --profile dist --bench agent
 
-lint: ## formatting and clippy, warnings as errors
+lint: deny ## formatting and clippy, warnings as errors; what is linked in
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
+
+deny: ## licences, advisories, bans and sources of what is linked in (by cargo-deny, where it is here)
+	@tests/lab/deny.sh
+
+docs: ## bring docs/cli.md and README's table of commands up to date with the program
+	cargo run --quiet --example cli-docs -- reference
+
+deb: ## the Debian package, in target/packages (PROFILE=dist; BINARY: this one, built already; DEB_VERSION)
+	@packaging/build.sh deb
+
+rpm: ## the same as an RPM
+	@packaging/build.sh rpm
+
+tarball: ## one static program with an install.sh, for any Linux
+	@packaging/build.sh tarball
 
 install: ## install the binary and the systemd unit (DESTDIR, PREFIX; BINARY: this one, built already)
 	[ -n "$(BINARY)" ] || cargo build --profile dist

@@ -1,7 +1,7 @@
 //! `minik8s agent`: wires the real drivers (`real`) to the agent, runs until told to stop, and drains.
 //!
 //! Order: state file (one agent per state) → host facts → drivers → API → manifests → reconcile loop → containerd (waited for, adopted) →
-//! pod workers. What needs no containerd works without it; what runs is not touched when the agent ends.
+//! pod workers. What needs no containerd works without it; what runs is not touched when the agent ends, unless the host goes down with it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,17 +11,19 @@ use anyhow::Context as _;
 use minik8s::agent::image_gc::ImageGc;
 use minik8s::agent::manifests::ManifestSet;
 use minik8s::agent::reconcile::{Inputs, Reconciler};
-use minik8s::agent::worker::PodWorkers;
+use minik8s::agent::worker::{PodWorkers, ShutdownPeriods};
 use minik8s::agent::{Drivers, housekeeping, manifests};
 use minik8s::api::Object;
 use minik8s::api::fault::{Fault, Severity};
 use minik8s::cli::agent_args::AgentConfig;
-use minik8s::grpc::{self, ApiState};
+use minik8s::grpc::{self, ApiState, Live};
+use minik8s::host;
 use minik8s::metrics::Pulse;
 use minik8s::store::embedded::EmbeddedStore;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 mod adoption;
 mod alone;
@@ -45,11 +47,13 @@ pub async fn run(config: AgentConfig, stop: watch::Receiver<bool>) -> anyhow::Re
     let _alone = alone(&config)?;
     let store = EmbeddedStore::open(config.paths.state.join("state.redb"))?;
     let metrics = monitoring::listen(config.metrics_address).await?;
-    Daemon { real: RealDrivers::new(config, store).await?, pulse: Arc::default() }.serve(metrics, stop).await
+    let shutdown = config.shutdown;
+    Daemon { real: RealDrivers::new(config, store).await?, shutdown, pulse: Arc::default() }.serve(metrics, stop).await
 }
 
 struct Daemon {
     real: RealDrivers,
+    shutdown: ShutdownPeriods,
     pulse: Arc<Pulse>,
 }
 
@@ -89,18 +93,28 @@ impl Daemon {
         for task in [adopting, housekeeping, collecting, preloading, telling].into_iter().chain(monitoring) {
             task.abort();
         }
-        let drain = async {
-            if !reconciling.is_finished() {
-                // Its outcome no longer matters: what it had decided is committed or will be decided again.
-                let _ = (&mut reconciling).await;
-            }
-            tokio::join!(workers.shutdown(), live.end());
-        };
-        if outcome.is_ok() && tokio::time::timeout(DRAIN, drain).await.is_err() {
-            tracing::warn!("not everything ended within {} s; the containers live on", DRAIN.as_secs());
+        if outcome.is_ok() {
+            self.end(reconciling, &workers, &live).await;
         }
         self.real.leave_nothing_unused().await;
         outcome
+    }
+
+    /// Ends what runs in here, and the pods if the host goes down; else they live on.
+    async fn end(&self, mut reconciling: JoinHandle<()>, workers: &PodWorkers, live: &Live) {
+        // Its outcome no longer matters: what it had decided is committed or will be decided again.
+        let mut in_time = reconciling.is_finished() || tokio::time::timeout(DRAIN, &mut reconciling).await.is_ok();
+        reconciling.abort();
+        if self.shutdown.any() && host::going_down().await {
+            let longest = u32::try_from(self.shutdown.longest().as_micros()).unwrap_or(u32::MAX);
+            tell_systemd(NotifyState::ExtendTimeoutUsec(longest));
+            workers.end_pods(&self.shutdown).await;
+        }
+        let rest = async { tokio::join!(workers.shutdown(), live.end()) };
+        in_time &= tokio::time::timeout(DRAIN, rest).await.is_ok();
+        if !in_time {
+            tracing::warn!("not everything ended within {} s; the containers live on", DRAIN.as_secs());
+        }
     }
 
     fn adoption(&self, version: watch::Sender<String>, workers: Arc<PodWorkers>, adopted: Arc<AtomicBool>) -> Adoption {

@@ -268,7 +268,20 @@ fn no_module_is_a_mixed_bag() {
 
 /// What stands in backquotes and looks like a path of the repository.
 fn paths_named(text: &str) -> Vec<(usize, String)> {
-    const HERE: [&str; 10] = ["src/", "tests/", "proto/", "systemd/", "examples/", "benches/", ".ci/", ".cargo/", "Cargo.toml", "build.rs"];
+    const HERE: [&str; 12] = [
+        "src/",
+        "tests/",
+        "proto/",
+        "systemd/",
+        "examples/",
+        "benches/",
+        "packaging/",
+        "docs/",
+        ".ci/",
+        ".cargo/",
+        "Cargo.toml",
+        "build.rs",
+    ];
     let mut out = Vec::new();
     let mut fenced = false;
     for (index, line) in text.lines().enumerate() {

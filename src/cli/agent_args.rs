@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Taint;
 
 use super::flag_values as values;
 use crate::agent::Settings;
+use crate::agent::worker::ShutdownPeriods;
 use crate::host::Paths;
 use crate::runtime::images::gc::GcPolicy;
 use crate::telemetry::LogFormat;
@@ -60,6 +61,12 @@ pub struct AgentArgs {
     /// The longest wait before a crashing container is started again, 1s to 300s.
     #[arg(long, env = "MINIK8S_MAX_CONTAINER_RESTART_PERIOD", default_value = "300s", value_name = "DURATION", value_parser = values::restart_period, help_heading = "Node")]
     max_container_restart_period: Duration,
+    /// How long the host's shutdown waits for pods, each within its own grace; critical ones get the last part of it. 0s: not at all.
+    #[arg(long, env = "MINIK8S_SHUTDOWN_GRACE_PERIOD", default_value = "90s", value_name = "DURATION", value_parser = values::shutdown_period, help_heading = "Node")]
+    shutdown_grace_period: Duration,
+    /// The part of it that is kept for critical pods (system-node-critical, system-cluster-critical), which end last.
+    #[arg(long, env = "MINIK8S_SHUTDOWN_GRACE_PERIOD_CRITICAL_PODS", default_value = "30s", value_name = "DURATION", value_parser = values::shutdown_period, help_heading = "Node")]
+    shutdown_grace_period_critical_pods: Duration,
     /// Size after which a container's log is rotated.
     #[arg(long, env = "MINIK8S_LOG_MAX_SIZE", default_value = "10Mi", value_name = "SIZE", value_parser = values::log_size, help_heading = "Node")]
     log_max_size: u64,
@@ -150,6 +157,8 @@ pub struct AgentConfig {
     pub pod_cidr: Option<String>,
     /// The built-in bridge.
     pub bridge_name: String,
+    /// How long the host's shutdown waits for pods.
+    pub shutdown: ShutdownPeriods,
     /// Where metrics and health are served beside the socket.
     pub metrics_address: Option<std::net::SocketAddr>,
 }
@@ -168,6 +177,14 @@ impl AgentArgs {
             let (manifests, state) = (manifests.display(), state.display());
             return Err(format!("--manifests {manifests} and --state-dir {state} lie within each other; give each a directory of its own"));
         }
+        let (whole, critical) = (self.shutdown_grace_period, self.shutdown_grace_period_critical_pods);
+        let Some(ordinary) = whole.checked_sub(critical).or(whole.is_zero().then_some(whole)) else {
+            return Err(format!(
+                "--shutdown-grace-period-critical-pods {}s is part of --shutdown-grace-period {}s and cannot be longer",
+                critical.as_secs(),
+                whole.as_secs()
+            ));
+        };
         let socket = match self.socket {
             Some(socket) => socket,
             None => values::socket(&self.run_dir.join("minik8s.sock").to_string_lossy()).map_err(|why| format!("--run-dir: {why}"))?,
@@ -208,6 +225,7 @@ impl AgentArgs {
             cni_bin_dirs: self.cni_bin_dir,
             pod_cidr: self.pod_cidr,
             bridge_name: self.bridge_name,
+            shutdown: ShutdownPeriods { ordinary, critical: critical.min(whole) },
             metrics_address: self.metrics_address,
         })
     }
@@ -259,6 +277,17 @@ mod tests {
         assert_eq!(config.settings.labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>(), ["a=1", "b=", "x.y/c=2"]);
         let taints: Vec<_> = config.settings.taints.iter().map(|t| (t.key.as_str(), t.value.as_deref(), t.effect.as_str())).collect();
         assert_eq!(taints, [("gpu", Some("yes"), "NoSchedule"), ("k", None, "NoExecute")]);
+    }
+
+    #[test]
+    fn critical_pods_get_the_last_part_of_the_shutdown() {
+        let periods = |flags: &[&str]| config(flags).map(|c| (c.shutdown.ordinary.as_secs(), c.shutdown.critical.as_secs()));
+        assert_eq!(periods(&[]), Ok((60, 30)));
+        assert_eq!(periods(&["--shutdown-grace-period", "2m", "--shutdown-grace-period-critical-pods", "20s"]), Ok((100, 20)));
+        assert_eq!(periods(&["--shutdown-grace-period", "0s"]), Ok((0, 0)), "nothing is waited for");
+        let error = periods(&["--shutdown-grace-period", "20s"]).unwrap_err();
+        assert_eq!(error, "--shutdown-grace-period-critical-pods 30s is part of --shutdown-grace-period 20s and cannot be longer");
+        assert!(periods(&["--shutdown-grace-period", "2h"]).unwrap_err().contains("from 0s to 1800s"));
     }
 
     #[test]

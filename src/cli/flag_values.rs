@@ -79,14 +79,21 @@ pub fn taint(text: &str) -> Result<Taint, String> {
 
 /// `90s`, `5m`: 1 s to 300 s, as the kubelet's crashLoopBackOff.maxContainerRestartPeriod.
 pub fn restart_period(text: &str) -> Result<Duration, String> {
-    let seconds = seconds(text).filter(|seconds| (1..=300).contains(seconds));
-    seconds.map(Duration::from_secs).ok_or_else(|| "write a duration from 1s to 300s, such as 60s or 5m".to_owned())
+    seconds_within(text, 1..=300).ok_or_else(|| "write a duration from 1s to 300s, such as 60s or 5m".to_owned())
+}
+
+/// Nothing, or up to half an hour: what systemd gives a shutdown as a whole.
+pub fn shutdown_period(text: &str) -> Result<Duration, String> {
+    seconds_within(text, 0..=1800).ok_or_else(|| "write a duration from 0s to 1800s, such as 90s or 2m".to_owned())
+}
+
+fn seconds_within(text: &str, range: std::ops::RangeInclusive<u64>) -> Option<Duration> {
+    seconds(text).filter(|seconds| range.contains(seconds)).map(Duration::from_secs)
 }
 
 /// `0s`, `90s`, `5m`, `24h`: at most a year.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let seconds = seconds(text).filter(|seconds| *seconds <= 365 * 86400);
-    seconds.map(Duration::from_secs).ok_or_else(|| "write a duration such as 90s, 5m or 24h".to_owned())
+    seconds_within(text, 0..=365 * 86400).ok_or_else(|| "write a duration such as 90s, 5m or 24h".to_owned())
 }
 
 fn seconds(text: &str) -> Option<u64> {

@@ -15,6 +15,7 @@ mod cgroupfs;
 mod describe;
 pub mod devices;
 pub mod doctor;
+mod going_down;
 mod hierarchies;
 mod parse;
 mod probe;
@@ -27,6 +28,7 @@ pub mod usage;
 
 pub use cgroupfs::CgroupfsPods;
 pub use describe::describe;
+pub use going_down::going_down;
 pub use hierarchies::Hierarchies;
 pub use probe::probe;
 pub use systemd::SystemdPods;

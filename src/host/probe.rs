@@ -28,11 +28,18 @@ pub fn probe(paths: &Paths) -> HostFacts {
         controllers,
         min_oom_score_adj,
         sys_resource,
-        capabilities: capabilities::names(parse::capability_mask(&status, "CapBnd:").unwrap_or(0)),
+        capabilities: capabilities::names(bounding_set(&text("/proc/1/status"), &status)),
         apparmor: text("/sys/module/apparmor/parameters/enabled") == "Y",
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
         seccomp: parse::field(&status, "Seccomp:").is_some(),
     }
+}
+
+/// What containers may have: containerd's bounding set, which it has from the first process. The agent's own may be less (its unit gives away
+/// what the agent does not need), and counts only where that process cannot be looked at.
+fn bounding_set(first: &str, own: &str) -> u64 {
+    let mask = |status| parse::capability_mask(status, "CapBnd:");
+    mask(first).or_else(|| mask(own)).unwrap_or(0)
 }
 
 /// systemd is asked for cgroups where it runs and can be: runc and `busctl` reach it over the system's message bus.
@@ -86,6 +93,14 @@ fn oom_score_adj(cap_eff: u64) -> (i32, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn containers_may_have_what_the_first_process_has_not_what_the_units_hardening_leaves() {
+        let status = |mask: &str| format!("Name:\tx\nCapBnd:\t{mask}\n");
+        assert_eq!(bounding_set(&status("000001ffffffffff"), &status("0000000000200000")), 0x1ff_ffff_ffff);
+        assert_eq!(bounding_set("", &status("0000000000200000")), 1 << 21);
+        assert_eq!(bounding_set("", ""), 0);
+    }
 
     #[test]
     fn systemd_makes_cgroups_only_where_it_can_be_asked() {

@@ -20,6 +20,11 @@ pub(super) fn parent(root: &str, qos: Qos) -> String {
     }
 }
 
+/// The slices above one, outermost first: systemd reads them off its name.
+pub(super) fn above(slice: &str) -> Vec<String> {
+    slice.match_indices('-').map(|(end, _)| format!("{}.slice", &slice[..end])).collect()
+}
+
 /// A pod's slice: `kubepods-burstable-pod<uid, its - as _>.slice`.
 pub(super) fn pod(root: &str, qos: Qos, uid: &str) -> String {
     let parent = parent(root, qos);
@@ -85,6 +90,13 @@ mod tests {
     use super::*;
 
     const UID: &str = "0f3c7a1e-7c1b-4a5e-9d55-0242ac120002";
+
+    #[test]
+    fn every_slice_above_is_known_by_name() {
+        assert_eq!(above("kubepods-burstable-poda_b.slice"), ["kubepods.slice", "kubepods-burstable.slice"]);
+        assert_eq!(above(&pod("my-test", Qos::Guaranteed, "a")), ["my_test.slice", "my_test-kubepods.slice"]);
+        assert_eq!(above("kubepods.slice"), Vec::<String>::new());
+    }
 
     #[test]
     fn names_are_the_kubelet_s() {

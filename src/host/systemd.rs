@@ -1,7 +1,7 @@
 //! Pod-level cgroups as systemd slices: `kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod<uid>.slice`.
 //!
 //! systemd owns the tree, so it is asked (`busctl`, `systemctl`: two short-lived processes a pod) and never written behind its
-//! back. Names and properties are `slices`'. runc's systemd driver then makes `cri-containerd-<id>.scope` inside the slice.
+//! back. No slice has DefaultDependencies: the host's shutdown is no reason for systemd to stop one by itself. Names and properties are `slices`'. runc's systemd driver then makes `cri-containerd-<id>.scope` inside the slice.
 //! Calls block for some 10 ms: not for an async thread.
 
 use std::collections::BTreeMap;
@@ -71,6 +71,7 @@ impl SystemdPods {
         }
         all.extend(properties.iter().cloned());
         match run(Command::new("busctl").args(start_arguments(slice, &all))) {
+            Err(e) if e.to_string().contains("already") && properties.is_empty() => Ok(()),
             Err(e) if e.to_string().contains("already") => self.set(slice, properties),
             done => done,
         }
@@ -139,8 +140,12 @@ impl PodCgroups for SystemdPods {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
         check_name(uid)?;
         let limits = pod_limits(pod);
-        // systemd starts the slices above by itself: they are in the name.
-        self.start(&slices::pod(&self.root, limits.qos, uid), &slices::properties(self.hierarchies.version, &limits))?;
+        let slice = slices::pod(&self.root, limits.qos, uid);
+        // systemd would start the slices above by itself, but as ones that conflict with shutdown.target, and all that is in them with them.
+        for above in slices::above(&slice).iter().filter(|above| !self.exists(above)) {
+            self.start(above, &[])?;
+        }
+        self.start(&slice, &slices::properties(self.hierarchies.version, &limits))?;
         if limits.qos == Qos::Burstable {
             let mut burstable = self.burstable.lock().unwrap_or_else(PoisonError::into_inner);
             burstable.insert(uid.to_owned(), limits.cpu_request_millis);

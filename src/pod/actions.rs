@@ -90,6 +90,8 @@ pub struct Observed {
     pub backoff_cap: Duration,
     /// Since when and why the Pod has to go from this node: the kubelet's message.
     pub evicted: Option<(Timestamp, String)>,
+    /// Since when the host goes down and this Pod has to end, and the seconds it gets at most.
+    pub shutdown: Option<(Timestamp, i64)>,
 }
 
 impl Observed {

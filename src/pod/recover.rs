@@ -121,7 +121,7 @@ pub fn after_reboot(pod: &mut Pod, boot_id: &str, now: Timestamp) {
     if pod.metadata.deletion_timestamp.is_some() {
         return;
     }
-    if failed { fail_as_disrupted(pod, now) } else { rerun_inits(pod, now) }
+    if failed { fail_as_disrupted(pod, "Pod was terminated because the host was rebooted.", now) } else { rerun_inits(pod, now) }
 }
 
 fn end_unknown(pod: &mut Pod, name: &str, now: Timestamp) {
@@ -140,14 +140,14 @@ fn end_unknown(pod: &mut Pod, name: &str, now: Timestamp) {
     (status.ready, status.started) = (false, Some(false));
 }
 
-fn fail_as_disrupted(pod: &mut Pod, now: Timestamp) {
-    const MESSAGE: &str = "Pod was terminated because the host was rebooted.";
+/// Failed by no fault of its own (nodeshutdown_manager.go, killPods): its Job does not count it, its DaemonSet replaces it without a back-off.
+pub(super) fn fail_as_disrupted(pod: &mut Pod, message: &str, now: Timestamp) {
     status::close_unfinished(pod);
     let status = pod.status.get_or_insert_default();
     status.phase = Some(phase::FAILED.to_owned());
     status.reason = Some("Terminated".to_owned());
-    status.message = Some(MESSAGE.to_owned());
-    conditions::set(pod, conditions::DISRUPTION_TARGET, true, Some("TerminationByKubelet"), Some(MESSAGE.to_owned()), now);
+    status.message = Some(message.to_owned());
+    conditions::set(pod, conditions::DISRUPTION_TARGET, true, Some("TerminationByKubelet"), Some(message.to_owned()), now);
 }
 
 /// Makes init containers that were done wait for another run, unless no regular container will run any more.

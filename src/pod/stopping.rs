@@ -8,12 +8,15 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::actions::{End, Observed, Step};
 use super::attempt::{Attempt, Role, containers, status_of};
+use super::recover::fail_as_disrupted;
 use super::signals::{self, Order};
 use super::{events, phase, restart, status};
 use crate::api::well_known::KEEP_OBJECT;
 
 /// eviction_manager.go, immediateEvictionGracePeriodSeconds.
 const EVICTION_GRACE_SECONDS: i64 = 1;
+/// nodeshutdown_manager.go, nodeShutdownMessage.
+const SHUTDOWN_MESSAGE: &str = "Pod was terminated in response to imminent node shutdown.";
 const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
 
 /// Why a Pod is being stopped.
@@ -25,6 +28,8 @@ pub enum Why {
     Deadline,
     /// It takes more of the node than it may.
     Evicted,
+    /// The host goes down.
+    Shutdown,
     /// Its regular containers are done, or an init container has failed for good, or its phase is terminal already.
     Finished,
 }
@@ -58,7 +63,8 @@ pub fn wanted(pod: &Pod, seen: &Observed, now: Timestamp) -> Option<Stop> {
         let finish = finished(pod).then(|| last_finish(pod).unwrap_or(now));
         let evicted = seen.evicted.as_ref().map(|(at, _)| (Why::Evicted, *at, EVICTION_GRACE_SECONDS));
         let late = deadline(pod).filter(|d| *d <= now).map(|d| (Why::Deadline, d, own_grace));
-        let cut_off = [evicted, late].into_iter().flatten().min_by_key(|(_, at, _)| *at);
+        let down = seen.shutdown.map(|(at, most)| (Why::Shutdown, at, own_grace.min(most)));
+        let cut_off = [evicted, late, down].into_iter().flatten().min_by_key(|(_, at, _)| *at);
         match (finish, cut_off) {
             (Some(finish), cut_off) if cut_off.is_none_or(|(_, at, _)| finish < at) => (Why::Finished, finish, own_grace),
             (_, cut_off) => cut_off?,
@@ -66,7 +72,10 @@ pub fn wanted(pod: &Pod, seen: &Observed, now: Timestamp) -> Option<Stop> {
     };
     // Ahead of the clock: it was set back. The grace is counted from when the containers were asked, as far as that is known.
     let since = if since > now { first_signal(seen).unwrap_or(now).min(now) } else { since };
-    Some(Stop { why, kill_at: signals::later(since, grace), hooks: grace > 0 })
+    // A host that goes down waits no longer than it said, whatever the Pod was being stopped for.
+    let kill_at = signals::later(since, grace);
+    let kill_at = seen.shutdown.map_or(kill_at, |(at, most)| kill_at.min(signals::later(at, most)));
+    Some(Stop { why, kill_at, hooks: grace > 0 })
 }
 
 /// Whether nothing of the Pod will run again but sidecars.
@@ -139,6 +148,9 @@ fn settle(step: &mut Step<'_>, stop: &Stop) {
     let pod = &mut step.out.pod;
     status::close_unfinished(pod);
     let earned = earned_phase(pod);
+    if stop.why == Why::Shutdown {
+        return fail_as_disrupted(pod, SHUTDOWN_MESSAGE, step.now);
+    }
     let cut_off = matches!(stop.why, Why::Deadline | Why::Evicted);
     let phase = if cut_off || keep(pod) { phase::FAILED } else { earned };
     let status = pod.status.get_or_insert_default();

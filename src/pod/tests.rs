@@ -5,6 +5,7 @@ mod ending;
 mod probes;
 mod properties;
 mod recovery;
+mod shutdown;
 mod world;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;

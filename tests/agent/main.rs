@@ -31,5 +31,6 @@ mod probes;
 mod restart;
 mod rig;
 mod security;
+mod shutdown;
 mod sidecars;
 mod volumes;

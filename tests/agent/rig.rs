@@ -135,7 +135,8 @@ impl Rig {
                 command.arg(flag).arg(value);
             }
         }
-        command.args(&self.flags).args(extra).env("RUST_LOG", "info").stdin(Stdio::null());
+        let path = format!("{}:{}", self.path("front").display(), std::env::var("PATH").unwrap_or_default());
+        command.args(&self.flags).args(extra).env("RUST_LOG", "info").env("PATH", path).stdin(Stdio::null());
         command
     }
 

@@ -41,7 +41,7 @@ impl Agent {
         let adopted = Arc::new(AtomicBool::new(false));
         let (version, runtime) = watch::channel(String::new());
         let (stop, stopped) = watch::channel(false);
-        let inputs = Inputs { sets: world.sets.subscribe(), pods: sink(&workers, &adopted), runtime, beat: Arc::new(|| ()) };
+        let inputs = Inputs { sets: world.sets.subscribe(), pods: sink(&workers, &adopted), runtime, beat: beat(world) };
         let reconcile = {
             let drivers = drivers.clone();
             async move {
@@ -87,6 +87,11 @@ impl Agent {
             let _ = task.await;
         }
     }
+}
+
+fn beat(world: &Arc<World>) -> Arc<dyn Fn() + Send + Sync> {
+    let world = world.clone();
+    Arc::new(move || world.state().beats += 1)
 }
 
 fn sink(workers: &Arc<PodWorkers>, adopted: &Arc<AtomicBool>) -> minik8s::agent::reconcile::PodSink {

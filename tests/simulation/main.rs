@@ -14,6 +14,7 @@ mod referee;
 mod run;
 mod scenario;
 mod shrink;
+mod watchdog;
 mod workloads;
 mod world;
 

@@ -36,6 +36,8 @@ pub struct State {
     pub life: u64,
     pub dead: bool,
     pub calls: u64,
+    /// How often the watchdog was fed.
+    pub beats: u64,
     /// When the agent dies: at which call, and whether after its effect.
     pub death: Option<(u64, bool)>,
     pub boot: u64,
@@ -91,6 +93,7 @@ impl World {
             life: 0,
             dead: false,
             calls: 0,
+            beats: 0,
             death: None,
             boot: 1,
             away: false,

@@ -10,7 +10,7 @@
 //! * A worker examines what an earlier agent left before it does anything: no attempt is made twice.
 //! * A start is announced, an end recorded in the Store before it is acted on; a Store that refuses makes the worker wait, not guess.
 //! * A change of a ConfigMap, Secret or claim wakes the workers of the Pods that name it, and no others.
-//! * [`PodWorkers::shutdown`] ends tasks and touches no container.
+//! * [`PodWorkers::shutdown`] ends tasks and touches no container; [`PodWorkers::end_pods`] ends the pods, as the host goes down.
 //!
 //! # Leaves to others
 //! Which Pods there are and whether they may run here (reconcile, admission); what belongs to no Pod at all ([`super::recover`]).
@@ -18,7 +18,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Semaphore, broadcast};
+use tokio::sync::{Notify, Semaphore, broadcast};
 use tokio::task::JoinHandle;
 
 use super::Drivers;
@@ -33,6 +33,7 @@ mod configuration;
 mod dependents;
 mod done;
 mod effects;
+mod ending;
 mod exit;
 mod facts;
 pub(super) mod files;
@@ -48,12 +49,15 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+pub use ending::ShutdownPeriods;
 pub(super) use release::release as release_pod;
 
 /// All pod workers of the agent.
 pub struct PodWorkers {
     shared: Arc<Shared>,
     state: Mutex<State>,
+    /// Told when a worker has ended.
+    departed: Notify,
 }
 
 /// What every worker has.
@@ -65,6 +69,8 @@ struct Shared {
     connected: broadcast::Sender<()>,
     /// Who ran out of memory, as the runtime told it.
     ooms: ooms::Ooms,
+    /// Which pods have to end because the host goes down.
+    ending: ending::Ending,
 }
 
 /// How long after its worker's panic a Pod is taken up again.
@@ -102,9 +108,14 @@ impl PodWorkers {
     /// No workers yet; [`Self::pod_changed`] makes them. Call inside a tokio runtime.
     pub fn new(drivers: Drivers) -> Arc<PodWorkers> {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        let shared =
-            Shared { drivers, creates: Semaphore::new(2 * cores), connected: broadcast::Sender::new(1), ooms: ooms::Ooms::default() };
-        let workers = Arc::new(PodWorkers { shared: Arc::new(shared), state: Mutex::default() });
+        let shared = Shared {
+            drivers,
+            creates: Semaphore::new(2 * cores),
+            connected: broadcast::Sender::new(1),
+            ooms: ooms::Ooms::default(),
+            ending: ending::Ending::default(),
+        };
+        let workers = Arc::new(PodWorkers { shared: Arc::new(shared), state: Mutex::default(), departed: Notify::new() });
         let listener = tokio::spawn(listen(workers.shared.clone()));
         workers.lock().listener = Some(listener);
         workers
@@ -214,6 +225,7 @@ impl Drop for Departure {
         if self.outcome.is_none() && !closed {
             self.come_back();
         }
+        self.workers.departed.notify_waiters();
         // A change told between the worker's last look and now would be lost: look once more.
         let stored = self.workers.shared.drivers.store.get(&self.key).filter(|o| o.uid() == self.uid);
         if let Some(pod) = stored.filter(|o| self.outcome.is_some() && o.meta().deletion_timestamp.is_some()) {

@@ -151,6 +151,7 @@ impl Worker {
             self.heed_configuration();
             self.tend_volumes(now);
             self.seen.clock_is(now);
+            self.seen.shutdown = self.shared.ending.of(&self.pod);
             let plan = compute_pod_actions(&self.pod, &self.seen, now);
             let stopping = plan.cancel;
             let wake_at = match Box::pin(self.carry_out(plan)).await {

@@ -4,6 +4,7 @@ mod adoption;
 mod clock;
 mod configuration;
 mod crash;
+mod ending;
 mod hooks;
 mod images;
 mod life;

@@ -126,7 +126,7 @@ static ROWS: &[Row] = rows! {
         "overhead": Honoured;
         "preemptionPolicy": NotApplicable(ALONE);
         "priority": NotApplicable(ALONE);
-        "priorityClassName": NotApplicable("there are no PriorityClasses on a node alone; ignored");
+        "priorityClassName": NotApplicable("there are no PriorityClasses on a node alone; system-node-critical and system-cluster-critical are known, others ignored");
         "readinessGates": Refused("nothing on a node alone would ever open a readiness gate; remove it");
         "resourceClaims": Refused(NO_DEVICES);
         "resources": Refused("not yet: limits for the pod as a whole cannot be applied; set them on its containers");

@@ -66,7 +66,11 @@ async fn probe_in(binary: &Path, bundle: &Path) -> Result<(), String> {
         "ociVersion": "1.0.2",
         "process": {"user": {"uid": 0, "gid": 0}, "args": [PROBE_PROGRAM], "cwd": "/"},
         "root": {"path": "rootfs"},
-        "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+        // /dev: device nodes must work although the bundle lies on /run, which systemd mounts nodev.
+        "mounts": [
+            {"destination": "/proc", "type": "proc", "source": "proc"},
+            {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=64k"]},
+        ],
         "linux": {"namespaces": [{"type": "pid"}, {"type": "mount"}]},
     });
     std::fs::write(bundle.join("config.json"), spec.to_string()).map_err(|e| e.to_string())?;

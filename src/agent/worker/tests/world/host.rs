@@ -39,6 +39,8 @@ pub(in super::super) struct Host {
     pub(in super::super) script: BTreeMap<String, (u64, u32)>,
     /// Containers that ignore the stop signal.
     pub(in super::super) stubborn: BTreeSet<String>,
+    /// No signal ends anything: processes in uninterruptible sleep.
+    pub(in super::super) immortal: bool,
     pub(in super::super) oom: bool,
     /// A container's cgroup is gone with its last process, and nothing else counts its OOM kills.
     pub(in super::super) scopes_vanish: bool,

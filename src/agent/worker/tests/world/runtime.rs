@@ -116,7 +116,7 @@ impl Runtime for Double {
         let kill = |host: &mut Host| {
             host.away()?;
             host.signals.push((id.to_owned(), signal));
-            if signal == 9 || !host.stubborn.contains(id) {
+            if !host.immortal && (signal == 9 || !host.stubborn.contains(id)) {
                 host.exit(id, 128 + signal.unsigned_abs(), at);
             }
             Ok(())

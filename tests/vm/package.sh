@@ -1,0 +1,150 @@
+#!/usr/bin/env bash
+# Inside the virtual machine: the life of the Debian package. run.sh runs it, again after each boot that it asks for (exit code 75).
+#
+#   1  install with apt; run; upgrade under load; refuse a downgrade; reboot while a Job runs
+#   2  after the reboot; then the power goes while a Job runs
+#   3  after the power cut; remove; install again; purge
+set -u
+. /payload/tests/vm/checks.sh
+BOOTED=/var/lib/vm-package
+DEBS=/payload/debs
+AGAIN=75
+
+mkdir -p $BOOTED /data
+STAGE=$(cat $BOOTED/stage 2>/dev/null || echo 1)
+[ "$STAGE" = 1 ] || . $BOOTED/checks
+
+# The checks so far, for the next stage.
+keep() {
+    echo $((STAGE + 1)) >$BOOTED/stage
+    { declare -p CHECKS FAILED && echo "$1"; } >$BOOTED/checks
+    sync
+}
+apt() { DEBIAN_FRONTEND=noninteractive apt-get -o APT::Sandbox::User=root -y -qq "$@"; }
+lines() { grep -c "^$1" "$2" 2>/dev/null; }
+finished() { minik8s get job "$1" -o json | jq -e '.status.conditions // [] | any(.type == "Complete" and .status == "True")' >/dev/null; }
+steady_pid() { look steady && echo "$PID"; }
+agent() { systemctl show -P MainPID minik8s; }
+
+stage_1() {
+    section "install"
+    mkdir -p /var/log/journal && systemctl restart systemd-journald
+    holds "apt installs the package" apt install "$DEBS/minik8s_0.1.0-1_amd64.deb"
+    is "the service is active and enabled" "active enabled" "$(systemctl is-active minik8s) $(systemctl is-enabled minik8s)"
+    is "the group" minik8s "$(getent group minik8s | cut -d: -f1)"
+    is "modes of manifests, state, socket" "755 root, 700 root, 660 minik8s" "$(stat -c '%a %G' /etc/minik8s), $(stat -c '%a %G' /var/lib/minik8s), $(stat -c '%a %G' /run/minik8s/minik8s.sock)"
+    is "the example is not run" "" "$(minik8s get daemonsets -A -o name; minik8s get cronjobs -A -o name)"
+    holds "the unit has no mistake" bash -c 'out=$(systemd-analyze verify --man=no minik8s.service 2>&1); echo "$out"; ! grep -q minik8s.service: <<<"$out"'
+    printf '     %s\n' "$(systemd-analyze security --no-pager minik8s.service | tail -n 1)"
+    is "the agent's mount namespace is the host's" "$(readlink /proc/1/ns/mnt)" "$(readlink "/proc/$(agent)/ns/mnt")"
+    holds "doctor finds no failure" minik8s doctor
+
+    section "it runs"
+    bash /payload/tests/lab/images.sh /run/containerd/containerd.sock minik8s >/dev/null
+    cp /payload/tests/vm/manifests/package/work.yaml /etc/minik8s/
+    for name in steady vital; do becomes "pod $name runs" 300 pod_runs $name; done
+    becomes "Job once is Complete" 300 finished once
+    look steady
+    # shellcheck disable=SC2046
+    is "systemd stops none of its slices and scopes when the host goes down" no "$(systemctl show -P DefaultDependencies $(tr / '\n' <<<"$CGROUP" | tail -n +2) | grep . | sort -u | tr '\n' ' ' | sed 's/ $//')"
+
+    section "settings"
+    echo 'MINIK8S_MAX_PODS=nonsense' >>/etc/default/minik8s
+    systemctl restart minik8s
+    becomes "a wrong setting is named in the journal" 60 bash -c "journalctl -u minik8s -o cat | grep -q \"invalid value 'nonsense'\""
+    sed -i '$d' /etc/default/minik8s
+    becomes "and it comes back by itself when it is right" 60 minik8s get pods
+
+    section "upgrade under load"
+    cp /payload/tests/vm/manifests/package/long.yaml /etc/minik8s/
+    becomes "a Job is under way" 120 grep -q begin /data/long
+    local before after old
+    before=$(steady_pid) old=$(agent)
+    holds "apt upgrades the package" apt install "$DEBS/minik8s_0.1.1-1_amd64.deb"
+    becomes "the agent answers" 60 minik8s get pods
+    [ "$old" != "$(agent)" ] && ok "it is another agent" || fail "it is another agent" "$old"
+    after=$(steady_pid)
+    is "containers lived on" "$before" "$after"
+    if out=$(apt --allow-downgrades install "$DEBS/minik8s_0.1.0-1_amd64.deb" 2>&1); then fail "a downgrade is refused" "it was not"; else is "a downgrade is refused" "minik8s: not going back from 0.1.1-1 to 0.1.0-1: the" "$(grep -o 'minik8s: not going back.*: the' <<<"$out")"; fi
+    is "nothing was changed by it" "0.1.1-1 active" "$(dpkg-query -W -f '${Version}' minik8s) $(systemctl is-active minik8s)"
+    holds "dpkg finds nothing half done" dpkg --audit
+    becomes "the Job under way is Complete" 300 finished long
+    is "each index ended once" 6 "$(grep end /data/long | sort -u | wc -l)"
+    is "none twice" 6 "$(lines end /data/long)"
+
+    section "systemctl stop leaves containers"
+    before=$(steady_pid)
+    systemctl stop minik8s
+    is "the container runs without an agent" "inactive yes" "$(systemctl is-active minik8s) $(kill -0 "$before" && echo yes)"
+    systemctl start minik8s
+    becomes "the agent answers again" 60 minik8s get pods
+    is "nobody was asked to go" 0 "$(lines asked /data/steady)"
+
+    section "reboot"
+    rm -f /etc/minik8s/long.yaml && becomes "the old Job is gone" 60 bash -c '! minik8s get job long'
+    rm -f /data/long
+    cp /payload/tests/vm/manifests/package/long.yaml /etc/minik8s/
+    becomes "a Job is under way" 120 grep -q begin /data/long
+    keep "UID_BEFORE=$(minik8s get job long -o json | jq -r .metadata.uid)"
+    setsid bash -c 'sleep 2; systemctl reboot' >/dev/null 2>&1 </dev/null &
+    exit $AGAIN
+}
+
+stage_2() {
+    section "after the reboot"
+    becomes "the agent answers" 180 minik8s get pods
+    is "the pod was asked to end, and let finish" "start asked done" "$(head -n 3 /data/steady | tr '\n' ' ' | sed 's/ $//')"
+    is "the critical one ended after it" done "$(cat /data/vital-saw 2>&1)"
+    is "it was said why, for each group" 2 "$(journalctl -u minik8s -b -1 -o cat | grep -c 'the host goes down: ending pods')"
+    for name in steady vital; do becomes "pod $name runs again" 300 pod_runs $name; done
+    is "no restart is counted" 0 "$(pod_json steady | jq '[.status.containerStatuses[].restartCount] | add')"
+    is "the finished Job did not run again" 1 "$(lines run /data/once)"
+    becomes "the Job that was under way is Complete, without a failure counted (backoffLimit 0)" 400 finished long
+    is "it is the same Job" "$UID_BEFORE" "$(minik8s get job long -o json | jq -r .metadata.uid)"
+    is "each index ended once" "6 6" "$(grep end /data/long | sort -u | wc -l) $(lines end /data/long)"
+
+    section "power cut"
+    rm -f /etc/minik8s/long.yaml && becomes "the old Job is gone" 60 bash -c '! minik8s get job long'
+    rm -f /data/long
+    cp /payload/tests/vm/manifests/package/long.yaml /etc/minik8s/
+    becomes "one index has ended, others are under way" 200 grep -q end /data/long
+    keep "UID_BEFORE=$(minik8s get job long -o json | jq -r .metadata.uid)"
+    # No sync, no unmount, no signal: what is not on the disk is lost.
+    setsid bash -c 'sleep 1; echo 1 >/proc/sys/kernel/sysrq; echo b >/proc/sysrq-trigger' >/dev/null 2>&1 </dev/null &
+    exit $AGAIN
+}
+
+stage_3() {
+    section "after the power cut"
+    becomes "the agent answers" 180 minik8s get pods
+    becomes "the Job is Complete, without a failure counted" 400 finished long
+    is "it is the same Job" "$UID_BEFORE" "$(minik8s get job long -o json | jq -r .metadata.uid)"
+    is "every index ended" 6 "$(grep end /data/long | sort -u | wc -l)"
+    is "the finished Job did not run again" 1 "$(lines run /data/once)"
+    becomes "the DaemonSet's pod runs" 300 pod_runs steady
+
+    section "remove"
+    local pid
+    pid=$(steady_pid)
+    holds "apt removes the package" apt remove minik8s
+    is "containers run on" yes "$([ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && echo yes)"
+    is "state and manifests stay" "yes yes" "$([ -e /var/lib/minik8s/state.redb ] && echo yes) $([ -e /etc/minik8s/work.yaml ] && echo yes)"
+    holds "apt installs it again" apt install "$DEBS/minik8s_0.1.1-1_amd64.deb"
+    becomes "the agent answers" 60 minik8s get pods
+    is "it took up what ran" "$pid" "$(steady_pid)"
+
+    section "purge"
+    mkdir -p /var/lib/minik8s/claims/default/mine && touch /var/lib/minik8s/claims/default/mine/file
+    holds "apt purges the package" apt purge minik8s
+    is "no container is left" "" "$(ctr namespaces ls -q | grep minik8s)"
+    is "the container's process is gone" "" "$(kill -0 "$pid" 2>/dev/null && echo "$pid")"
+    is "no mount is left" 0 "$(grep -c minik8s /proc/self/mountinfo)"
+    is "no cgroup is left" "" "$(pod_cgroups)"
+    is "no bridge and no rule is left" "" "$(ip -o link show mk8s0 2>/dev/null; iptables -t nat -S | grep -i minik8s)"
+    is "the state is gone, the claim stays, and what pods had mounted" "claims file 1" "$(ls /var/lib/minik8s) $(ls /var/lib/minik8s/claims/default/mine) $(lines run /data/once)"
+    is "the manifests are the user's" yes "$([ -e /etc/minik8s/work.yaml ] && echo yes)"
+    is "no unit failed" "" "$(systemctl --failed --plain --no-legend | awk '{print $1}' | tr '\n' ' ')"
+    summary
+}
+
+stage_"$STAGE"
