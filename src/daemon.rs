@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use minik8s::agent::manifests::ManifestSet;
+use minik8s::agent::pressure::Guard;
 use minik8s::agent::reconcile::{Inputs, Reconciler};
 use minik8s::agent::worker::PodWorkers;
 use minik8s::agent::{Drivers, housekeeping, manifests};
 use minik8s::api::Object;
 use minik8s::api::fault::{Fault, Severity};
 use minik8s::cli::agent_args::AgentConfig;
+use minik8s::controllers::pressure::Conditions;
 use minik8s::grpc::{self, ApiState};
 use minik8s::metrics::Pulse;
 use minik8s::store::embedded::EmbeddedStore;
@@ -61,7 +63,9 @@ impl Daemon {
         let mut api = tokio::spawn(grpc::serve(state, stopped(stop.clone())));
         let workers = PodWorkers::new(drivers.clone());
         let adopted = self.pulse.adopted.clone();
-        let inputs = self.inputs(&watcher, &workers, &adopted, containerd_version);
+        let (tell, pressure) = watch::channel(None);
+        let guarding = tokio::spawn(self.guard(&workers, tell)?.run());
+        let inputs = Inputs { pressure, ..self.inputs(&watcher, &workers, &adopted, containerd_version) };
         let reconciler = Reconciler::new(drivers.clone(), inputs).await?;
         let mut reconciling = tokio::spawn(reconciler.run(stop.clone()));
         let housekeeping = tokio::spawn(housekeeping::run(drivers.store.clone(), drivers.clock.clone()));
@@ -81,7 +85,7 @@ impl Daemon {
             },
         };
         tell_systemd(NotifyState::Stopping);
-        for task in [adopting, housekeeping, telling].into_iter().chain(monitoring) {
+        for task in [adopting, housekeeping, telling, guarding].into_iter().chain(monitoring) {
             task.abort();
         }
         let drain = async {
@@ -96,6 +100,11 @@ impl Daemon {
         }
         self.real.leave_nothing_unused().await;
         outcome
+    }
+
+    /// What keeps the node from running out. Nothing is collected before pods go, as long as nobody collects images.
+    fn guard(&self, workers: &Arc<PodWorkers>, tell: watch::Sender<Option<Conditions>>) -> anyhow::Result<Guard> {
+        Ok(Guard { drivers: self.real.agents.clone(), usage: self.real.usage()?, workers: workers.clone(), tell, reclaim: None })
     }
 
     fn adoption(&self, version: watch::Sender<String>, workers: Arc<PodWorkers>, adopted: Arc<AtomicBool>) -> Adoption {
@@ -136,7 +145,7 @@ impl Daemon {
             pulse.beat(&*clock);
             tell_systemd(NotifyState::Watchdog);
         };
-        Inputs { sets: watcher.sets.clone(), pods: Arc::new(pods), runtime, beat: Arc::new(beat) }
+        Inputs { sets: watcher.sets.clone(), pods: Arc::new(pods), runtime, pressure: watch::channel(None).1, beat: Arc::new(beat) }
     }
 }
 

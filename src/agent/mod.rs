@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::controllers::pressure::Threshold;
 use crate::host::devices::HostDevices;
 use crate::host::{HostFacts, Paths, PodCgroups};
 use crate::network::Network;
@@ -17,8 +18,10 @@ pub mod events;
 pub mod housekeeping;
 pub mod manifest_edit;
 pub mod manifests;
+pub mod measure;
 pub mod node;
 pub mod node_edits;
+pub mod pressure;
 pub mod prober;
 pub mod queue;
 pub mod reconcile;
@@ -72,6 +75,10 @@ pub struct Settings {
     pub taints: Vec<k8s_openapi::api::core::v1::Taint>,
     /// How many pods may run here (kubelet's maxPods).
     pub max_pods: u32,
+    /// So little left of something that pods are evicted (kubelet's evictionHard).
+    pub eviction_hard: Vec<Threshold>,
+    /// How long a pressure condition stays after it was last observed (kubelet's evictionPressureTransitionPeriod).
+    pub pressure_transition: std::time::Duration,
 }
 
 impl Default for Settings {
@@ -84,6 +91,8 @@ impl Default for Settings {
             labels: std::collections::BTreeMap::new(),
             taints: Vec::new(),
             max_pods: 110,
+            eviction_hard: crate::controllers::pressure::defaults(),
+            pressure_transition: std::time::Duration::from_secs(300),
         }
     }
 }

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::admission;
 use crate::api::{Key, Kind, Object};
-use crate::controllers::{EventDraft, Plan};
+use crate::controllers::{EventDraft, Plan, pods, pressure};
 
 /// What became of one pod that was not bound.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,7 +26,7 @@ pub struct Outcome {
 /// Tries to bind `pod` beside the pods `others` that hold this node's resources and ports.
 pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, now: Timestamp) -> Outcome {
     let spec = pod.spec.clone().unwrap_or_default();
-    let unsuitable = match is_static(pod) {
+    let unsuitable = match pods::is_static(pod) {
         true => admission::placement_reasons(&spec, node),
         false => Some(admission::eligible(&spec, node)).filter(|v| !v.should_run).map(|v| v.reasons).unwrap_or_default(),
     };
@@ -34,9 +34,12 @@ pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, now: Timestamp) -> O
         false => unsuitable,
         true => admission::fits(pod, others, node).err().unwrap_or_default(),
     };
-    match reasons.is_empty() {
-        true => accept(pod, node, now),
-        false => postpone(pod, &admission::unavailable(&reasons), now),
+    if !reasons.is_empty() {
+        return postpone(pod, &admission::unavailable(&reasons), now);
+    }
+    match admission::pressure(pod, node, pressure::critical(pod)) {
+        None => accept(pod, node, now),
+        Some(message) => reject(pod, &message, node, now),
     }
 }
 
@@ -53,11 +56,6 @@ pub fn place(plan: &mut Plan, others: &mut Vec<Arc<Object>>, node: &Node, now: T
     }
 }
 
-/// A static pod is asked for its nodeName and affinity only: no scheduler stands between its file and the kubelet, which minds no NoSchedule taint.
-fn is_static(pod: &Pod) -> bool {
-    pod.metadata.owner_references.iter().flatten().any(|o| o.controller == Some(true) && o.kind == "Pod")
-}
-
 fn accept(pod: &Pod, node: &Node, now: Timestamp) -> Outcome {
     let mut pod = pod.clone();
     let name = node.metadata.name.clone().unwrap_or_default();
@@ -66,6 +64,17 @@ fn accept(pod: &Pod, node: &Node, now: Timestamp) -> Outcome {
     let about = format!("{}/{}", pod.metadata.namespace.as_deref().unwrap_or_default(), pod.metadata.name.as_deref().unwrap_or_default());
     let event = draft(&pod, false, "Scheduled", format!("Successfully assigned {about} to {name}"));
     Outcome { pod: Some(pod), event: Some(event), bound: true }
+}
+
+/// The kubelet's refusal of a pod that the scheduler, minding its tolerations, has let through (pkg/kubelet/kubelet.go rejectPod): it has failed, and
+/// whoever made it makes another after its back-off.
+fn reject(pod: &Pod, message: &str, node: &Node, now: Timestamp) -> Outcome {
+    let mut pod = accept(pod, node, now).pod.unwrap_or_default();
+    let event = draft(&pod, true, "Evicted", message.to_owned());
+    let status = pod.status.get_or_insert_default();
+    status.phase = Some("Failed".to_owned());
+    (status.reason, status.message) = (Some("Evicted".to_owned()), Some(format!("Pod was rejected: {message}")));
+    Outcome { pod: Some(pod), event: Some(EventDraft { source: "kubelet", ..event }), bound: false }
 }
 
 fn postpone(pod: &Pod, message: &str, now: Timestamp) -> Outcome {
@@ -160,6 +169,19 @@ mod tests {
         assert_eq!(plan.events.iter().map(|e| e.reason.as_str()).collect::<Vec<_>>(), ["Scheduled", "Scheduled"]);
         assert_eq!(plan.create[2], named("200m"), "it waits as it was created");
         assert_eq!(others.len(), 2);
+    }
+
+    #[test]
+    fn a_daemon_pod_is_rejected_under_disk_pressure_and_a_static_one_is_not() {
+        let condition = json!({"type": "DiskPressure", "status": "True"});
+        let node: Node = serde_json::from_value(json!({"metadata": {"name": "n"}, "status": {"conditions": [condition]}})).unwrap();
+        let rejected = bind(&pod(json!([]), "1"), &[], &node, Timestamp::UNIX_EPOCH);
+        let status = rejected.pod.unwrap().status.unwrap();
+        assert_eq!((rejected.bound, status.phase.as_deref(), status.reason.as_deref()), (false, Some("Failed"), Some("Evicted")));
+        assert_eq!(status.message.as_deref(), Some("Pod was rejected: The node had condition: [DiskPressure]. "));
+        assert_eq!(rejected.event.unwrap().message, "The node had condition: [DiskPressure]. ");
+        let fixed = pod(json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "t", "controller": true}]), "1");
+        assert!(bind(&fixed, &[], &node, Timestamp::UNIX_EPOCH).bound);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod devices;
 pub mod doctor;
 mod hierarchies;
 mod parse;
+pub mod pressure;
 mod probe;
 pub mod resources;
 mod slices;

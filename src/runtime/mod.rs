@@ -10,6 +10,8 @@ use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::Spec;
 use tokio::sync::broadcast;
 
+use crate::controllers::pressure::DiskUsage;
+
 pub mod containerd;
 pub mod exec;
 pub mod images;
@@ -251,6 +253,10 @@ pub trait Runtime: Send + Sync + 'static {
     async fn delete_task(&self, id: &str) -> Result<(), RuntimeError>;
     /// Kills if needed and removes task, record and snapshot. Removing what is not there is no error.
     async fn remove(&self, id: &str) -> Result<(), RuntimeError>;
+    /// What a container's writable layer takes of the disk. `NotFound` if it has none.
+    async fn layer_usage(&self, id: &str) -> Result<DiskUsage, RuntimeError>;
+    /// Where images and writable layers are kept; `None` where that is not told.
+    async fn image_directory(&self) -> Option<PathBuf>;
     /// Every container of this agent's namespace, with its task's state.
     async fn list(&self) -> Result<Vec<ContainerState>, RuntimeError>;
     /// One container.

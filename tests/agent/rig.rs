@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::lab::image::OciImage;
 use crate::lab::{Lab, cleanup};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -20,6 +21,7 @@ pub struct Rig {
     agent: Option<Child>,
     number: u32,
     cni_bin_dir: Option<PathBuf>,
+    eviction_hard: String,
     closed: bool,
 }
 
@@ -53,6 +55,21 @@ impl Rig {
         rig
     }
 
+    /// As `with_small_state`, where pods are evicted when so little is left.
+    pub fn with_small_state_and_thresholds(eviction_hard: &str) -> Rig {
+        let mut rig = Rig::prepare();
+        eviction_hard.clone_into(&mut rig.eviction_hard);
+        run("mount", &["-t", "tmpfs", "-o", "size=16m", "tmpfs", rig.path("state").to_str().unwrap()]);
+        rig.start_agent();
+        rig
+    }
+
+    /// Brings an image into containerd under a name, for pods that never pull.
+    pub fn import(&self, image: &OciImage, name: &str) {
+        self.lab.import(image, name, &[]);
+        self.lab.ctr(&["images", "label", name, "io.cri-containerd.pinned=pinned"]);
+    }
+
     /// As `new`, where no CNI plugin is to be found.
     pub fn without_cni_plugins() -> Rig {
         let mut rig = Rig::prepare();
@@ -67,7 +84,7 @@ impl Rig {
         lab.import_busybox("docker.io/library/busybox:latest");
         lab.ctr(&["images", "label", "docker.io/library/busybox:latest", "io.cri-containerd.pinned=pinned"]);
         let root = lab.dir.join("rig");
-        let rig = Rig { lab, root, agent: None, number, cni_bin_dir: None, closed: false };
+        let rig = Rig { lab, root, agent: None, number, cni_bin_dir: None, eviction_hard: String::new(), closed: false };
         for dir in ["manifests", "state", "run", "pods", "containers", "cni"] {
             rig.dir(dir);
         }
@@ -135,6 +152,8 @@ impl Rig {
             ("--cgroup-root", format!("minik8s-rig-{n}")),
             ("--cni-conf-dir", self.path("cni").display().to_string()),
             ("--bridge-name", format!("mk{n}")),
+            // The host's own shortages are not the tests'.
+            ("--eviction-hard", self.eviction_hard.clone()),
             ("--pod-cidr", format!("10.{}.{}.0/24", 100 + n / 256 % 100, n % 256)),
         ] {
             if !extra.contains(&flag) {

@@ -41,7 +41,13 @@ impl Agent {
         let adopted = Arc::new(AtomicBool::new(false));
         let (version, runtime) = watch::channel(String::new());
         let (stop, stopped) = watch::channel(false);
-        let inputs = Inputs { sets: world.sets.subscribe(), pods: sink(&workers, &adopted), runtime, beat: Arc::new(|| ()) };
+        let inputs = Inputs {
+            sets: world.sets.subscribe(),
+            pods: sink(&workers, &adopted),
+            runtime,
+            pressure: tokio::sync::watch::channel(None).1,
+            beat: Arc::new(|| ()),
+        };
         let reconcile = {
             let drivers = drivers.clone();
             async move {

@@ -145,6 +145,7 @@ impl Worker {
             }
             let now = self.now();
             self.heed_configuration();
+            self.heed_eviction(now);
             self.tend_volumes(now);
             self.seen.clock_is(now);
             let plan = compute_pod_actions(&self.pod, &self.seen, now);

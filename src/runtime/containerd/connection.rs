@@ -8,6 +8,7 @@ use containerd_client::services::v1::content_client::ContentClient;
 use containerd_client::services::v1::diff_client::DiffClient;
 use containerd_client::services::v1::events_client::EventsClient;
 use containerd_client::services::v1::images_client::ImagesClient;
+use containerd_client::services::v1::introspection_client::IntrospectionClient;
 use containerd_client::services::v1::leases_client::LeasesClient;
 use containerd_client::services::v1::namespaces_client::NamespacesClient;
 use containerd_client::services::v1::snapshots::snapshots_client::SnapshotsClient;
@@ -49,7 +50,7 @@ macro_rules! clients {
 impl Connection {
     clients! {
         containers: ContainersClient, content: ContentClient, diff: DiffClient, events: EventsClient, images: ImagesClient,
-        leases: LeasesClient, namespaces: NamespacesClient, snapshots: SnapshotsClient, tasks: TasksClient,
+        introspection: IntrospectionClient, leases: LeasesClient, namespaces: NamespacesClient, snapshots: SnapshotsClient, tasks: TasksClient,
     }
 
     /// Nothing is sent yet; each call connects when it must.

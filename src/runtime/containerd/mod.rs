@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::broadcast;
+use tokio::sync::{OnceCell, broadcast};
 use tokio::task::JoinHandle;
 
 use super::images::Images;
@@ -21,9 +21,11 @@ use super::{
     ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageUsers, PullPolicy, Runtime, RuntimeError,
     RuntimeEvent,
 };
+use crate::controllers::pressure::DiskUsage;
 
 pub(crate) mod connection;
 mod containers;
+mod disk;
 mod errors;
 mod events;
 mod exec;
@@ -118,6 +120,7 @@ pub struct Containerd {
     listener: JoinHandle<()>,
     exec_names: exec::ExecNames,
     exec_leftovers: exec::ExecLeftovers,
+    snapshots: OnceCell<PathBuf>,
 }
 
 impl Containerd {
@@ -132,7 +135,7 @@ impl Containerd {
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
         let listener = tokio::spawn(events::listen_for_ever(connection.clone(), events.clone()));
         let (exec_names, exec_leftovers) = (exec::ExecNames::new(), exec::ExecLeftovers::find(&config.run_dir));
-        Ok(Self { config, connection, images, execs, events, listener, exec_names, exec_leftovers })
+        Ok(Self { config, connection, images, execs, events, listener, exec_names, exec_leftovers, snapshots: OnceCell::new() })
     }
 
     /// containerd's version, such as `1.6.20~ds1`; also the way to find out whether it answers.
@@ -183,6 +186,14 @@ impl Runtime for Containerd {
 
     async fn remove(&self, id: &str) -> Result<(), RuntimeError> {
         self.remove_container(id).await
+    }
+
+    async fn layer_usage(&self, id: &str) -> Result<DiskUsage, RuntimeError> {
+        self.measure_layer(id).await
+    }
+
+    async fn image_directory(&self) -> Option<PathBuf> {
+        self.snapshotter_root().await
     }
 
     async fn list(&self) -> Result<Vec<ContainerState>, RuntimeError> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use minik8s::api::well_known::container_labels as label;
+use minik8s::controllers::pressure::DiskUsage;
 use minik8s::runtime::{
     ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageUsers, PullPolicy, Runtime, RuntimeError,
     RuntimeEvent, TaskState,
@@ -167,6 +168,14 @@ impl Runtime for Driver {
             Ok(())
         };
         self.world.call(self.life, ("remove", short(id)), remove, away).await
+    }
+
+    async fn layer_usage(&self, _: &str) -> Result<DiskUsage, RuntimeError> {
+        Ok(DiskUsage::default())
+    }
+
+    async fn image_directory(&self) -> Option<std::path::PathBuf> {
+        None
     }
 
     async fn list(&self) -> Result<Vec<ContainerState>, RuntimeError> {

@@ -7,6 +7,7 @@ use oci_spec::image::ImageConfiguration;
 use tokio::sync::broadcast;
 
 use super::{Double, Host};
+use crate::controllers::pressure::DiskUsage;
 use crate::runtime::{
     ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageUsers, PullPolicy, Runtime, RuntimeError,
     RuntimeEvent, TaskState,
@@ -158,6 +159,12 @@ impl Runtime for Double {
             Ok(())
         };
         self.0.call("remove", remove).await
+    }
+    async fn layer_usage(&self, _: &str) -> Result<DiskUsage, RuntimeError> {
+        Ok(self.0.host().disk)
+    }
+    async fn image_directory(&self) -> Option<std::path::PathBuf> {
+        None
     }
     async fn list(&self) -> Result<Vec<ContainerState>, RuntimeError> {
         self.0.call("list", |host| host.away().map(|()| host.containers.values().cloned().collect())).await
