@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::lab::image::OciImage;
 use crate::lab::{Lab, cleanup};
+
+mod setting;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -45,29 +46,6 @@ impl Rig {
         let mut rig = Rig::prepare();
         rig.start_agent();
         rig
-    }
-
-    /// As `new`, with the state directory on a tmpfs of 6 MiB.
-    pub fn with_small_state() -> Rig {
-        let mut rig = Rig::prepare();
-        run("mount", &["-t", "tmpfs", "-o", "size=6m", "tmpfs", rig.path("state").to_str().unwrap()]);
-        rig.start_agent();
-        rig
-    }
-
-    /// As `with_small_state`, where pods are evicted when so little is left.
-    pub fn with_small_state_and_thresholds(eviction_hard: &str) -> Rig {
-        let mut rig = Rig::prepare();
-        eviction_hard.clone_into(&mut rig.eviction_hard);
-        run("mount", &["-t", "tmpfs", "-o", "size=16m", "tmpfs", rig.path("state").to_str().unwrap()]);
-        rig.start_agent();
-        rig
-    }
-
-    /// Brings an image into containerd under a name, for pods that never pull.
-    pub fn import(&self, image: &OciImage, name: &str) {
-        self.lab.import(image, name, &[]);
-        self.lab.ctr(&["images", "label", name, "io.cri-containerd.pinned=pinned"]);
     }
 
     /// As `new`, where no CNI plugin is to be found.
@@ -349,18 +327,6 @@ impl Rig {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.agent.as_ref().unwrap().id())).unwrap();
         let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    }
-
-    /// Fills the small state disk.
-    pub fn fill_state_disk(&self) {
-        let chunk = vec![0u8; 64 * 1024];
-        let mut file = std::fs::File::create(self.path("state").join("filler")).unwrap();
-        while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
-    }
-
-    /// Frees it again.
-    pub fn free_state_disk(&self) {
-        std::fs::remove_file(self.path("state").join("filler")).unwrap();
     }
 
     /// Removes every manifest, waits until the pods are gone, stops the agent and checks that nothing is left.
