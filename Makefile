@@ -22,7 +22,7 @@ test: ## install what is missing and run every test
 	@tests/lab/test.sh
 
 corpus: ## check the real manifests in CORPUS
-	CORPUS="$(abspath $(CORPUS))" cargo test --test corpus -- --ignored --nocapture
+	CORPUS="$(abspath $(CORPUS))" SHARES="$(SHARES)" cargo test --test corpus -- --ignored --nocapture
 
 vm-smoke: ## run it under a real systemd with cgroup v2, in an emulated virtual machine (minutes)
 	@tests/vm/run.sh smoke.sh

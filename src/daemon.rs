@@ -10,12 +10,14 @@ use std::time::Duration;
 use anyhow::Context as _;
 use minik8s::agent::image_gc::ImageGc;
 use minik8s::agent::manifests::ManifestSet;
+use minik8s::agent::pressure::{Guard, Reclaim};
 use minik8s::agent::reconcile::{Inputs, Reconciler};
 use minik8s::agent::worker::{PodWorkers, ShutdownPeriods};
 use minik8s::agent::{Drivers, housekeeping, manifests};
 use minik8s::api::Object;
 use minik8s::api::fault::{Fault, Severity};
 use minik8s::cli::agent_args::AgentConfig;
+use minik8s::controllers::pressure::Conditions;
 use minik8s::grpc::{self, ApiState, Live};
 use minik8s::host;
 use minik8s::metrics::Pulse;
@@ -68,11 +70,14 @@ impl Daemon {
         let mut api = tokio::spawn(grpc::serve(state, stopped(stop.clone())));
         let workers = PodWorkers::new(drivers.clone());
         let adopted = self.pulse.adopted.clone();
-        let inputs = self.inputs(&watcher, &workers, &adopted, containerd_version);
+        let (tell, pressure) = watch::channel(None);
+        let images = ImageGc::new(drivers.clone());
+        let guarding = tokio::spawn(self.guard(&workers, tell, images.clone())?.run());
+        let inputs = Inputs { pressure, ..self.inputs(&watcher, &workers, &adopted, containerd_version) };
         let reconciler = Reconciler::new(drivers.clone(), inputs).await?;
         let mut reconciling = tokio::spawn(reconciler.run(stop.clone()));
         let housekeeping = tokio::spawn(housekeeping::run(drivers.store.clone(), drivers.clock.clone()));
-        let collecting = tokio::spawn(ImageGc::new(drivers.clone()).run(watcher.sets.clone()));
+        let collecting = tokio::spawn(images.run(watcher.sets.clone()));
         let preloading = tokio::spawn(Preload::new(drivers.clone(), self.real.containerd.clone()).run());
         let telling = tokio::spawn(tell_faults(watcher.sets.clone()));
         tracing::info!(node = drivers.settings.node_name, manifests = %drivers.paths.manifests.display(), "minik8s is running");
@@ -90,7 +95,7 @@ impl Daemon {
             },
         };
         tell_systemd(NotifyState::Stopping);
-        for task in [adopting, housekeeping, collecting, preloading, telling].into_iter().chain(monitoring) {
+        for task in [adopting, housekeeping, collecting, preloading, telling, guarding].into_iter().chain(monitoring) {
             task.abort();
         }
         if outcome.is_ok() {
@@ -115,6 +120,21 @@ impl Daemon {
         if !in_time {
             tracing::warn!("not everything ended within {} s; the containers live on", DRAIN.as_secs());
         }
+    }
+
+    /// What keeps the node from running out. Before a pod goes for want of disk, unused images do.
+    fn guard(&self, workers: &Arc<PodWorkers>, tell: watch::Sender<Option<Conditions>>, images: Arc<ImageGc>) -> anyhow::Result<Guard> {
+        let reclaim: Reclaim = Arc::new(move |short| {
+            let images = images.clone();
+            Box::pin(async move {
+                if short.is_disk()
+                    && let Err(error) = images.free(u64::MAX).await
+                {
+                    tracing::warn!(%error, "unused images cannot be removed");
+                }
+            })
+        });
+        Ok(Guard { drivers: self.real.agents.clone(), usage: self.real.usage()?, workers: workers.clone(), tell, reclaim })
     }
 
     fn adoption(&self, version: watch::Sender<String>, workers: Arc<PodWorkers>, adopted: Arc<AtomicBool>) -> Adoption {
@@ -155,7 +175,7 @@ impl Daemon {
             pulse.beat(&*clock);
             tell_systemd(NotifyState::Watchdog);
         };
-        Inputs { sets: watcher.sets.clone(), pods: Arc::new(pods), runtime, beat: Arc::new(beat) }
+        Inputs { sets: watcher.sets.clone(), pods: Arc::new(pods), runtime, pressure: watch::channel(None).1, beat: Arc::new(beat) }
     }
 }
 

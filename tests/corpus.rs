@@ -12,6 +12,9 @@ use minik8s::api::{files, report, support};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+#[path = "corpus/shares.rs"]
+mod shares;
+
 /// How many files the corpus has.
 const FILES: usize = 346;
 const REFUSALS: &str = include_str!("corpus_refusals.tsv");
@@ -79,6 +82,18 @@ fn every_real_manifest_is_understood() {
     assert!(unknown.is_empty(), "the table names files that are not there: {unknown:?}");
     let missing = refused_upstream(&root).into_iter().filter(|f| !expected.contains_key(f.as_str())).collect::<Vec<_>>();
     assert!(missing.is_empty(), "FEATURES.tsv has these refused, the table does not: {missing:?}");
+}
+
+/// The coverage table's shares are what the corpus has; `make corpus SHARES=write` writes them.
+#[test]
+#[ignore = "needs CORPUS: run by `make corpus`"]
+fn the_shares_of_fields_are_those_of_the_corpus() {
+    let (file, counted) = ("src/api/support/shares.tsv", shares::text(&manifests(&corpus())));
+    if std::env::var("SHARES").is_ok_and(|v| v == "write") {
+        std::fs::write(file, &counted).unwrap();
+    }
+    let known = std::fs::read_to_string(file).unwrap();
+    assert!(known == counted, "{file} is out of date: make corpus SHARES=write, then put `minik8s explain -o markdown` into the README");
 }
 
 /// What was found so far.

@@ -8,7 +8,9 @@ mod fit;
 pub mod security;
 mod taints;
 
-use k8s_openapi::api::core::v1::{Node, PodSpec};
+use k8s_openapi::api::core::v1::{Node, Pod, PodSpec, Taint};
+
+use crate::pod::qos::{BEST_EFFORT, qos_class};
 
 pub use fit::fits;
 pub use taints::{Eviction, daemon_tolerations, no_execute, tolerates};
@@ -68,6 +70,24 @@ pub fn placement_reasons(spec: &PodSpec, node: &Node) -> Vec<String> {
         reasons.push(format!("node(s) didn't match Pod's node affinity/selector ({why})"));
     }
     reasons
+}
+
+/// Why a node under pressure takes no such pod (eviction manager's Admit): under memory pressure alone one of quality BestEffort that does not
+/// tolerate that, under any other every pod but a `critical` one.
+pub fn pressure(pod: &Pod, node: &Node, critical: bool) -> Option<String> {
+    const MEMORY: &str = "MemoryPressure";
+    let conditions = node.status.as_ref().and_then(|s| s.conditions.as_deref()).unwrap_or_default();
+    let kinds = [MEMORY, "DiskPressure", "PIDPressure"];
+    let holds: Vec<&str> = kinds.into_iter().filter(|k| conditions.iter().any(|c| c.type_ == *k && c.status == "True")).collect();
+    if holds.is_empty() || critical {
+        return None;
+    }
+    let taint = Taint { key: "node.kubernetes.io/memory-pressure".to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() };
+    let tolerations = pod.spec.as_ref().and_then(|s| s.tolerations.as_deref()).unwrap_or_default();
+    if holds == [MEMORY] && (qos_class(pod) != BEST_EFFORT || tolerations.iter().any(|t| tolerates(t, &taint))) {
+        return None;
+    }
+    Some(format!("The node had condition: [{}]. ", holds.join(" ")))
 }
 
 /// The scheduler's sentence for one node (framework FitError): `0/1 nodes are available: 1 Insufficient cpu, 1 Too many pods.`

@@ -153,3 +153,27 @@ fn no_execute_timers_keep_their_start() {
     assert_eq!(no_execute(&late, &n, at(31)), Eviction::At(at(90)));
     assert_eq!(no_execute(&late, &node(json!({"metadata": {"name": "n"}})), at(31)), Eviction::Keep);
 }
+
+#[test]
+fn under_pressure_only_what_may_comes_in() {
+    let under = |kinds: &[&str]| {
+        let conditions: Vec<_> = kinds.iter().map(|k| json!({"type": k, "status": "True"})).collect();
+        node(json!({"metadata": {"name": "n"}, "status": {"conditions": conditions}}))
+    };
+    let best_effort = || pod("p", json!({"containers": [{"name": "c"}]}));
+    let burstable = pod("p", json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": "1m"}}}]}));
+    let mut tolerant = best_effort();
+    daemon_tolerations(tolerant.spec.as_mut().unwrap());
+    let said = |kinds: &[&str]| Some(format!("The node had condition: [{}]. ", kinds.join(" ")));
+    for (pod, kinds, critical, wanted) in [
+        (best_effort(), &[][..], false, None),
+        (best_effort(), &["MemoryPressure"], false, said(&["MemoryPressure"])),
+        (burstable.clone(), &["MemoryPressure"], false, None),
+        (tolerant.clone(), &["MemoryPressure"], false, None),
+        (tolerant, &["MemoryPressure", "DiskPressure"], false, said(&["MemoryPressure", "DiskPressure"])),
+        (burstable, &["DiskPressure"], false, said(&["DiskPressure"])),
+        (best_effort(), &["DiskPressure"], true, None),
+    ] {
+        assert_eq!(pressure(&pod, &under(kinds), critical), wanted, "{kinds:?}");
+    }
+}

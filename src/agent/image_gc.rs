@@ -15,7 +15,7 @@ use crate::controllers::EventDraft;
 use crate::pod::phase;
 use crate::runtime::RuntimeError;
 use crate::runtime::images::ImageReference;
-use crate::runtime::images::gc::{DiskUsage, GcRecords, InUse, wanted};
+use crate::runtime::images::gc::{DiskSpace, GcRecords, InUse, wanted};
 
 /// ImageGCPeriod (pkg/kubelet/kubelet.go).
 const PERIOD: Duration = Duration::from_secs(5 * 60);
@@ -66,7 +66,7 @@ impl ImageGc {
         let mut records = self.records.lock().await;
         self.detect(&mut records).await?;
         let disk = self.drivers.runtime.image_disk().await?;
-        let DiskUsage { capacity, .. } = disk;
+        let DiskSpace { capacity, .. } = disk;
         let Some(bytes) = wanted(disk, &policy) else {
             self.tell("InvalidDiskCapacity", format!("invalid capacity {capacity} on image filesystem")).await;
             return Ok(());

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::controllers::pressure::Threshold;
 use crate::host::devices::HostDevices;
 use crate::host::{HostFacts, Paths, PodCgroups};
 use crate::network::Network;
@@ -19,8 +20,10 @@ pub mod housekeeping;
 pub mod image_gc;
 pub mod manifest_edit;
 pub mod manifests;
+pub mod measure;
 pub mod node;
 pub mod node_edits;
+pub mod pressure;
 pub mod prober;
 pub mod queue;
 pub mod reconcile;
@@ -76,6 +79,10 @@ pub struct Settings {
     pub max_pods: u32,
     /// When unused images go.
     pub image_gc: GcPolicy,
+    /// So little left of something that pods are evicted (kubelet's evictionHard).
+    pub eviction_hard: Vec<Threshold>,
+    /// How long a pressure condition stays after it was last observed (kubelet's evictionPressureTransitionPeriod).
+    pub pressure_transition: std::time::Duration,
 }
 
 impl Default for Settings {
@@ -89,6 +96,8 @@ impl Default for Settings {
             taints: Vec::new(),
             max_pods: 110,
             image_gc: GcPolicy::default(),
+            eviction_hard: crate::controllers::pressure::defaults(),
+            pressure_transition: std::time::Duration::from_secs(300),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::Settings;
 use super::node_edits::{Declared, Memory, UNSCHEDULABLE};
 use crate::api::{Key, Kind};
 use crate::controllers::EventDraft;
+use crate::controllers::pressure::{self, Conditions};
 use crate::host::HostFacts;
 
 /// The kubelet's default hard eviction threshold for memory, which it keeps back from allocatable (pkg/kubelet/apis/config/v1beta1/defaults).
@@ -32,6 +33,8 @@ pub struct Inputs<'a> {
     pub addresses: &'a [std::net::IpAddr],
     /// The container runtime and its version (`containerd://1.6.20`), "" while unknown.
     pub runtime: &'a str,
+    /// The pressure it is under; `None`: not measured yet, what was stored holds.
+    pub pressure: Option<&'a Conditions>,
     /// Now.
     pub now: Timestamp,
 }
@@ -50,7 +53,9 @@ pub fn build(inputs: &Inputs, holds: &Declared) -> Node {
 pub fn with(mut node: Node, holds: &Declared, now: Timestamp) -> Node {
     let before = node.spec.take().and_then(|s| s.taints).unwrap_or_default();
     let cordon = Taint { key: UNSCHEDULABLE.to_owned(), effect: "NoSchedule".to_owned(), ..Taint::default() };
-    let mut taints: Vec<Taint> = holds.taints.iter().cloned().chain(holds.unschedulable.then_some(cordon)).collect();
+    let of_conditions = pressure::taints(&node);
+    let declared = holds.taints.iter().filter(|t| !pressure::is_taint(&t.key)).cloned();
+    let mut taints: Vec<Taint> = declared.chain(holds.unschedulable.then_some(cordon)).chain(of_conditions).collect();
     for taint in &mut taints {
         let known = before.iter().find(|b| (&b.key, &b.value, &b.effect) == (&taint.key, &taint.value, &taint.effect));
         taint.time_added = known.and_then(|k| k.time_added.clone()).or(Some(Time(now)));
@@ -126,17 +131,34 @@ fn status(inputs: &Inputs) -> NodeStatus {
             ("pods".to_owned(), Quantity(inputs.settings.max_pods.to_string())),
         ])
     };
+    let declared = inputs.manifest.and_then(|m| m.status.as_ref());
+    let (declared_capacity, declared_allocatable) =
+        (declared.and_then(|s| s.capacity.as_ref()), declared.and_then(|s| s.allocatable.as_ref()));
+    // Where one of the two is not declared the other stands for it; what comes later in `order` wins.
+    let extended = |own: BTreeMap<String, Quantity>, order: [Option<&BTreeMap<String, Quantity>>; 2]| {
+        let declared = order.into_iter().flatten().flatten();
+        let declared = declared.filter(|(name, _)| name.contains('/') && !name.contains("kubernetes.io/"));
+        declared.map(|(name, amount)| (name.clone(), amount.clone())).chain(own).collect::<BTreeMap<_, _>>()
+    };
     let address = |kind: &str, address: String| NodeAddress { type_: kind.to_owned(), address };
     let mut addresses: Vec<NodeAddress> = inputs.addresses.iter().map(|ip| address("InternalIP", ip.to_string())).collect();
     addresses.push(address("Hostname", inputs.settings.node_name.clone()));
     NodeStatus {
-        capacity: Some(capacity(host.memory_bytes)),
-        allocatable: Some(capacity(host.memory_bytes.saturating_sub(EVICTION_MEMORY))),
+        capacity: Some(extended(capacity(host.memory_bytes), [declared_allocatable, declared_capacity])),
+        allocatable: Some(extended(capacity(host.memory_bytes.saturating_sub(EVICTION_MEMORY)), [declared_capacity, declared_allocatable])),
         addresses: Some(addresses),
-        conditions: Some(vec![ready(previous, inputs.runtime, inputs.now)]),
+        conditions: Some(conditions(inputs, previous)),
         node_info: Some(info(inputs)),
         ..NodeStatus::default()
     }
+}
+
+fn conditions(inputs: &Inputs, previous: Option<&NodeStatus>) -> Vec<NodeCondition> {
+    let stored = || inputs.previous.map(pressure::conditions_of).unwrap_or_default();
+    let holds = inputs.pressure.cloned().unwrap_or_else(stored);
+    let mut all = pressure::node_conditions(previous, &holds, inputs.now);
+    all.push(ready(previous, inputs.runtime, inputs.now));
+    all
 }
 
 fn cpu(millis: u64) -> Quantity {

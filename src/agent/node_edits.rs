@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use serde::{Deserialize, Serialize};
 
+use crate::controllers::pressure;
+
 /// The record's name.
 pub const RECORD: &str = "node-edits";
 /// The taint of an unschedulable node (staging/src/k8s.io/api/core/v1/well_known_taints.go): follows from `unschedulable`, never edited itself.
@@ -38,7 +40,7 @@ impl Declared {
         Declared {
             labels: node.metadata.labels.clone().unwrap_or_default(),
             annotations: node.metadata.annotations.clone().unwrap_or_default(),
-            taints: taints.into_iter().filter(|t| t.key != UNSCHEDULABLE).map(plain).collect(),
+            taints: taints.into_iter().filter(|t| t.key != UNSCHEDULABLE && !pressure::is_taint(&t.key)).map(plain).collect(),
             unschedulable: spec.and_then(|s| s.unschedulable) == Some(true),
         }
     }
@@ -185,6 +187,10 @@ fn permitted(wish: &Wish, holds: &Declared, node: &str) -> Result<(), String> {
     let tainted = |key: &str| key == UNSCHEDULABLE;
     if wish.taint.iter().any(|t| tainted(&t.key)) || wish.untaint.iter().any(|(key, _)| tainted(key)) {
         return Err(format!("the taint {UNSCHEDULABLE} follows from cordon and uncordon; use those"));
+    }
+    let followed = wish.taint.iter().map(|t| &t.key).chain(wish.untaint.iter().map(|(key, _)| key)).find(|key| pressure::is_taint(key));
+    if let Some(key) = followed {
+        return Err(format!("the taint {key} follows from the node's conditions; it goes when the pressure does"));
     }
     if let Some((key, _)) = wish.untaint.iter().find(|(k, e)| !holds.taints.iter().any(|t| t.key == *k && (e.is_empty() || t.effect == *e)))
     {

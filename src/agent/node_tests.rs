@@ -16,7 +16,7 @@ fn at(second: i64) -> Timestamp {
 
 fn made(manifest: Option<&Node>, previous: Option<&Node>, runtime: &str, second: i64) -> Node {
     let (settings, host) = (settings(), host());
-    let inputs = Inputs { settings: &settings, host: &host, manifest, previous, addresses: &[], runtime, now: at(second) };
+    let inputs = Inputs { settings: &settings, host: &host, manifest, previous, addresses: &[], runtime, pressure: None, now: at(second) };
     build(&inputs, &follow(Memory::of(None, previous).unwrap(), &inputs, false).effective())
 }
 
@@ -59,7 +59,7 @@ fn allocatable_keeps_back_what_the_kubelet_keeps_back() {
 
 #[test]
 fn it_is_ready_once_the_runtime_has_answered() {
-    let ready = |node: &Node| node.status.as_ref().unwrap().conditions.as_ref().unwrap()[0].clone();
+    let ready = |node: &Node| node.status.as_ref().unwrap().conditions.iter().flatten().find(|c| c.type_ == "Ready").unwrap().clone();
     let first = made(None, None, "", 1);
     assert_eq!((ready(&first).status.as_str(), ready(&first).reason.as_deref()), ("False", Some("KubeletNotReady")));
     let second = made(None, Some(&first), "containerd://1", 5);
@@ -86,9 +86,54 @@ fn a_manifest_that_cannot_be_read_says_what_it_said() {
         previous: Some(&first),
         addresses: &[],
         runtime: "containerd://1",
+        pressure: None,
         now: at(9),
     };
     let memory = Memory::of(None, Some(&first)).unwrap();
     assert_eq!(build(&inputs, &follow(memory.clone(), &inputs, true).effective()), first);
     assert_eq!(build(&inputs, &follow(memory, &inputs, false).effective()).spec.unwrap(), NodeSpec::default());
+}
+
+#[test]
+fn pressure_is_a_condition_and_a_taint_that_no_manifest_or_edit_has_a_say_in() {
+    let (settings, host, calm) = (settings(), host(), build_at(None, None, 1));
+    let under = |previous: &Node, holds: Option<&Conditions>, second| {
+        let inputs = Inputs {
+            settings: &settings,
+            host: &host,
+            manifest: None,
+            previous: Some(previous),
+            addresses: &[],
+            runtime: "r",
+            pressure: holds,
+            now: at(second),
+        };
+        build(&inputs, &follow(Memory::of(None, Some(previous)).unwrap(), &inputs, false).effective())
+    };
+    let keys = |node: &Node| node.spec.iter().flat_map(|s| s.taints.iter().flatten()).map(|t| t.key.clone()).collect::<Vec<_>>();
+    let pressed = under(&calm, Some(&vec![pressure::Condition::DiskPressure]), 2);
+    assert_eq!(keys(&pressed), ["node.kubernetes.io/disk-pressure"]);
+    assert_eq!(under(&pressed, None, 3), pressed, "not measured yet: as it was");
+    assert_eq!(keys(&under(&pressed, Some(&Vec::new()), 4)), Vec::<String>::new());
+    let kinds: Vec<_> = calm.status.unwrap().conditions.unwrap().into_iter().map(|c| format!("{}={}", c.type_, c.status)).collect();
+    assert_eq!(kinds, ["MemoryPressure=False", "DiskPressure=False", "PIDPressure=False", "Ready=True"]);
+    let wish =
+        super::super::node_edits::Wish { untaint: vec![("node.kubernetes.io/disk-pressure".into(), String::new())], ..Default::default() };
+    let refused = Memory::of(None, Some(&pressed)).unwrap().with(&wish, "edge-1").unwrap_err();
+    assert!(refused.contains("follows from the node's conditions"), "{refused}");
+}
+
+#[test]
+fn extended_resources_are_those_the_manifest_declares_and_nothing_else_of_its_status_counts() {
+    let status =
+        serde_json::json!({"capacity": {"nvidia.com/gpu": "2", "cpu": "900", "example.com/a": "4"}, "allocatable": {"example.com/a": "3"}});
+    let manifest: Node = serde_json::from_value(serde_json::json!({"metadata": {"name": "edge-1"}, "status": status})).unwrap();
+    let status = build_at(Some(&manifest), None, 1).status.unwrap();
+    let (capacity, allocatable) = (status.capacity.unwrap(), status.allocatable.unwrap());
+    let of = |list: &BTreeMap<String, Quantity>, name: &str| list[name].0.clone();
+    assert_eq!([of(&capacity, "nvidia.com/gpu"), of(&allocatable, "nvidia.com/gpu")], ["2", "2"]);
+    assert_eq!([of(&capacity, "example.com/a"), of(&allocatable, "example.com/a")], ["4", "3"]);
+    assert_ne!(of(&capacity, "cpu"), "900");
+    let later = build_at(Some(&Node::default()), Some(&build_at(Some(&manifest), None, 1)), 2).status.unwrap();
+    assert!(!later.capacity.unwrap().contains_key("nvidia.com/gpu"), "what is no longer declared is gone");
 }

@@ -29,6 +29,7 @@ use super::wishes::{self, Wishes};
 use super::{Drivers, commit, node};
 use crate::api::names::Names;
 use crate::api::{Key, Kind, Object, well_known};
+use crate::controllers::pressure::{self, Conditions};
 use crate::controllers::{self, Context, Plan, binding};
 use crate::pod::phase;
 use crate::store::{Change, ChangeKind, Op, Store, StoreError};
@@ -53,6 +54,8 @@ pub struct Inputs {
     pub pods: PodSink,
     /// The runtime's name and version for the Node (`containerd://1.6.20`).
     pub runtime: watch::Receiver<String>,
+    /// The pressure the node is under; `None`: not measured yet.
+    pub pressure: watch::Receiver<Option<Conditions>>,
     /// Beats once per turn of the loop, for the watchdog.
     pub beat: Arc<dyn Fn() + Send + Sync>,
 }
@@ -127,6 +130,7 @@ impl Reconciler {
                 change = self.changes.recv() => self.received(change),
                 Ok(()) = self.inputs.sets.changed() => self.manifests_dirty = true,
                 Ok(()) = self.inputs.runtime.changed() => self.manifests_dirty = true,
+                Ok(()) = self.inputs.pressure.changed() => self.manifests_dirty = true,
                 () = sleep => {}
                 () = tokio::time::sleep(super::HEARTBEAT) => {}
             }
@@ -188,6 +192,7 @@ impl Reconciler {
         let previous = self.drivers.store.get(&key);
         let previous = previous.as_deref().and_then(Object::as_node);
         let runtime = self.inputs.runtime.borrow_and_update().clone();
+        let pressure = self.inputs.pressure.borrow_and_update().clone();
         let inputs = node::Inputs {
             settings: &self.drivers.settings,
             host: &self.drivers.host,
@@ -195,6 +200,7 @@ impl Reconciler {
             previous,
             addresses: &self.drivers.network.host_ips(),
             runtime: &runtime,
+            pressure: pressure.as_ref(),
             now: self.drivers.clock.now(),
         };
         let source = previous.and_then(|n| n.metadata.annotations.as_ref()?.get(well_known::SOURCE));
@@ -352,7 +358,8 @@ fn node_operations(store: &dyn Store, inputs: &node::Inputs, unread: bool) -> Ve
     if inputs.previous == Some(&built) && memory.record() == record {
         return Vec::new();
     }
-    let told = node::event(inputs.previous, &built).map(|draft| super::events::record(store, &draft, inputs.now));
+    let drafts = node::event(inputs.previous, &built).into_iter().chain(pressure::events(inputs.previous, &built));
+    let told: Vec<Op> = drafts.map(|draft| super::events::record(store, &draft, inputs.now)).collect();
     let put = if inputs.previous.is_some() { Op::Update(built.into()) } else { Op::Create(built.into()) };
     let value = memory.record();
     let kept = (value != record).then(|| Op::Record { name: node_edits::RECORD.to_owned(), value });

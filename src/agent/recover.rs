@@ -6,7 +6,7 @@
 //! | container | its Pod is there, the attempt is recorded as ended | removed |
 //! | container | no such Pod | an orphan: stopped with the grace of its labels, removed, and what its Pod held released |
 //! | container | no Pod's label | left alone, said once |
-//! | namespaces, volumes, cgroup | no such Pod | released |
+//! | namespaces, volumes, cgroup | no such Pod | released; its logs go with it |
 //!
 //! What belongs to a terminal Pod is released by that Pod's worker. A reboot is accounted for by the workers too (`pod::recover`).
 
@@ -17,6 +17,7 @@ use futures::future::join_all;
 use tracing::{info, warn};
 
 use super::Drivers;
+use super::worker::files::remove_logs_of;
 use super::worker::release_pod;
 use crate::api::well_known::container_labels as label;
 use crate::api::{Kind, Object};
@@ -140,7 +141,8 @@ async fn try_stop_pod(drivers: &Drivers, uid: &str) -> Result<(), String> {
     if !errors.is_empty() {
         return Err(errors.join("; "));
     }
-    release_pod(drivers, uid).await
+    release_pod(drivers, uid).await?;
+    remove_logs_of(&drivers.paths, uid).map_err(|e| format!("logs: {e}"))
 }
 
 /// Stop signal, grace, SIGKILL, removal.

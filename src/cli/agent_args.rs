@@ -10,6 +10,7 @@ use k8s_openapi::api::core::v1::Taint;
 use super::flag_values as values;
 use crate::agent::Settings;
 use crate::agent::worker::ShutdownPeriods;
+use crate::controllers::pressure;
 use crate::host::Paths;
 use crate::runtime::images::gc::GcPolicy;
 use crate::telemetry::LogFormat;
@@ -58,6 +59,13 @@ pub struct AgentArgs {
     /// How many pods may run here.
     #[arg(long, env = "MINIK8S_MAX_PODS", default_value_t = 110, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = "Node")]
     max_pods: u32,
+    /// Evict pods when so little is left [default: the kubelet's: memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,
+    /// imagefs.available<15%,imagefs.inodesFree<5%]; "" never.
+    #[arg(long, env = "MINIK8S_EVICTION_HARD", value_name = "SIGNAL<VALUE,...", value_parser = values::eviction_hard, help_heading = "Node")]
+    eviction_hard: Option<values::Thresholds>,
+    /// How long MemoryPressure and the like stay after they were last observed.
+    #[arg(long, env = "MINIK8S_EVICTION_PRESSURE_TRANSITION_PERIOD", default_value = "5m", value_name = "DURATION", value_parser = values::period, help_heading = "Node")]
+    eviction_pressure_transition_period: Duration,
     /// The longest wait before a crashing container is started again, 1s to 300s.
     #[arg(long, env = "MINIK8S_MAX_CONTAINER_RESTART_PERIOD", default_value = "300s", value_name = "DURATION", value_parser = values::restart_period, help_heading = "Node")]
     max_container_restart_period: Duration,
@@ -214,6 +222,8 @@ impl AgentArgs {
                 taints: self.taints,
                 max_pods: self.max_pods,
                 image_gc,
+                eviction_hard: self.eviction_hard.map_or_else(pressure::defaults, |given| given.0),
+                pressure_transition: self.eviction_pressure_transition_period,
             },
             containerd: self.containerd,
             containerd_namespace: self.containerd_namespace,

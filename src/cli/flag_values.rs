@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Taint;
 
+use crate::controllers::pressure::{self, Threshold};
+
 /// The longest path a unix socket can have on Linux, in bytes.
 const MAX_SOCKET: usize = 107;
 
@@ -104,6 +106,22 @@ fn seconds(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// A duration of whole seconds, minutes or hours, such as 5m.
+pub fn period(text: &str) -> Result<Duration, String> {
+    let unit = |(suffix, factor): (char, u64)| text.strip_suffix(suffix)?.parse::<u64>().ok()?.checked_mul(factor);
+    let seconds = [('s', 1), ('m', 60), ('h', 3600)].into_iter().find_map(unit);
+    seconds.map(Duration::from_secs).ok_or_else(|| "write a duration such as 30s, 5m or 1h".to_owned())
+}
+
+/// Eviction thresholds, as one value for clap.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Thresholds(pub Vec<Threshold>);
+
+/// The kubelet's --eviction-hard.
+pub fn eviction_hard(text: &str) -> Result<Thresholds, String> {
+    pressure::parse(text).map(Thresholds)
 }
 
 /// `10Mi`, `500k`, bytes: 4 KiB at least.

@@ -23,6 +23,7 @@ mod duration;
 mod error;
 mod events;
 mod exec;
+mod explain;
 mod field_selector;
 mod flag_values;
 mod get;
@@ -120,6 +121,8 @@ pub enum Command {
     Doctor(Box<doctor::DoctorArgs>),
     /// Check manifests, without an agent.
     Validate(validate::ValidateArgs),
+    /// Show which fields of manifests are honoured, without an agent.
+    Explain(explain::ExplainArgs),
     /// Explain a schedule and show its next runs, without an agent.
     Schedule(schedule::ScheduleArgs),
     /// Play manifests in virtual time and show the timeline, without an agent.
@@ -149,6 +152,7 @@ pub fn run(command: Command) -> ExitCode {
 /// Commands that need no agent, nor anything to wait with.
 fn offline(command: &Command) -> Option<Result<u8, CliError>> {
     match command {
+        Command::Explain(args) => Some(explain::run(args)),
         Command::Schedule(args) => Some(schedule::run(args)),
         Command::Simulate(args) => Some(simulate::run(args)),
         _ => None,
@@ -193,7 +197,7 @@ async fn ask(command: Command) -> Result<u8, CliError> {
         Command::Annotate(args) => label::run(&args, label::What::Annotation).await,
         Command::Doctor(args) => doctor::run(*args).await,
         Command::Version(args) => version::run(&args).await,
-        Command::Validate(_) | Command::Agent(_) | Command::Schedule(_) | Command::Simulate(_) => {
+        Command::Validate(_) | Command::Agent(_) | Command::Explain(_) | Command::Schedule(_) | Command::Simulate(_) => {
             Err(CliError::local("this command needs no agent to ask"))
         }
     }

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::admission::{self, security};
+use crate::admission;
+use crate::admission::security::{self, Rejection};
 use crate::api::{Key, Kind, Object};
-use crate::controllers::{EventDraft, Plan};
+use crate::controllers::{EventDraft, Plan, pods, pressure};
 use crate::host::HostFacts;
 
 /// What became of one pod that was not bound.
@@ -28,7 +29,7 @@ pub struct Outcome {
 /// is bound and Failed, as by the kubelet; without a host nobody asks.
 pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, host: Option<&HostFacts>, now: Timestamp) -> Outcome {
     let spec = pod.spec.clone().unwrap_or_default();
-    let unsuitable = match is_static(pod) {
+    let unsuitable = match pods::is_static(pod) {
         true => admission::placement_reasons(&spec, node),
         false => Some(admission::eligible(&spec, node)).filter(|v| !v.should_run).map(|v| v.reasons).unwrap_or_default(),
     };
@@ -36,12 +37,14 @@ pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, host: Option<&HostFa
         false => unsuitable,
         true => admission::fits(pod, others, node).err().unwrap_or_default(),
     };
-    match reasons.is_empty() {
-        true => match host.and_then(|host| security::rejection(pod, host)) {
-            Some(rejection) => reject(accept(pod, node, now), rejection),
-            None => tell(accept(pod, node, now), host.and_then(|host| security::passed_over(pod, host))),
-        },
-        false => postpone(pod, &admission::unavailable(&reasons), now),
+    if !reasons.is_empty() {
+        return postpone(pod, &admission::unavailable(&reasons), now);
+    }
+    // In the kubelet's order of admit handlers (pkg/kubelet/kubelet.go): pressure, then what the host can enforce.
+    let pressed = admission::pressure(pod, node, pressure::critical(pod)).map(|message| Rejection { reason: "Evicted", message });
+    match pressed.or_else(|| host.and_then(|host| security::rejection(pod, host))) {
+        Some(rejection) => reject(accept(pod, node, now), rejection),
+        None => tell(accept(pod, node, now), host.and_then(|host| security::passed_over(pod, host))),
     }
 }
 
@@ -58,11 +61,6 @@ pub fn place(plan: &mut Plan, others: &mut Vec<Arc<Object>>, node: &Node, host: 
     }
 }
 
-/// A static pod is asked for its nodeName and affinity only: no scheduler stands between its file and the kubelet, which minds no NoSchedule taint.
-fn is_static(pod: &Pod) -> bool {
-    pod.metadata.owner_references.iter().flatten().any(|o| o.controller == Some(true) && o.kind == "Pod")
-}
-
 fn accept(pod: &Pod, node: &Node, now: Timestamp) -> Outcome {
     let mut pod = pod.clone();
     let name = node.metadata.name.clone().unwrap_or_default();
@@ -73,8 +71,9 @@ fn accept(pod: &Pod, node: &Node, now: Timestamp) -> Outcome {
     Outcome { pod: Some(pod), events: vec![event], bound: true }
 }
 
-/// The kubelet's rejectPod: the pod is this node's, has ended and holds nothing.
-fn reject(accepted: Outcome, rejection: security::Rejection) -> Outcome {
+/// The kubelet's rejectPod (pkg/kubelet/kubelet.go): the pod is this node's, has ended and holds nothing; whoever made it makes another after its
+/// back-off.
+fn reject(accepted: Outcome, rejection: Rejection) -> Outcome {
     let Outcome { pod, mut events, .. } = accepted;
     let pod = pod.map(|mut pod| {
         events.push(EventDraft { source: "kubelet", ..draft(&pod, true, rejection.reason, rejection.message.clone()) });
@@ -191,6 +190,19 @@ mod tests {
         assert_eq!(plan.events.iter().map(|e| e.reason.as_str()).collect::<Vec<_>>(), ["Scheduled", "Scheduled"]);
         assert_eq!(plan.create[2], named("200m"), "it waits as it was created");
         assert_eq!(others.len(), 2);
+    }
+
+    #[test]
+    fn a_daemon_pod_is_rejected_under_disk_pressure_and_a_static_one_is_not() {
+        let condition = json!({"type": "DiskPressure", "status": "True"});
+        let node: Node = serde_json::from_value(json!({"metadata": {"name": "n"}, "status": {"conditions": [condition]}})).unwrap();
+        let rejected = bind(&pod(json!([]), "1"), &[], &node, None, Timestamp::UNIX_EPOCH);
+        let status = rejected.pod.unwrap().status.unwrap();
+        assert_eq!((rejected.bound, status.phase.as_deref(), status.reason.as_deref()), (false, Some("Failed"), Some("Evicted")));
+        assert_eq!(status.message.as_deref(), Some("Pod was rejected: The node had condition: [DiskPressure]. "));
+        assert_eq!(rejected.events.last().unwrap().message, "The node had condition: [DiskPressure]. ");
+        let fixed = pod(json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "t", "controller": true}]), "1");
+        assert!(bind(&fixed, &[], &node, None, Timestamp::UNIX_EPOCH).bound);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod deletion;
 pub mod forecast;
 pub mod job;
 pub mod pods;
+pub mod pressure;
 pub mod static_pod;
 pub mod sync;
 pub mod taints;

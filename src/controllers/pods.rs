@@ -38,6 +38,12 @@ pub fn terminating(pod: &Pod) -> bool {
     !terminal(pod) && deleting(pod)
 }
 
+/// Whether it is a Pod manifest's. Such a pod is asked for its nodeName and affinity only: no scheduler stands between its file and the kubelet, which
+/// minds no NoSchedule taint; and it is critical to the kubelet.
+pub fn is_static(pod: &Pod) -> bool {
+    pod.metadata.owner_references.iter().flatten().any(|o| o.controller == Some(true) && o.kind == "Pod")
+}
+
 fn condition<'a>(pod: &'a Pod, kind: &str) -> Option<&'a PodCondition> {
     pod.status.as_ref()?.conditions.as_ref()?.iter().find(|c| c.type_ == kind)
 }
@@ -58,9 +64,12 @@ pub fn available_at(pod: &Pod, min_ready_seconds: i32) -> Option<Timestamp> {
     ready_since(pod)?.checked_add(wait).ok()
 }
 
-/// Whether the host's shutdown or reboot ended it (condition DisruptionTarget, reason TerminationByKubelet): no fault of the pod's.
+/// Whether the host's shutdown or reboot ended it (condition DisruptionTarget, reason TerminationByKubelet): no fault of the pod's. An eviction
+/// under pressure has that condition too, and counts as the failure that it is in Kubernetes.
 pub fn interrupted(pod: &Pod) -> bool {
-    condition(pod, "DisruptionTarget").is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some("TerminationByKubelet"))
+    let evicted = pod.status.as_ref().is_some_and(|s| s.reason.as_deref() == Some("Evicted"));
+    !evicted
+        && condition(pod, "DisruptionTarget").is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some("TerminationByKubelet"))
 }
 
 /// When the pod finished (pkg/controller/job getFinishedTime): its last container's end, else Ready=False since, else its deletion, else creation.

@@ -58,8 +58,12 @@ impl RealDrivers {
 
     /// What sessions (exec, port-forward, top) reach running pods through. Errors: the cgroup mounts cannot be read.
     pub(super) fn live(&self) -> anyhow::Result<Live> {
-        let usage = UsageReader::new(Hierarchies::read().context("cannot read this host's cgroups")?);
-        Ok(Live::new(self.containerd.clone(), self.network.clone(), self.agents.cgroups.clone(), usage))
+        Ok(Live::new(self.containerd.clone(), self.network.clone(), self.agents.cgroups.clone(), self.usage()?))
+    }
+
+    /// What reads cgroups. Errors: their mounts cannot be read.
+    pub(super) fn usage(&self) -> anyhow::Result<UsageReader> {
+        Ok(UsageReader::new(Hierarchies::read().context("cannot read this host's cgroups")?))
     }
 
     /// Without any pod, the bridge, its rules and the QoS cgroups serve nobody until the next start makes them again.

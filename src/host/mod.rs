@@ -18,6 +18,7 @@ pub mod doctor;
 mod going_down;
 mod hierarchies;
 mod parse;
+pub mod pressure;
 mod probe;
 pub mod resources;
 mod slices;

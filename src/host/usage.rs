@@ -64,6 +64,12 @@ impl UsageReader {
         Some(Sample { cpu_nanos, memory_bytes: working_set(usage, &stat, self.hierarchies.version) })
     }
 
+    /// How many processes a container has; none where that is not counted.
+    pub fn processes(&self, cgroups_path: &str) -> u64 {
+        let path = slices::container_path(cgroups_path);
+        self.read("pids", &path, "pids.current").and_then(|text| number(&text)).unwrap_or(0)
+    }
+
     fn read(&self, controller: &str, path: &Path, file: &str) -> Option<String> {
         std::fs::read_to_string(self.hierarchies.with(controller)?.mount.join(path).join(file)).ok()
     }

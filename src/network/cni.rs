@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::cache::Record;
 use super::conflist::{ConfList, plugin_type};
 use super::plugin::{self, Call};
-use super::{NetworkError, PortMapping, SandboxSpec, result};
+use super::{Bandwidth, NetworkError, PortMapping, SandboxSpec, result};
 
 /// The interface in the pod.
 pub(super) const INTERFACE: &str = "eth0";
@@ -84,8 +84,8 @@ pub(super) fn args(spec: &SandboxSpec) -> String {
     format!("IgnoreUnknown=1;K8S_POD_NAMESPACE={namespace};K8S_POD_NAME={name};K8S_POD_INFRA_CONTAINER_ID={uid};K8S_POD_UID={uid}")
 }
 
-/// The capability arguments of a pod: `portMappings` where it publishes ports (CONVENTIONS.md).
-pub(super) fn runtime_config(ports: &[PortMapping]) -> Map<String, Value> {
+/// The capability arguments of a pod: `portMappings` where it publishes ports, `bandwidth` where it is held to one (CONVENTIONS.md).
+pub(super) fn runtime_config(ports: &[PortMapping], bandwidth: Bandwidth) -> Map<String, Value> {
     let mapping = |p: &PortMapping| {
         let (host, container) = (p.host_port, p.container_port);
         let mut mapping = json!({"hostPort": host, "containerPort": container, "protocol": p.protocol.to_lowercase()});
@@ -95,10 +95,21 @@ pub(super) fn runtime_config(ports: &[PortMapping]) -> Map<String, Value> {
         mapping
     };
     let published: Vec<Value> = ports.iter().filter(|p| p.host_port > 0).map(mapping).collect();
-    match published.is_empty() {
-        true => Map::new(),
-        false => Map::from_iter([("portMappings".to_owned(), Value::Array(published))]),
+    let mut config = Map::new();
+    if !published.is_empty() {
+        config.insert("portMappings".to_owned(), Value::Array(published));
     }
+    let mut limits = Map::new();
+    for (direction, rate) in [("ingress", bandwidth.ingress), ("egress", bandwidth.egress)] {
+        let Some(rate) = rate else { continue };
+        limits.insert(format!("{direction}Rate"), rate.into());
+        // As containerd's CRI plugin and the kubelet gave it (internal/cri/server/sandbox_run.go toCNIBandWidth).
+        limits.insert(format!("{direction}Burst"), u32::MAX.into());
+    }
+    if !limits.is_empty() {
+        config.insert("bandwidth".to_owned(), Value::Object(limits));
+    }
+    config
 }
 
 #[cfg(test)]
@@ -111,7 +122,7 @@ mod tests {
             args: String::new(),
             config: Map::new(),
             config_path: PathBuf::new(),
-            runtime: runtime_config(ports),
+            runtime: runtime_config(ports, Bandwidth { ingress: Some(1_000_000), egress: None }),
             result: None,
         }
     }
@@ -123,7 +134,7 @@ mod tests {
     #[test]
     fn runtime_config_goes_only_to_plugins_that_declare_it() {
         let text = br#"{"cniVersion":"1.0.0","name":"n","plugins":[{"type":"a"},{"type":"b","capabilities":{"portMappings":true}},
-            {"type":"c","capabilities":{"portMappings":false}}]}"#;
+            {"type":"c","capabilities":{"portMappings":false,"bandwidth":true}}]}"#;
         let list = ConfList::parse_list(Path::new("/x"), text).unwrap();
         let record = record(&[tcp(8080), tcp(0)]);
         let inputs: Vec<Value> =
@@ -131,7 +142,23 @@ mod tests {
         assert_eq!(inputs[0], json!({"type":"a","name":"n","cniVersion":"1.0.0"}));
         let ports = json!([{"hostPort":8080,"containerPort":80,"protocol":"tcp"}]);
         assert_eq!(inputs[1]["runtimeConfig"]["portMappings"], ports);
-        assert_eq!(inputs[2].get("runtimeConfig"), None);
+        assert_eq!(inputs[1]["runtimeConfig"].get("bandwidth"), None);
+        assert_eq!(inputs[2]["runtimeConfig"], json!({"bandwidth": {"ingressRate": 1_000_000, "ingressBurst": 4_294_967_295_u32}}));
+    }
+
+    #[test]
+    fn bandwidth_is_read_from_annotations_and_held_to_what_makes_sense() {
+        let of = |key: &str, text: &str| Bandwidth::of(Some(&[(format!("kubernetes.io/{key}-bandwidth"), text.to_owned())].into()));
+        assert_eq!(of("egress", "10M"), Ok(Bandwidth { ingress: None, egress: Some(10_000_000) }));
+        assert_eq!(Bandwidth::of(None), Ok(Bandwidth::default()));
+        for (text, why) in [
+            ("999", "unreasonably small"),
+            ("2P", "unreasonably large"),
+            ("-5M", "unreasonably small"),
+            ("fast", "ingress-bandwidth: \"fast\""),
+        ] {
+            assert!(of("ingress", text).unwrap_err().contains(why), "{text}");
+        }
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl CniNetwork {
         for name in list.plugins.iter().flat_map(conflist::executables) {
             plugin::find(name, &self.plugins.dirs)?;
         }
-        let runtime = cni::runtime_config(&spec.ports);
+        let runtime = cni::runtime_config(&spec.ports, spec.bandwidth);
         let (uid, config, config_path) = (spec.uid.clone(), list.to_value(), list.path.clone());
         let mut record = Record { uid, args: cni::args(spec), config, config_path, runtime, result: None };
         self.write(&record, durable).await?;

@@ -4,10 +4,13 @@
 //! plugins called as libcni calls them; without a CNI configuration the driver brings its own bridge. Nothing here decides
 //! which pods get a network: that is the agent's.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
+
+use crate::api::quantity;
 
 mod addresses;
 mod bridge;
@@ -67,6 +70,34 @@ pub struct SandboxSpec {
     pub share_processes: bool,
     /// Ports to publish; empty with the host's network.
     pub ports: Vec<PortMapping>,
+    /// Bits a second into and out of the pod, for plugins with the capability `bandwidth`.
+    pub bandwidth: Bandwidth,
+}
+
+/// What a pod's annotations `kubernetes.io/ingress-bandwidth` and `kubernetes.io/egress-bandwidth` ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bandwidth {
+    /// Into the pod; `None`: as much as there is.
+    pub ingress: Option<u64>,
+    /// Out of it.
+    pub egress: Option<u64>,
+}
+
+impl Bandwidth {
+    /// Reads the annotations (pkg/util/bandwidth/utils.go ExtractPodBandwidthResources). Errors: no quantity, or one outside 1k to 1P.
+    pub fn of(annotations: Option<&BTreeMap<String, String>>) -> Result<Bandwidth, String> {
+        let read = |direction: &str| {
+            let key = format!("kubernetes.io/{direction}-bandwidth");
+            let Some(text) = annotations.and_then(|a| a.get(&key)) else { return Ok(None) };
+            let value = quantity::parse(text).map_err(|e| format!("annotation {key}: {text:?}: {e}"))?.value();
+            match u64::try_from(value).unwrap_or(0) {
+                0..1_000 => Err(format!("annotation {key}: {text:?}: resource is unreasonably small (< 1kbit)")),
+                1_000_000_000_000_001.. => Err(format!("annotation {key}: {text:?}: resource is unreasonably large (> 1Pbit)")),
+                bits => Ok(Some(bits)),
+            }
+        };
+        Ok(Bandwidth { ingress: read("ingress")?, egress: read("egress")? })
+    }
 }
 
 /// A pod's namespaces.

@@ -36,14 +36,13 @@ pub fn cpu_quota(millis: i64) -> Option<i64> {
 
 /// linux.resources.
 pub(super) fn resources(inputs: &Inputs) -> Result<LinuxResources, OciError> {
-    let container = inputs.container;
     let mut out = LinuxResourcesBuilder::default()
         .devices(devices::allowed(inputs))
-        .cpu(cpu(container)?)
+        .cpu(cpu(inputs)?)
         .memory(memory(inputs)?)
         .build()
         .expect("every field of resources has a default");
-    out.set_hugepage_limits(Some(hugepages(container)?).filter(|h| !h.is_empty()));
+    out.set_hugepage_limits(Some(hugepages(inputs)?).filter(|h| !h.is_empty()));
     if inputs.host.cgroup_version == CgroupVersion::V2 {
         // One process out of memory takes the container with it.
         out.set_unified(Some(HashMap::from([("memory.oom.group".to_owned(), "1".to_owned())])));
@@ -51,9 +50,17 @@ pub(super) fn resources(inputs: &Inputs) -> Result<LinuxResources, OciError> {
     Ok(out)
 }
 
-fn cpu(container: &Container) -> Result<LinuxCpu, OciError> {
-    let limit = amount(container, "limits", limit(container, "cpu"), "cpu", quantity::milli)?;
-    let request = amount(container, "requests", request(container, "cpu"), "cpu", quantity::milli)?;
+/// The container's limit; where it has none, the pod's (kuberuntime_container_linux.go getCPULimit, getMemoryLimit).
+fn effective_limit(inputs: &Inputs, name: &str) -> Option<Quantity> {
+    let of_pod = || get(inputs.spec()?.resources.as_ref()?.limits.as_ref(), name);
+    limit(inputs.container, name).or_else(of_pod)
+}
+
+fn cpu(inputs: &Inputs) -> Result<LinuxCpu, OciError> {
+    let container = inputs.container;
+    let limit = amount(container, "limits", effective_limit(inputs, "cpu"), "cpu", quantity::milli)?;
+    let own = get(container.resources.as_ref().and_then(|r| r.requests.as_ref()), "cpu");
+    let request = amount(container, "requests", own.or_else(|| effective_limit(inputs, "cpu")), "cpu", quantity::milli)?;
     let mut cpu =
         LinuxCpuBuilder::default().shares(cpu_shares(request)).period(CPU_PERIOD).build().expect("every field of cpu has a default");
     cpu.set_quota(cpu_quota(limit));
@@ -61,7 +68,7 @@ fn cpu(container: &Container) -> Result<LinuxCpu, OciError> {
 }
 
 fn memory(inputs: &Inputs) -> Result<LinuxMemory, OciError> {
-    let limit = amount(inputs.container, "limits", limit(inputs.container, "memory"), "memory", quantity::whole)?;
+    let limit = amount(inputs.container, "limits", effective_limit(inputs, "memory"), "memory", quantity::whole)?;
     let mut memory = LinuxMemoryBuilder::default().build().expect("every field of memory has a default");
     if limit > 0 {
         memory.set_limit(Some(limit));
@@ -72,9 +79,13 @@ fn memory(inputs: &Inputs) -> Result<LinuxMemory, OciError> {
     Ok(memory)
 }
 
-fn hugepages(container: &Container) -> Result<Vec<LinuxHugepageLimit>, OciError> {
-    let limits = container.resources.as_ref().and_then(|r| r.limits.as_ref());
-    let pages = limits.into_iter().flatten().filter_map(|(name, q)| Some((name, name.strip_prefix("hugepages-")?, q)));
+fn hugepages(inputs: &Inputs) -> Result<Vec<LinuxHugepageLimit>, OciError> {
+    let container = inputs.container;
+    let of_pod = inputs.spec().and_then(|s| s.resources.as_ref()).and_then(|r| r.limits.as_ref());
+    let own = container.resources.as_ref().and_then(|r| r.limits.as_ref());
+    // The container's own stand above the pod's.
+    let limits: BTreeMap<String, Quantity> = [of_pod, own].into_iter().flatten().flatten().map(|(k, v)| (k.clone(), v.clone())).collect();
+    let pages = limits.iter().filter_map(|(name, q)| Some((name, name.strip_prefix("hugepages-")?, q)));
     pages
         .map(|(name, size, quantity)| {
             let limit = amount(container, "limits", Some(quantity.clone()), name, quantity::whole)?;
@@ -140,14 +151,20 @@ pub(super) fn oom_score_adj(inputs: &Inputs) -> i32 {
 /// `1000 − 1000·request/capacity` in [3, 999]; a sidecar is no likelier to be killed than the least requesting main container.
 fn burstable_score(inputs: &Inputs) -> i32 {
     let capacity = i128::from(inputs.host.memory_bytes.max(1));
-    let requested = |c: &Container| request(c, "memory").as_ref().and_then(quantity::whole).unwrap_or(0).max(0);
+    let own = |c: &Container| request(c, "memory").as_ref().and_then(quantity::whole).unwrap_or(0).max(0);
+    // What the pod as a whole asks for beyond its containers is shared out among them (GetContainerOOMScoreAdjust).
+    let mains = inputs.spec().map(|s| s.containers.as_slice()).unwrap_or_default();
+    let of_pod = inputs.spec().and_then(|s| get(s.resources.as_ref()?.requests.as_ref(), "memory"));
+    let spare = of_pod.as_ref().and_then(quantity::whole).map_or(0, |all| all.saturating_sub(mains.iter().map(own).sum()).max(0));
+    let share = spare / i64::try_from(mains.len().max(1)).unwrap_or(1);
+    let requested = |c: &Container| own(c).saturating_add(share);
     let score = |bytes: i64| 1000 - 1000 * i128::from(bytes) / capacity;
     let mut adjust = score(requested(inputs.container));
-    if inputs.is_init && inputs.container.restart_policy.as_deref() == Some("Always") {
-        let mains = inputs.spec().map(|s| s.containers.as_slice()).unwrap_or_default();
-        if let Some(least) = mains.iter().map(requested).min() {
-            adjust = adjust.min(score(least));
-        }
+    if inputs.is_init
+        && inputs.container.restart_policy.as_deref() == Some("Always")
+        && let Some(least) = mains.iter().map(requested).min()
+    {
+        adjust = adjust.min(score(least));
     }
     i32::try_from(adjust.clamp(3, 999)).expect("between 3 and 999")
 }
@@ -206,6 +223,24 @@ mod tests {
         let r = spec.linux().as_ref().unwrap().resources().as_ref().unwrap();
         assert_eq!(r.unified().as_ref().unwrap()["memory.oom.group"], "1");
         assert_eq!(r.memory().unwrap().swap(), Some(1 << 20));
+    }
+
+    #[test]
+    fn a_container_without_limits_has_the_pod_s() {
+        let case = Case::new("{}");
+        let mut pod = pod_with(&["{limits: {cpu: 500m}}", "{}"], &[], "{}");
+        let of_pod = serde_json::json!({"limits": {"cpu": "2", "memory": "64Mi", "hugepages-2Mi": "4Mi"}, "requests": {"memory": "2Gi"}});
+        pod.spec.as_mut().unwrap().resources = Some(serde_json::from_value(of_pod).unwrap());
+        let of = |index: usize| {
+            let spec = build(&Inputs { pod: &pod, container: &pod.spec.as_ref().unwrap().containers[index], ..case.inputs() }).unwrap();
+            let r = spec.linux().as_ref().unwrap().resources().clone().unwrap();
+            let pages: Vec<_> = r.hugepage_limits().iter().flatten().map(|h| h.limit()).collect();
+            (r.cpu().as_ref().unwrap().quota(), r.memory().unwrap().limit(), pages)
+        };
+        assert_eq!(of(0), (Some(50_000), Some(64 << 20), vec![4 << 20]));
+        assert_eq!(of(1), (Some(200_000), Some(64 << 20), vec![4 << 20]));
+        let inputs = Inputs { pod: &pod, container: &pod.spec.as_ref().unwrap().containers[1], ..case.inputs() };
+        assert_eq!(burstable_score(&inputs), 750, "half of 2 of 4 GiB is its share");
     }
 
     #[test]

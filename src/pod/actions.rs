@@ -88,10 +88,21 @@ pub struct Observed {
     pub host_ips: Vec<String>,
     /// Cap of the restart back-off.
     pub backoff_cap: Duration,
-    /// Since when and why the Pod has to go from this node: the kubelet's message.
-    pub evicted: Option<(Timestamp, String)>,
+    /// Whether the Pod has to go from this node.
+    pub evicted: Option<Eviction>,
     /// Since when the host goes down and this Pod has to end, and the seconds it gets at most.
     pub shutdown: Option<(Timestamp, i64)>,
+}
+
+/// An eviction from the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Eviction {
+    /// Since when.
+    pub since: Timestamp,
+    /// The kubelet's message.
+    pub message: String,
+    /// The node is short of something: the Pod gets the condition DisruptionTarget.
+    pub disruption: bool,
 }
 
 impl Observed {

@@ -46,8 +46,9 @@ pub mod signals;
 pub mod spam;
 pub mod status;
 pub mod stopping;
+pub mod storage;
 #[cfg(test)]
 mod tests;
 
-pub use actions::{End, Kill, Live, Observed, PodActions, Probed, Retry, Signalled, Start, compute_pod_actions};
+pub use actions::{End, Eviction, Kill, Live, Observed, PodActions, Probed, Retry, Signalled, Start, compute_pod_actions};
 pub use attempt::{Attempt, Role, container_id};

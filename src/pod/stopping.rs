@@ -6,11 +6,11 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 
-use super::actions::{End, Observed, Step};
+use super::actions::{End, Eviction, Observed, Step};
 use super::attempt::{Attempt, Role, containers, status_of};
 use super::recover::fail_as_disrupted;
 use super::signals::{self, Order};
-use super::{events, phase, restart, status};
+use super::{conditions, events, phase, restart, status};
 use crate::api::well_known::KEEP_OBJECT;
 
 /// eviction_manager.go, immediateEvictionGracePeriodSeconds.
@@ -61,7 +61,7 @@ pub fn wanted(pod: &Pod, seen: &Observed, now: Timestamp) -> Option<Stop> {
         (Why::Finished, first_signal(seen).unwrap_or(now), own_grace)
     } else {
         let finish = finished(pod).then(|| last_finish(pod).unwrap_or(now));
-        let evicted = seen.evicted.as_ref().map(|(at, _)| (Why::Evicted, *at, EVICTION_GRACE_SECONDS));
+        let evicted = seen.evicted.as_ref().map(|e| (Why::Evicted, e.since, EVICTION_GRACE_SECONDS));
         let late = deadline(pod).filter(|d| *d <= now).map(|d| (Why::Deadline, d, own_grace));
         let down = seen.shutdown.map(|(at, most)| (Why::Shutdown, at, own_grace.min(most)));
         let cut_off = [evicted, late, down].into_iter().flatten().min_by_key(|(_, at, _)| *at);
@@ -161,9 +161,12 @@ fn settle(step: &mut Step<'_>, stop: &Stop) {
         let event = events::draft(pod, false, "DeadlineExceeded", DEADLINE_MESSAGE.to_owned());
         step.out.events.push(event);
     }
-    if let Some((_, message)) = step.seen.evicted.as_ref().filter(|_| stop.why == Why::Evicted) {
+    if let Some(Eviction { message, disruption, .. }) = step.seen.evicted.as_ref().filter(|_| stop.why == Why::Evicted) {
         let status = pod.status.get_or_insert_default();
         (status.reason, status.message) = (Some("Evicted".to_owned()), Some(message.clone()));
+        if *disruption {
+            conditions::set(pod, conditions::DISRUPTION_TARGET, true, Some("TerminationByKubelet"), Some(message.clone()), step.now);
+        }
         let event = events::draft(pod, true, "Evicted", message.clone());
         step.out.events.push(event);
     }

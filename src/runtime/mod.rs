@@ -11,7 +11,8 @@ use oci_spec::runtime::Spec;
 use tokio::sync::broadcast;
 
 use crate::config::Keyring;
-use images::gc::{DiskUsage, StoredImage};
+use crate::controllers::pressure::DiskUsage;
+use images::gc::{DiskSpace, StoredImage};
 
 pub mod containerd;
 pub mod exec;
@@ -284,7 +285,7 @@ pub trait Runtime: Send + Sync + 'static {
     /// Removes an image by its digest, under all its names. Refused for one that is pinned or that `ensure_image` has just answered with.
     async fn remove_image(&self, id: &str) -> Result<(), RuntimeError>;
     /// The disk that images and containers' file systems are on.
-    async fn image_disk(&self) -> Result<DiskUsage, RuntimeError>;
+    async fn image_disk(&self) -> Result<DiskSpace, RuntimeError>;
     /// Makes record, snapshot and task, in this order; on failure undoes what it made. The process does not run yet.
     async fn create(&self, config: &ContainerConfig) -> Result<(), RuntimeError>;
     /// Starts the created process and returns its pid.
@@ -299,6 +300,10 @@ pub trait Runtime: Send + Sync + 'static {
     async fn delete_task(&self, id: &str) -> Result<(), RuntimeError>;
     /// Kills if needed and removes task, record and snapshot. Removing what is not there is no error.
     async fn remove(&self, id: &str) -> Result<(), RuntimeError>;
+    /// What a container's writable layer takes of the disk. `NotFound` if it has none.
+    async fn layer_usage(&self, id: &str) -> Result<DiskUsage, RuntimeError>;
+    /// Where images and writable layers are kept; `None` where that is not told.
+    async fn image_directory(&self) -> Option<PathBuf>;
     /// Every container of this agent's namespace, with its task's state.
     async fn list(&self) -> Result<Vec<ContainerState>, RuntimeError>;
     /// One container.

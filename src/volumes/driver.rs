@@ -23,6 +23,7 @@ use super::{
     Payloads, PodFiles, SubPath, VolumeError, Volumes, claims, configuration, empty_dir, host_path, hosts, ownership, resolv, sub_path,
     teardown, termination, usage,
 };
+use crate::controllers::pressure::DiskUsage;
 use crate::host::{HostFacts, Paths};
 
 /// Where the driver's things are; all of it relocatable, so that tests run side by side.
@@ -279,6 +280,12 @@ impl Volumes for HostVolumes {
     async fn over_limit(&self, pod: &Pod) -> Result<Option<String>, VolumeError> {
         let pod = pod.clone();
         self.blocking(move |v| v.over_limit_blocking(&pod)).await
+    }
+
+    async fn disk_usage(&self, uid: &str) -> Result<DiskUsage, VolumeError> {
+        check_uid(uid)?;
+        let dir = self.state_dir(uid).join("volumes");
+        self.blocking(move |_| usage::disk_usage(&dir).map_err(|e| VolumeError::files("measure", &dir, e))).await
     }
 
     async fn write_hosts(&self, pod: &Pod, hostname: &str, ips: &[IpAddr]) -> Result<(), VolumeError> {

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 
+use crate::controllers::pressure::DiskUsage;
+
 mod atomic_writer;
 mod claims;
 mod configuration;
@@ -29,7 +31,7 @@ mod usage;
 
 pub use driver::{HostVolumes, VolumesConfig};
 pub use payload::{PayloadFile, Payloads, SubPath};
-pub use usage::limits;
+pub use usage::{disk_usage, limits};
 
 /// Why a volume is not there; shown as the event `FailedMount`.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +92,8 @@ pub trait Volumes: Send + Sync + 'static {
     async fn sub_path(&self, uid: &str, volume: &Path, wanted: &SubPath) -> Result<PathBuf, VolumeError>;
     /// The first disk emptyDir of the pod that holds more than its sizeLimit.
     async fn over_limit(&self, pod: &Pod) -> Result<Option<String>, VolumeError>;
+    /// What the pod's volumes take of the node's disk; nothing before they are set up.
+    async fn disk_usage(&self, uid: &str) -> Result<DiskUsage, VolumeError>;
     /// Writes `/etc/hosts` now that the addresses are known (in place: the file may be mounted already).
     async fn write_hosts(&self, pod: &Pod, hostname: &str, ips: &[IpAddr]) -> Result<(), VolumeError>;
     /// Makes the file mounted at terminationMessagePath, empty, and returns its path.

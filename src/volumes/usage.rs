@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::Pod;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 
+use crate::controllers::pressure::DiskUsage;
 use crate::host::resources;
 
 /// The disk emptyDirs of a pod that have a sizeLimit: name → bytes.
@@ -26,11 +27,24 @@ pub fn limits(pod: &Pod) -> BTreeMap<String, u64> {
 
 /// Whether the files below `root` take more than `limit` bytes of disk. Blocking.
 pub(super) fn exceeds(root: &Path, limit: u64) -> io::Result<bool> {
+    measure(root, limit).map(|used| used.bytes > limit)
+}
+
+/// What the files below `root` take; nothing where it is not there. Blocking.
+pub fn disk_usage(root: &Path) -> io::Result<DiskUsage> {
+    match measure(root, u64::MAX) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(DiskUsage::default()),
+        other => other,
+    }
+}
+
+/// Counts until more than `enough` bytes are found.
+fn measure(root: &Path, enough: u64) -> io::Result<DiskUsage> {
     use std::os::fd::AsRawFd;
     let base = std::fs::File::open(root)?;
     let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;
     let how = OpenHow::new().flags(OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC).resolve(resolve);
-    let (mut used, mut links) = (0_u64, HashSet::new());
+    let (mut used, mut links) = (DiskUsage::default(), HashSet::new());
     let mut waiting: BTreeSet<PathBuf> = BTreeSet::from([PathBuf::from(".")]);
     while let Some(path) = waiting.pop_last() {
         let dir = match openat2(&base, &path, how) {
@@ -46,16 +60,16 @@ pub(super) fn exceeds(root: &Path, limit: u64) -> io::Result<bool> {
             if metadata.nlink() > 1 && !metadata.is_dir() && !links.insert((metadata.dev(), metadata.ino())) {
                 continue;
             }
-            used = used.saturating_add(metadata.blocks().saturating_mul(512));
+            used = used + DiskUsage { bytes: metadata.blocks().saturating_mul(512), inodes: 1 };
             if metadata.is_dir() {
                 waiting.insert(path.join(entry.file_name()));
             }
-            if used > limit {
-                return Ok(true);
+            if used.bytes > enough {
+                return Ok(used);
             }
         }
     }
-    Ok(false)
+    Ok(used)
 }
 
 #[cfg(test)]
@@ -75,6 +89,8 @@ mod tests {
         }
         assert!(!exceeds(dir.path(), 200_000).unwrap());
         assert!(exceeds(dir.path(), 90_000).unwrap());
+        assert_eq!(disk_usage(dir.path()).unwrap().inodes, 4, "two links, a directory and its file");
+        assert_eq!(disk_usage(&dir.path().join("gone")).unwrap(), DiskUsage::default());
     }
 
     #[test]

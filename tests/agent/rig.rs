@@ -11,6 +11,8 @@ use serde_json::Value;
 
 use crate::lab::{Lab, cleanup};
 
+mod setting;
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 pub use crate::objects::{all_run, condition, phase, pod_name};
@@ -22,6 +24,7 @@ pub struct Rig {
     agent: Option<Child>,
     number: u32,
     flags: Vec<String>,
+    eviction_hard: String,
     closed: bool,
 }
 
@@ -42,14 +45,6 @@ impl Rig {
         rig
     }
 
-    /// As `new`, with the state directory on a tmpfs of 6 MiB.
-    pub fn with_small_state() -> Rig {
-        Rig::with(|rig| {
-            run("mount", &["-t", "tmpfs", "-o", "size=6m", "tmpfs", rig.path("state").to_str().unwrap()]);
-            Vec::new()
-        })
-    }
-
     /// As `new`, where no CNI plugin is to be found.
     pub fn without_cni_plugins() -> Rig {
         Rig::with(|rig| vec!["--cni-bin-dir".into(), rig.dir("no-plugins").display().to_string()])
@@ -61,7 +56,7 @@ impl Rig {
         lab.import_busybox("docker.io/library/busybox:latest");
         lab.ctr(&["images", "label", "docker.io/library/busybox:latest", "io.cri-containerd.pinned=pinned"]);
         let root = lab.dir.join("rig");
-        let rig = Rig { lab, root, agent: None, number, flags: Vec::new(), closed: false };
+        let rig = Rig { lab, root, agent: None, number, flags: Vec::new(), eviction_hard: String::new(), closed: false };
         for dir in ["manifests", "state", "run", "pods", "containers", "cni"] {
             rig.dir(dir);
         }
@@ -129,6 +124,8 @@ impl Rig {
             ("--cgroup-root", format!("minik8s-rig-{n}")),
             ("--cni-conf-dir", self.path("cni").display().to_string()),
             ("--bridge-name", format!("mk{n}")),
+            // The host's own shortages are not the tests'.
+            ("--eviction-hard", self.eviction_hard.clone()),
             ("--pod-cidr", format!("10.{}.{}.0/24", 100 + n / 256 % 100, n % 256)),
         ] {
             if !extra.contains(&flag) {
@@ -322,18 +319,6 @@ impl Rig {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.agent.as_ref().unwrap().id())).unwrap();
         let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    }
-
-    /// Fills the small state disk.
-    pub fn fill_state_disk(&self) {
-        let chunk = vec![0u8; 64 * 1024];
-        let mut file = std::fs::File::create(self.path("state").join("filler")).unwrap();
-        while std::io::Write::write_all(&mut file, &chunk).is_ok() {}
-    }
-
-    /// Frees it again.
-    pub fn free_state_disk(&self) {
-        std::fs::remove_file(self.path("state").join("filler")).unwrap();
     }
 
     /// Removes every manifest, waits until the pods are gone, stops the agent and checks that nothing is left.

@@ -7,6 +7,16 @@ use super::agent::{Agent, pod};
 use super::run;
 
 #[test]
+fn fields_are_explained_without_an_agent() {
+    let (code, out, err) = run(&["explain", "emptydirvolumesource", "-o", "markdown"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.starts_with("| field | | share | |\n|---|---|---|---|\n| EmptyDirVolumeSource.medium | "), "{out}");
+    let (code, _, err) = run(&["explain", "Deployment"]);
+    assert_eq!(code, 1);
+    assert!(err.starts_with("error: no type \"Deployment\" in the table; it has DaemonSetSpec, "), "{err}");
+}
+
+#[test]
 fn schedules_plans_and_simulations_need_no_agent() {
     let (code, out, err) = run(&["schedule", "0 24 * * *"]);
     let expected = "error: invalid schedule: end of range (24) above maximum (23): 24\n0 24 * * *\n  ^^ hour: 0-23\n";

@@ -61,6 +61,7 @@ Commands:
   annotate      Set annotations of the node
   doctor        Check this host, and say what to do
   validate      Check manifests, without an agent
+  explain       Show which fields of manifests are honoured, without an agent
   schedule      Explain a schedule and show its next runs, without an agent
   simulate      Play manifests in virtual time and show the timeline, without an agent
   plan          Show whether workloads will run on this node, and why not

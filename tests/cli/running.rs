@@ -21,7 +21,11 @@ fn cron_job() -> Value {
 
 fn events(agent: &Agent) -> Vec<String> {
     let all = agent.store.list(Kind::Event);
-    all.iter().filter_map(|o| o.as_event().map(|e| format!("{}: {}", e.reason.clone().unwrap(), e.message.clone().unwrap()))).collect()
+    all.iter()
+        .filter_map(|o| {
+            o.as_event().map(|e| format!("{}: {}", e.reason.clone().unwrap_or_default(), e.message.clone().unwrap_or_default()))
+        })
+        .collect()
 }
 
 #[test]

@@ -107,6 +107,7 @@ pub fn spec(uid: &str) -> SandboxSpec {
         host_ipc: false,
         share_processes: false,
         ports: Vec::new(),
+        bandwidth: minik8s::network::Bandwidth::default(),
     }
 }
 

@@ -41,7 +41,13 @@ impl Agent {
         let adopted = Arc::new(AtomicBool::new(false));
         let (version, runtime) = watch::channel(String::new());
         let (stop, stopped) = watch::channel(false);
-        let inputs = Inputs { sets: world.sets.subscribe(), pods: sink(&workers, &adopted), runtime, beat: beat(world) };
+        let inputs = Inputs {
+            sets: world.sets.subscribe(),
+            pods: sink(&workers, &adopted),
+            runtime,
+            pressure: watch::channel(None).1,
+            beat: beat(world),
+        };
         let reconcile = {
             let drivers = drivers.clone();
             async move {

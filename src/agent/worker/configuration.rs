@@ -2,11 +2,11 @@
 //!
 //! A change rings the worker's [`Bell`]. A start that failed for want of configuration is tried again at once; one that read the Store before the
 //! bell and fails after it is, too. Volumes that are set up are written anew, one writer at a time ([`Parts::configure`]).
-//! Disk emptyDirs with a sizeLimit are measured here as well: only pods that have one are looked at, every [`MEASURED_EVERY`].
+//! Disk emptyDirs with a sizeLimit, and pods with an ephemeral-storage limit, are measured here as well: only they, every [`MEASURED_EVERY`].
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,10 +17,10 @@ use tracing::warn;
 use super::done::{Done, PANICKED};
 use super::pause::Pause;
 use super::task::Worker;
-use crate::agent::Drivers;
+use crate::agent::{Drivers, measure};
 use crate::api::{Key, Kind};
 use crate::config::{self, Downward, Objects};
-use crate::pod::{events, phase};
+use crate::pod::{Eviction, events, phase, storage};
 use crate::volumes::{self, Payloads};
 
 /// How often emptyDirs with a sizeLimit are measured (the kubelet's eviction manager: every 10 s).
@@ -31,6 +31,8 @@ const MEASURED_EVERY: Duration = Duration::from_secs(10);
 pub(super) struct Bell {
     notify: Notify,
     changes: AtomicU64,
+    /// Why the pod has to go from this node, until it is heard.
+    eviction: Mutex<Option<String>>,
 }
 
 impl Bell {
@@ -43,6 +45,16 @@ impl Bell {
     pub(super) fn ring_for_configuration(&self) {
         self.changes.fetch_add(1, Ordering::Release);
         self.ring();
+    }
+
+    /// The node is short of something, and the pod has to go.
+    pub(super) fn ring_for_eviction(&self, message: String) {
+        *self.eviction.lock().unwrap_or_else(PoisonError::into_inner) = Some(message);
+        self.ring();
+    }
+
+    fn take_eviction(&self) -> Option<String> {
+        self.eviction.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// How often the configuration has changed.
@@ -90,6 +102,13 @@ pub(super) fn payloads(drivers: &Drivers, pod: &Pod) -> Result<Arc<Payloads>, St
 }
 
 impl Worker {
+    /// Takes up that the node is short of something; the first reason to go stays.
+    pub(super) fn heed_eviction(&mut self, now: Timestamp) {
+        if let Some(message) = self.bell.take_eviction() {
+            self.seen.evicted.get_or_insert(Eviction { since: now, message, disruption: true });
+        }
+    }
+
     /// Takes up that the configuration has changed since the last look.
     pub(super) fn heed_configuration(&mut self) {
         let changes = self.bell.changes();
@@ -134,14 +153,14 @@ impl Worker {
             let job = async move { Done::Refreshed(parts.refresh(&drivers, &pod).await) };
             self.jobs.spawn(Done::of(job, Done::Refreshed(Err(RefreshError::Files(PANICKED.to_owned())))));
         }
-        if self.configuration.measure_at.is_none() && !volumes::limits(&self.pod).is_empty() {
+        if self.configuration.measure_at.is_none() && (!volumes::limits(&self.pod).is_empty() || storage::is_limited(&self.pod)) {
             self.configuration.measure_at = Some(now);
         }
         if !self.configuration.measuring && self.configuration.measure_at.is_some_and(|at| at <= now) && self.seen.evicted.is_none() {
             self.configuration.measuring = true;
             self.configuration.measure_at = now.checked_add(MEASURED_EVERY).ok();
             let (drivers, pod) = (self.shared.drivers.clone(), self.pod.clone());
-            let job = async move { Done::Measured(drivers.volumes.over_limit(&pod).await.map_err(|e| e.to_string())) };
+            let job = async move { Done::Measured(over_limit(&drivers, &pod).await) };
             self.jobs.spawn(Done::of(job, Done::Measured(Err(PANICKED.to_owned()))));
         }
     }
@@ -160,20 +179,33 @@ impl Worker {
         }
     }
 
-    /// An emptyDir that holds too much ends the pod (pkg/kubelet/eviction/eviction_manager.go, emptyDirLimitEviction).
+    /// What takes too much of the disk ends the pod.
     pub(super) fn measured(&mut self, result: Result<Option<String>, String>, now: Timestamp) {
         self.configuration.measuring = false;
         match result {
             Ok(None) => {}
-            Ok(Some(volume)) => {
-                let volumes = self.pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
-                let found = volumes.filter(|v| v.name == volume).find_map(|v| v.empty_dir.as_ref()?.size_limit.clone());
-                let limit = found.map(|q| q.0).unwrap_or_default();
-                self.seen.evicted = Some((now, format!("Usage of EmptyDir volume {volume:?} exceeds the limit {limit:?}. ")));
+            Ok(Some(message)) => {
+                self.seen.evicted.get_or_insert(Eviction { since: now, message, disruption: false });
             }
-            Err(error) => warn!(error, "an emptyDir cannot be measured"),
+            Err(error) => warn!(error, "what the pod takes of the disk cannot be measured"),
         }
     }
+}
+
+/// The kubelet's message if an emptyDir holds more than its sizeLimit, or the pod or a container takes more ephemeral storage than it may
+/// (pkg/kubelet/eviction/eviction_manager.go, localStorageEviction).
+async fn over_limit(drivers: &Drivers, pod: &Pod) -> Result<Option<String>, String> {
+    if let Some(volume) = drivers.volumes.over_limit(pod).await.map_err(|e| e.to_string())? {
+        let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+        let found = volumes.filter(|v| v.name == volume).find_map(|v| v.empty_dir.as_ref()?.size_limit.clone());
+        let limit = found.map(|q| q.0).unwrap_or_default();
+        return Ok(Some(format!("Usage of EmptyDir volume {volume:?} exceeds the limit {limit:?}. ")));
+    }
+    if !storage::is_limited(pod) {
+        return Ok(None);
+    }
+    let (used, apart) = measure::storage(drivers, pod).await?;
+    Ok(storage::exceeded(pod, &used, apart))
 }
 
 /// Why volumes could not be brought up to date.

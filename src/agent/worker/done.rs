@@ -28,7 +28,7 @@ pub(super) enum Done {
     Released(Result<(), String>),
     /// Configuration volumes are up to date, or not.
     Refreshed(Result<(), RefreshError>),
-    /// The emptyDir that holds too much, if one does.
+    /// Why the pod takes too much of the disk, if it does.
     Measured(Result<Option<String>, String>),
     /// What came of a probe.
     Probed(AttemptRef, ProbeKind, prober::Outcome),

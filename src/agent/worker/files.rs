@@ -87,6 +87,21 @@ pub(super) fn read_seccomp_profile(paths: &Paths, name: &str) -> Result<String, 
     read().map_err(|e| (path.clone(), e))
 }
 
+/// Removes the logs of a Pod of which only the uid is known, and the links to them: its directory's name ends with it.
+pub(crate) fn remove_logs_of(paths: &Paths, uid: &str) -> io::Result<()> {
+    if uid.is_empty() {
+        return Ok(());
+    }
+    let suffix = format!("_{uid}");
+    for entry in std::fs::read_dir(&paths.pod_logs).into_iter().flatten().flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.len() > suffix.len() && name.ends_with(&suffix)) {
+            drop_links_to(paths, &entry.path());
+            absent_is_fine(std::fs::remove_dir_all(entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
 fn marker(paths: &Paths, uid: &str, container: &str, number: u32) -> PathBuf {
     paths.run.join("pods").join(uid).join(format!("started-{container}-{number}"))
 }
@@ -126,5 +141,30 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     match result {
         Err(e) if e.kind() == ErrorKind::NotFound => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_logs_of_a_pod_known_by_its_uid_go_and_no_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::below(dir.path());
+        for pod in ["ns_a_u-1", "ns_b_u-2", "ns_c_xu-1"] {
+            std::fs::create_dir_all(paths.pod_logs.join(pod).join("c")).unwrap();
+            std::fs::create_dir_all(&paths.container_logs).unwrap();
+            std::os::unix::fs::symlink(paths.pod_logs.join(pod).join("c/0.log"), paths.container_logs.join(pod)).unwrap();
+        }
+        remove_logs_of(&paths, "u-1").unwrap();
+        remove_logs_of(&paths, "").unwrap();
+        let names = |dir: &Path| {
+            let mut names: Vec<String> = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&paths.pod_logs), ["ns_b_u-2", "ns_c_xu-1"]);
+        assert_eq!(names(&paths.container_logs), ["ns_b_u-2", "ns_c_xu-1"]);
     }
 }

@@ -172,6 +172,13 @@ impl PodWorkers {
         state.workers.insert(uid, Entry { generation, bell, task });
     }
 
+    /// Tells a Pod's worker that the Pod has to go from this node. False: it has none, so there is nothing to end.
+    pub fn evict(&self, uid: &str, message: String) -> bool {
+        let state = self.lock();
+        let entry = state.workers.get(uid);
+        entry.map(|entry| entry.bell.ring_for_eviction(message)).is_some()
+    }
+
     /// Ends all workers and waits for them; no container is touched. What was under way is taken up by the next agent.
     pub async fn shutdown(&self) {
         let (entries, listener) = {

@@ -149,6 +149,7 @@ impl Worker {
             }
             let now = self.now();
             self.heed_configuration();
+            self.heed_eviction(now);
             self.tend_volumes(now);
             self.seen.clock_is(now);
             self.seen.shutdown = self.shared.ending.of(&self.pod);

@@ -23,9 +23,12 @@ const SERVER_SET: &[&str] = &[
 pub(super) type Note = (Place, String, String);
 
 /// Takes off what the file can't decide. Null and empty values go without a word.
-pub(super) fn strip(root: &mut Node) -> Vec<Note> {
+/// A Node keeps its status: it declares what only the administrator can know of (extended resources).
+pub(super) fn strip(root: &mut Node, kind: Kind) -> Vec<Note> {
     let mut notes = Vec::new();
-    if let Some(status) = root.remove("status").filter(|p| says_something(&p.value)) {
+    if kind != Kind::Node
+        && let Some(status) = root.remove("status").filter(|p| says_something(&p.value))
+    {
         notes.push((status.place, "status".to_owned(), "passed over: the agent keeps the status itself".to_owned()));
     }
     let Some(metadata) = root.get_mut("metadata") else { return notes };

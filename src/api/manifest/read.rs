@@ -153,7 +153,7 @@ fn one(mut root: Node, kind: Kind, old: Option<&Old>, span: Range<usize>, into: 
 
 /// Brings the tree into the form that is decoded.
 fn prepare(root: &mut Node, kind: Kind, old: Option<&Old>, file: &str, index: usize) -> Vec<Note> {
-    let mut notes = metadata::strip(root);
+    let mut notes = metadata::strip(root, kind);
     notes.extend(metadata::generate_name(root, file, index));
     if old.is_some() {
         old_versions::strip(root);

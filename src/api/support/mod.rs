@@ -6,6 +6,7 @@
 //!
 //! A security field is honoured or refused, never warned about.
 
+pub mod coverage;
 mod table;
 
 use std::collections::HashMap;

@@ -125,11 +125,11 @@ static ROWS: &[Row] = rows! {
         "os": Honoured => PodOS;
         "overhead": Honoured;
         "preemptionPolicy": NotApplicable(ALONE);
-        "priority": NotApplicable(ALONE);
-        "priorityClassName": NotApplicable("there are no PriorityClasses on a node alone; system-node-critical and system-cluster-critical are known, others ignored");
+        "priority": Honoured;
+        "priorityClassName": NotApplicable("there are no PriorityClasses on a node alone; ignored") unless ["system-node-critical", "system-cluster-critical"];
         "readinessGates": Refused("nothing on a node alone would ever open a readiness gate; remove it");
         "resourceClaims": Refused(NO_DEVICES);
-        "resources": Refused("not yet: limits for the pod as a whole cannot be applied; set them on its containers");
+        "resources": Honoured => ResourceRequirements;
         "restartPolicy": Honoured;
         "runtimeClassName": Refused("not yet: all containers run with the agent's one runtime, and the pod must not run with another than it asks for; remove the field");
         "schedulerName": NotApplicable("there is no scheduler on a node alone; ignored");

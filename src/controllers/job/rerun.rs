@@ -74,7 +74,7 @@ pub fn rerun(asked: &Asked) -> Result<Plan, Refusal> {
         return Err(Refusal::OfCronJob(owner.name.clone()));
     }
     let manifest = asked.manifest.ok_or(Refusal::NoManifest)?;
-    if stone.as_ref().is_some_and(|stone| stone.again.is_some()) && asked.stored.is_none_or(|job| deleting(job)) {
+    if stone.as_ref().is_some_and(|stone| stone.again.is_some()) && asked.stored.is_none_or(deleting) {
         return Ok(Plan::default());
     }
     if let Some(job) = asked.stored.filter(|job| finished(job).is_none() && !asked.force) {

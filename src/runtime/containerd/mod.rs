@@ -13,18 +13,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::broadcast;
+use tokio::sync::{OnceCell, broadcast};
 use tokio::task::JoinHandle;
 
 use super::images::Images;
-use super::images::gc::{DiskUsage, StoredImage};
+use super::images::gc::{DiskSpace, StoredImage};
 use super::{
     ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageRequest, ImageUsers, PullNote, Runtime,
     RuntimeError, RuntimeEvent,
 };
+use crate::controllers::pressure::DiskUsage;
 
 pub(crate) mod connection;
 mod containers;
+mod disk;
 mod errors;
 mod events;
 mod exec;
@@ -125,6 +127,7 @@ pub struct Containerd {
     execs: Arc<Execs>,
     events: broadcast::Sender<RuntimeEvent>,
     listener: JoinHandle<()>,
+    snapshots: OnceCell<PathBuf>,
 }
 
 impl Containerd {
@@ -138,7 +141,7 @@ impl Containerd {
         let execs = Arc::new(Execs::new(connection.clone(), &config.run_dir));
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
         let listener = tokio::spawn(events::listen_for_ever(connection.clone(), events.clone()));
-        Ok(Self { config, connection, images, execs, events, listener })
+        Ok(Self { config, connection, images, execs, events, listener, snapshots: OnceCell::new() })
     }
 
     /// Processes executed in running containers.
@@ -203,7 +206,7 @@ impl Runtime for Containerd {
         self.images.remove(id).await
     }
 
-    async fn image_disk(&self) -> Result<DiskUsage, RuntimeError> {
+    async fn image_disk(&self) -> Result<DiskSpace, RuntimeError> {
         self.images.disk().await
     }
 
@@ -233,6 +236,14 @@ impl Runtime for Containerd {
 
     async fn remove(&self, id: &str) -> Result<(), RuntimeError> {
         self.remove_container(id).await
+    }
+
+    async fn layer_usage(&self, id: &str) -> Result<DiskUsage, RuntimeError> {
+        self.measure_layer(id).await
+    }
+
+    async fn image_directory(&self) -> Option<PathBuf> {
+        self.snapshotter_root().await
     }
 
     async fn list(&self) -> Result<Vec<ContainerState>, RuntimeError> {

@@ -29,7 +29,7 @@ pub struct StoredImage {
 
 /// The disk that images are on, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskUsage {
+pub struct DiskSpace {
     /// In all.
     pub capacity: u64,
     /// To be had by anybody but root.
@@ -54,7 +54,7 @@ impl Default for GcPolicy {
 }
 
 /// The bytes to free now; 0: none. None: a disk without a size.
-pub fn wanted(disk: DiskUsage, policy: &GcPolicy) -> Option<u64> {
+pub fn wanted(disk: DiskSpace, policy: &GcPolicy) -> Option<u64> {
     let (capacity, available) = (u128::from(disk.capacity), u128::from(disk.available.min(disk.capacity)));
     let used_percent = 100 - (available * 100).checked_div(capacity)?;
     if policy.high_percent >= 100 || used_percent < u128::from(policy.high_percent) {

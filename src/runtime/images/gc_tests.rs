@@ -30,11 +30,11 @@ fn the_thresholds_are_the_kubelets() {
         (u64::MAX, 0, u64::MAX / 5),
     ];
     for (capacity, available, expected) in rows {
-        assert_eq!(wanted(DiskUsage { capacity, available }, &policy), Some(expected), "{capacity} {available}");
+        assert_eq!(wanted(DiskSpace { capacity, available }, &policy), Some(expected), "{capacity} {available}");
     }
-    assert_eq!(wanted(DiskUsage { capacity: 0, available: 0 }, &policy), None);
+    assert_eq!(wanted(DiskSpace { capacity: 0, available: 0 }, &policy), None);
     let never = GcPolicy { high_percent: 100, ..policy };
-    assert_eq!(wanted(DiskUsage { capacity: 1000, available: 0 }, &never), Some(0));
+    assert_eq!(wanted(DiskSpace { capacity: 1000, available: 0 }, &never), Some(0));
 }
 
 #[test]

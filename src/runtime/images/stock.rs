@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use nix::sys::statvfs::statvfs;
 use tonic::{Code, Status};
 
-use super::gc::{DiskUsage, StoredImage};
+use super::gc::{DiskSpace, StoredImage};
 use super::store::{self, StoreError};
 use super::{Images, is_pinned, lock};
 use crate::runtime::RuntimeError;
@@ -84,7 +84,7 @@ impl Images {
     }
 
     /// See [`crate::runtime::Runtime::image_disk`].
-    pub(crate) async fn disk(&self) -> Result<DiskUsage, RuntimeError> {
+    pub(crate) async fn disk(&self) -> Result<DiskSpace, RuntimeError> {
         let filters = vec![format!("type==io.containerd.snapshotter.v1,id=={}", self.snapshotter)];
         let request = self.connection.request(PluginsRequest { filters });
         let failed =
@@ -96,7 +96,7 @@ impl Images {
         let stat = tokio::task::spawn_blocking(move || statvfs(&root)).await.map_err(|e| failed(e.to_string()))?;
         let stat = stat.map_err(|e| failed(e.to_string()))?;
         let bytes = |blocks: u64| blocks.saturating_mul(stat.fragment_size());
-        Ok(DiskUsage { capacity: bytes(stat.blocks()), available: bytes(stat.blocks_available()) })
+        Ok(DiskSpace { capacity: bytes(stat.blocks()), available: bytes(stat.blocks_available()) })
     }
 
     async fn records(&self) -> Result<Vec<ImageRecord>, Status> {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use minik8s::api::well_known::container_labels as label;
-use minik8s::runtime::images::gc::{DiskUsage, StoredImage};
+use minik8s::controllers::pressure::DiskUsage;
+use minik8s::runtime::images::gc::{DiskSpace, StoredImage};
 use minik8s::runtime::{
     ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageRequest, ImageUsers, PullNote, Runtime,
     RuntimeError, RuntimeEvent, TaskState,
@@ -66,8 +67,8 @@ impl Runtime for Driver {
         Err(not_found(id))
     }
 
-    async fn image_disk(&self) -> Result<DiskUsage, RuntimeError> {
-        Ok(DiskUsage { capacity: 100, available: 100 })
+    async fn image_disk(&self) -> Result<DiskSpace, RuntimeError> {
+        Ok(DiskSpace { capacity: 100, available: 100 })
     }
 
     async fn create(&self, config: &ContainerConfig) -> Result<(), RuntimeError> {
@@ -182,6 +183,14 @@ impl Runtime for Driver {
             Ok(())
         };
         self.world.call(self.life, ("remove", short(id)), remove, away).await
+    }
+
+    async fn layer_usage(&self, _: &str) -> Result<DiskUsage, RuntimeError> {
+        Ok(DiskUsage::default())
+    }
+
+    async fn image_directory(&self) -> Option<std::path::PathBuf> {
+        None
     }
 
     async fn list(&self) -> Result<Vec<ContainerState>, RuntimeError> {

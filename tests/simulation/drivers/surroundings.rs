@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
+use minik8s::controllers::pressure::DiskUsage;
 use minik8s::host::PodCgroups;
 use minik8s::network::{Namespace, Network, NetworkError, Sandbox, SandboxSpec};
 use minik8s::volumes::{Payloads, PodFiles, SubPath, VolumeError, Volumes};
@@ -87,6 +88,10 @@ impl Volumes for Driver {
 
     async fn over_limit(&self, _: &Pod) -> Result<Option<String>, VolumeError> {
         Ok(None)
+    }
+
+    async fn disk_usage(&self, _: &str) -> Result<DiskUsage, VolumeError> {
+        Ok(DiskUsage::default())
     }
 
     async fn write_hosts(&self, pod: &Pod, _: &str, _: &[IpAddr]) -> Result<(), VolumeError> {

@@ -187,3 +187,43 @@ async fn a_container_that_ends_before_its_volume_is_found_too_full_has_ended_by_
     world.until("over", |h| phase(h) == "Succeeded").await;
     agent.kill().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_takes_more_than_its_ephemeral_storage_is_evicted() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    let mut pod = with_volume(json!({"name": "v", "emptyDir": {}}));
+    let limits = json!({"limits": {"ephemeral-storage": "1Mi"}});
+    pod.spec.as_mut().unwrap().containers[0].resources = Some(serde_json::from_value(limits).unwrap());
+    world.put(pod);
+    let agent = world.agent().await;
+    world.until("running", running).await;
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(running(&world.host()));
+    // The layer and the volumes each.
+    world.host().disk.bytes = 600 << 10;
+    world.until("failed", |h| phase(h) == "Failed").await;
+    let message = "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ";
+    assert_eq!(world.pod().and_then(|p| p.status).unwrap().message.as_deref(), Some(message));
+    agent.kill().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_told_to_go_from_a_node_that_is_short_is_disrupted_and_evicted() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    world.put(with_volume(json!({"name": "v", "emptyDir": {}})));
+    let agent = world.agent().await;
+    world.until("running", running).await;
+    let uid = world.pod().unwrap().metadata.uid.unwrap();
+    assert!(!agent.workers.evict("another", "no".to_owned()));
+    assert!(agent.workers.evict(&uid, "The node was low on resource: memory. ".to_owned()));
+    world.until("failed", |h| phase(h) == "Failed").await;
+    let status = world.pod().and_then(|p| p.status).unwrap();
+    assert_eq!((status.reason.as_deref(), status.message.as_deref()), (Some("Evicted"), Some("The node was low on resource: memory. ")));
+    let conditions = status.conditions.unwrap();
+    let disrupted = conditions.iter().find(|c| c.type_ == "DisruptionTarget").unwrap();
+    assert_eq!((disrupted.status.as_str(), disrupted.reason.as_deref()), ("True", Some("TerminationByKubelet")));
+    world.until("released", Host::holds_nothing).await;
+    agent.kill().await;
+}

@@ -34,6 +34,8 @@ pub(in super::super) struct Host {
     pub(in super::super) payloads: BTreeMap<String, BTreeMap<String, PayloadFile>>,
     /// The emptyDir that holds too much.
     pub(in super::super) over_limit: Option<String>,
+    /// What the Pod's volumes, and each container's layer, take.
+    pub(in super::super) disk: crate::controllers::pressure::DiskUsage,
     pub(in super::super) signals: Vec<(String, i32)>,
     /// What a container does when started: exit with this code after so many seconds; absent = runs on.
     pub(in super::super) script: BTreeMap<String, (u64, u32)>,

@@ -7,7 +7,8 @@ use oci_spec::image::ImageConfiguration;
 use tokio::sync::broadcast;
 
 use super::{Double, Host};
-use crate::runtime::images::gc::{DiskUsage, StoredImage};
+use crate::controllers::pressure::DiskUsage;
+use crate::runtime::images::gc::{DiskSpace, StoredImage};
 use crate::runtime::{
     ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageRequest, ImageUsers, PullNote, PullPolicy,
     PullProgress, Runtime, RuntimeError, RuntimeEvent, TaskState,
@@ -49,8 +50,8 @@ impl Runtime for Double {
     async fn remove_image(&self, id: &str) -> Result<(), RuntimeError> {
         Err(RuntimeError::NotFound { id: id.into() })
     }
-    async fn image_disk(&self) -> Result<DiskUsage, RuntimeError> {
-        Ok(DiskUsage { capacity: 100, available: 100 })
+    async fn image_disk(&self) -> Result<DiskSpace, RuntimeError> {
+        Ok(DiskSpace { capacity: 100, available: 100 })
     }
     async fn create(&self, config: &ContainerConfig) -> Result<(), RuntimeError> {
         let created_at = self.0.now();
@@ -172,6 +173,12 @@ impl Runtime for Double {
             Ok(())
         };
         self.0.call("remove", remove).await
+    }
+    async fn layer_usage(&self, _: &str) -> Result<DiskUsage, RuntimeError> {
+        Ok(self.0.host().disk)
+    }
+    async fn image_directory(&self) -> Option<std::path::PathBuf> {
+        None
     }
     async fn list(&self) -> Result<Vec<ContainerState>, RuntimeError> {
         self.0.call("list", |host| host.away().map(|()| host.containers.values().cloned().collect())).await

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::{Double, Host, World};
+use crate::controllers::pressure::DiskUsage;
 use crate::host::PodCgroups;
 use crate::network::{Namespace, Network, NetworkError, Sandbox, SandboxSpec};
 use crate::volumes::{Payloads, PodFiles, SubPath, VolumeError, Volumes};
@@ -64,6 +65,9 @@ impl Volumes for Double {
     }
     async fn over_limit(&self, _: &Pod) -> Result<Option<String>, VolumeError> {
         Ok(self.0.host().over_limit.clone())
+    }
+    async fn disk_usage(&self, _: &str) -> Result<DiskUsage, VolumeError> {
+        Ok(self.0.host().disk)
     }
     async fn write_hosts(&self, _: &Pod, _: &str, _: &[IpAddr]) -> Result<(), VolumeError> {
         Ok(())
