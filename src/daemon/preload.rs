@@ -13,7 +13,8 @@ use minik8s::agent::{Drivers, events};
 use minik8s::api::{Key, Kind};
 use minik8s::controllers::EventDraft;
 use minik8s::runtime::{Containerd, RuntimeError};
-use notify::{RecursiveMode, Watcher as _};
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecursiveMode, Watcher as _};
 use tokio::sync::mpsc;
 
 /// How often the directory is looked at without any word from the kernel.
@@ -160,18 +161,41 @@ fn state_of(path: &Path) -> Option<String> {
 /// Rings at each change. None: it cannot be watched; then it is looked at from time to time.
 fn watch(dir: &Path, bell: mpsc::Sender<()>) -> Option<notify::RecommendedWatcher> {
     std::fs::create_dir_all(dir).ok()?;
-    let ring = move |_| {
-        // Full: a ring is not heard yet, and one is enough.
-        let _ = bell.try_send(());
+    let ring = move |event: notify::Result<Event>| {
+        if is_change(&event) {
+            // Full: a ring is not heard yet, and one is enough.
+            let _ = bell.try_send(());
+        }
     };
     let mut watcher = notify::recommended_watcher(ring).ok()?;
     watcher.watch(dir, RecursiveMode::NonRecursive).ok()?;
     Some(watcher)
 }
 
+/// Whether it is anything but somebody's reading: that is what a look does itself.
+fn is_change(event: &notify::Result<Event>) -> bool {
+    match event.as_ref().map(|event| event.kind) {
+        Ok(EventKind::Access(access)) => access == AccessKind::Close(AccessMode::Write),
+        _ => true,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use notify::event::{CreateKind, ModifyKind, RemoveKind, RenameMode};
+
     use super::*;
+
+    #[test]
+    fn a_look_does_not_ring_for_another_look() {
+        let rings = |kind| is_change(&Ok(Event::new(kind)));
+        for read in [AccessKind::Open(AccessMode::Any), AccessKind::Read, AccessKind::Close(AccessMode::Read), AccessKind::Any] {
+            assert!(!rings(EventKind::Access(read)), "{read:?}");
+        }
+        assert!(rings(EventKind::Access(AccessKind::Close(AccessMode::Write))) && rings(EventKind::Create(CreateKind::File)));
+        assert!(rings(EventKind::Modify(ModifyKind::Name(RenameMode::To))) && rings(EventKind::Remove(RemoveKind::File)));
+        assert!(is_change(&Err(notify::Error::generic("events were lost"))));
+    }
 
     fn map(rows: &[(&str, &str)]) -> BTreeMap<String, String> {
         rows.iter().map(|(name, state)| ((*name).to_owned(), (*state).to_owned())).collect()
