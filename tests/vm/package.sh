@@ -26,6 +26,24 @@ finished() { minik8s get job "$1" -o json | jq -e '.status.conditions // [] | an
 steady_pid() { look steady && echo "$PID"; }
 agent() { systemctl show -P MainPID minik8s; }
 
+# The minutes since 1970 for which a CronJob has a Job: the last part of their names.
+runs_of() { minik8s get jobs -o json | jq -r --arg owner "$1" '.items[] | select(.metadata.ownerReferences[0].name? == $owner) | .metadata.name | split("-") | last' | sort -n; }
+ran() { runs_of "$1" | grep -qx "$2"; }
+# missed DOWN UP: what became of the runs between these (seconds since 1970), when the machine was down.
+missed() {
+    local first=$(($1 / 60 + 1)) last=$(($2 / 60)) minute next
+    printf '     down from %s to %s UTC\n' "$(date -u -d "@$1" +%T)" "$(date -u -d "@$2" +%T)"
+    [ "$last" -ge "$first" ] || { fail "the machine was down over the turn of a minute" "it was not: the test has shown nothing"; return; }
+    becomes "patient: the last missed run is caught up" 120 ran patient "$last"
+    for ((minute = first; minute < last; minute++)); do is "patient: a missed run before it is not" "" "$(runs_of patient | grep -x "$minute")"; done
+    for ((minute = first; minute <= last; minute++)); do
+        [ $(($2 - minute * 60)) -le 12 ] || is "prompt: a missed run came too late" "" "$(runs_of prompt | grep -x "$minute")"
+    done
+    next=$(($(date +%s) / 60 + 1))
+    becomes "prompt: the next one comes in time" 150 ran prompt $next
+    is "no run was made twice" "" "$({ runs_of patient | uniq -d; runs_of prompt | uniq -d; } | tr '\n' ' ')"
+}
+
 stage_1() {
     section "install"
     mkdir -p /var/log/journal && systemctl restart systemd-journald
@@ -83,8 +101,13 @@ stage_1() {
     section "reboot"
     rm -f /etc/minik8s/long.yaml && becomes "the old Job is gone" 60 bash -c '! minik8s get job long'
     rm -f /data/long
+    cp /payload/tests/vm/manifests/package/cron.yaml /etc/minik8s/
+    becomes "the CronJobs are there" 60 minik8s get cronjob patient prompt
+    # Down over the turn of a minute, and no run is due while it goes down.
+    until [ $((10#$(date +%S))) -le 10 ]; do sleep 1; done
     cp /payload/tests/vm/manifests/package/long.yaml /etc/minik8s/
     becomes "a Job is under way" 120 grep -q begin /data/long
+    date +%s >/data/down
     keep "UID_BEFORE=$(minik8s get job long -o json | jq -r .metadata.uid)"
     setsid bash -c 'sleep 2; systemctl reboot' >/dev/null 2>&1 </dev/null &
     exit $AGAIN
@@ -102,6 +125,9 @@ stage_2() {
     becomes "the Job that was under way is Complete, without a failure counted (backoffLimit 0)" 400 finished long
     is "it is the same Job" "$UID_BEFORE" "$(minik8s get job long -o json | jq -r .metadata.uid)"
     is "each index ended once" "6 6" "$(grep end /data/long | sort -u | wc -l) $(lines end /data/long)"
+
+    section "CronJobs over the reboot"
+    missed "$(cat /data/down)" "$(date -d "$(systemctl show -P ActiveEnterTimestamp minik8s)" +%s)"
 
     section "power cut"
     rm -f /etc/minik8s/long.yaml && becomes "the old Job is gone" 60 bash -c '! minik8s get job long'
@@ -122,6 +148,8 @@ stage_3() {
     is "every index ended" 6 "$(grep end /data/long | sort -u | wc -l)"
     is "the finished Job did not run again" 1 "$(lines run /data/once)"
     becomes "the DaemonSet's pod runs" 300 pod_runs steady
+    is "no run of a CronJob was made twice" "" "$({ runs_of patient | uniq -d; runs_of prompt | uniq -d; } | tr '\n' ' ')"
+    rm -f /etc/minik8s/cron.yaml
 
     section "remove"
     local pid
