@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::manifests::{ManifestSet, name_of};
 use crate::api::{Key, Kind, Object, well_known};
-use crate::controllers::{self, Context, Plan};
+use crate::controllers::{self, Context, EventDraft, Plan};
 use crate::store::Store;
 
 /// The kinds that come from files, Nodes aside.
@@ -74,11 +74,28 @@ pub fn plan(due: &Due, set: &ManifestSet, store: &dyn Store, cx: &mut Context) -
         false => (due.keys.iter().filter_map(|key| store.get(key)).collect(), among(&due.keys, set)),
     };
     let stored: Vec<Arc<Object>> = stored.into_iter().filter(|o| from_file(o)).collect();
-    let desired = desired(&objects, set, &stored);
+    let mut desired = desired(&objects, set, &stored);
+    // A name that a controller or a command gave: its turn comes when that object is gone, which makes the key due. Everything else goes on.
+    let holder = |o: &Object| store.get(&o.key()).filter(|held| !from_file(held));
+    let taken: Vec<EventDraft> = desired.iter().filter_map(|o| holder(o).map(|held| name_taken(o, &held))).collect();
+    desired.retain(|o| holder(o).is_none());
     let buried = tombstones.values().filter_map(|stone| controllers::sync::tombstone_source(stone));
     let sources = stored.iter().filter_map(|o| source(o).map(str::to_owned)).chain(buried);
     let keep: BTreeSet<String> = sources.filter(|s| set.keeps(s)).map(|s| path_of(&s).to_owned()).collect();
-    controllers::sync::reconcile(&desired, &stored, &keep, &tombstones, cx)
+    let mut plan = controllers::sync::reconcile(&desired, &stored, &keep, &tombstones, cx);
+    plan.events.extend(taken);
+    plan
+}
+
+fn name_taken(wanted: &Object, held: &Object) -> EventDraft {
+    let owner = held.meta().owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
+    let by = owner.map_or_else(String::new, |owner| format!(" that {} {:?} made", owner.kind, owner.name));
+    let file = source(wanted).map_or("a manifest", path_of);
+    let message = format!(
+        "{file} wants this name, which belongs to an object{by}; the manifest is taken up when that is gone, or give it another name"
+    );
+    let (about, uid) = (held.key(), held.uid().to_owned());
+    EventDraft { about, uid, warning: true, reason: "NameTaken".to_owned(), message, source: "minik8s" }
 }
 
 /// The set's objects with these keys.

@@ -124,6 +124,27 @@ fn what_could_not_be_committed_is_due_again() {
     assert!(store.plan(&EVERYTHING, &next).is_empty());
 }
 
+#[test]
+fn a_name_that_is_taken_holds_up_its_own_manifest_only_and_comes_when_it_is_free() {
+    let (store, mut wishes) = (Memory::default(), Wishes::default());
+    let owner = json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": "nightly", "uid": "c", "controller": true}]);
+    let made =
+        json!({"metadata": {"name": "a", "namespace": "default", "uid": "made", "ownerReferences": owner}, "spec": {"template": {}}});
+    store.apply(vec![Op::Create(Object::from_json(Kind::Job, made.to_string().as_bytes()).unwrap())]);
+    let set = Arc::new(ManifestSet { objects: vec![job("a", "a.yaml", 1), job("b", "b.yaml", 1)], ..ManifestSet::default() });
+    store.sync(&mut wishes, &set);
+    let uid = |name| store.get(&Key::new(Kind::Job, "default", name)).map(|o| o.uid().to_owned());
+    assert!(uid("b").is_some() && uid("a").as_deref() == Some("made"));
+    let told: Vec<String> = store.list(Kind::Event).iter().filter_map(|o| o.as_event()?.message.clone()).collect();
+    let words = "a.yaml wants this name, which belongs to an object that CronJob \"nightly\" made; the manifest is taken up when that is gone, or give it another name";
+    assert_eq!(told, [words]);
+    let key = Key::new(Kind::Job, "default", "a");
+    store.apply(vec![Op::Delete { key: key.clone(), uid: None }]);
+    wishes.look_at(key);
+    store.sync(&mut wishes, &set);
+    assert!(uid("a").is_some_and(|uid| uid != "made"));
+}
+
 impl Wishes {
     fn clone_due(&self, set: &ManifestSet) -> Due {
         Wishes { synced: self.synced.clone(), due: self.due.clone() }.take(set)

@@ -207,7 +207,7 @@ impl Runtime for Containerd {
     }
 
     async fn image_disk(&self) -> Result<DiskSpace, RuntimeError> {
-        self.images.disk().await
+        self.measure_disk().await
     }
 
     async fn create(&self, config: &ContainerConfig) -> Result<(), RuntimeError> {
@@ -243,7 +243,7 @@ impl Runtime for Containerd {
     }
 
     async fn image_directory(&self) -> Option<PathBuf> {
-        self.snapshotter_root().await
+        self.snapshotter_root().await.ok().cloned()
     }
 
     async fn list(&self) -> Result<Vec<ContainerState>, RuntimeError> {

@@ -1,19 +1,17 @@
 //! The images that are here: listed, removed, and how full their disk is. Decides nothing but not to remove what was just asked for.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use containerd_client::services::v1::{DeleteImageRequest, Image as ImageRecord, PluginsRequest};
+use containerd_client::services::v1::{DeleteImageRequest, Image as ImageRecord};
 use jiff::Timestamp;
-use nix::sys::statvfs::statvfs;
 use tonic::{Code, Status};
 
-use super::gc::{DiskSpace, StoredImage};
+use super::gc::StoredImage;
 use super::store::{self, StoreError};
 use super::{Images, is_pinned, lock};
 use crate::runtime::RuntimeError;
-use crate::runtime::containerd::connection::{QUICK, SLOW, answer};
+use crate::runtime::containerd::connection::{SLOW, answer};
 use crate::runtime::containerd::{is_away, unavailable};
 
 /// An image that a container was promised this recently stays: the container may be about to be made.
@@ -81,22 +79,6 @@ impl Images {
             Err(status) if status.code() == Code::NotFound => Ok(()),
             other => other.map(drop),
         }
-    }
-
-    /// See [`crate::runtime::Runtime::image_disk`].
-    pub(crate) async fn disk(&self) -> Result<DiskSpace, RuntimeError> {
-        let filters = vec![format!("type==io.containerd.snapshotter.v1,id=={}", self.snapshotter)];
-        let request = self.connection.request(PluginsRequest { filters });
-        let failed =
-            |cause: String| RuntimeError::Images { action: "find the disk of the snapshotter", subject: self.snapshotter.clone(), cause };
-        let reply = answer(QUICK, self.connection.introspection().plugins(request)).await;
-        let plugins = reply.map_err(|status| self.stock_error("find the disk of the snapshotter", &self.snapshotter, &status))?.plugins;
-        let root = plugins.into_iter().find_map(|mut plugin| plugin.exports.remove("root"));
-        let root = PathBuf::from(root.ok_or_else(|| failed("containerd does not tell where the snapshotter is".to_owned()))?);
-        let stat = tokio::task::spawn_blocking(move || statvfs(&root)).await.map_err(|e| failed(e.to_string()))?;
-        let stat = stat.map_err(|e| failed(e.to_string()))?;
-        let bytes = |blocks: u64| blocks.saturating_mul(stat.fragment_size());
-        Ok(DiskSpace { capacity: bytes(stat.blocks()), available: bytes(stat.blocks_available()) })
     }
 
     async fn records(&self) -> Result<Vec<ImageRecord>, Status> {
