@@ -42,6 +42,8 @@ fn an_unreachable_containerd_is_waited_for() {
 #[test]
 fn a_pod_made_while_containerd_is_away_is_being_created_and_its_image_is_not_blamed() {
     let mut rig = Rig::new();
+    // Until what ran before is taken over nothing is begun.
+    rig.wait("it has taken over what runs", WAIT, |r| r.log().contains("took over what runs"));
     rig.kill_containerd();
     rig.write("j.yaml", &job("j"));
     let waiting = |r: &Rig| r.pods().first().map(|p| p["status"]["containerStatuses"][0]["state"]["waiting"].clone()).unwrap_or_default();
