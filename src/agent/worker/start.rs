@@ -192,11 +192,11 @@ impl Making<'_> {
         };
         match (made, ips) {
             (Ok(made), Ok(ips)) => Ok((made, ips)),
-            (Ok(_), Err(failure)) => {
-                // Best effort: the same attempt is made again, and removes what is left first.
-                let _ = self.shared.drivers.runtime.remove(&self.of.id).await;
-                Err(failure)
-            }
+            (Ok(_), Err(failure)) => match self.shared.drivers.runtime.remove(&self.of.id).await {
+                Ok(()) => Err(failure),
+                // The Pod may be deleted before this attempt is made again: it is looked at until it is gone.
+                Err(error) => Err(Failure::Unexamined(format!("what was created without an address cannot be removed: {error}"))),
+            },
             (Err(Failure::Cancelled), Err(failure)) | (Err(failure), _) => Err(failure),
         }
     }

@@ -364,3 +364,21 @@ async fn a_cgroup_that_is_still_being_made_is_removed_too() {
     assert!(world.host().holds_nothing());
     agent.kill().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_created_without_an_address_goes_with_the_pod() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    {
+        let mut host = world.host();
+        // The address is refused after the create, and containerd does not remove what was created.
+        (host.attach_takes, host.attach_fails, host.remove_errors) = (Duration::from_millis(50), true, 1);
+    }
+    world.put(pod("Always", vec![container("c")]));
+    let agent = world.agent().await;
+    world.until("it was created and stays", |h| h.remove_errors == 0 && h.containers.len() == 1).await;
+    delete(&world, 0);
+    world.until("the pod is gone", |h| h.objects.values().all(|o| o.as_pod().is_none())).await;
+    assert!(world.host().holds_nothing(), "{:?}", world.host().trace);
+    agent.kill().await;
+}

@@ -68,6 +68,8 @@ pub(in super::super) struct Host {
     pub(in super::super) commit_takes: Duration,
     pub(in super::super) create_takes: Duration,
     pub(in super::super) attach_takes: Duration,
+    /// No address is to be had.
+    pub(in super::super) attach_fails: bool,
     pub(in super::super) setup_takes: Duration,
     pub(in super::super) trace: Vec<String>,
     /// The next making of a cgroup waits for a word (or the end) of the sender.

@@ -28,6 +28,9 @@ impl Network for Double {
         self.0.call("attach", |_| ()).await;
         let took = self.0.host().attach_takes;
         tokio::time::sleep(took).await;
+        if self.0.host().attach_fails {
+            return Err(NetworkError::PluginMissing { plugin: "bridge".into(), dirs: "/nowhere".into() });
+        }
         Ok(vec![IpAddr::from([10, 0, 0, 7])])
     }
     async fn remove(&self, uid: &str) -> Result<(), NetworkError> {
