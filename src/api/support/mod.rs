@@ -32,6 +32,18 @@ pub enum Status {
     NotApplicable,
 }
 
+impl Status {
+    /// How it is told of a field that is set; `None`: there is nothing to tell.
+    fn severity(self) -> Option<Severity> {
+        match self {
+            Status::Honoured => None,
+            Status::Refused => Some(Severity::Error),
+            Status::Warned => Some(Severity::Warning),
+            Status::NotApplicable => Some(Severity::Info),
+        }
+    }
+}
+
 /// One field of one of Kubernetes' structs.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
@@ -78,28 +90,43 @@ pub fn check(object: &Object) -> Vec<FieldFault> {
         profile_annotations(&json, annotated, &mut faults);
     }
     if let Some(spec) = json.get("spec") {
-        walk(spec, owner, "spec", &mut faults);
+        walk(spec, owner, &mut "spec".to_owned(), &mut faults);
     }
     faults
 }
 
-fn walk(value: &Value, owner: &str, path: &str, faults: &mut Vec<FieldFault>) {
+/// `path` is the value's own, and is so again at the end.
+fn walk(value: &Value, owner: &str, path: &mut String, faults: &mut Vec<FieldFault>) {
+    let above = path.len();
     for (field, value) in value.as_object().into_iter().flatten() {
-        let path = format!("{path}.{field}");
+        path.truncate(above);
+        path.push('.');
+        path.push_str(field);
         let Some(row) = row(owner, field) else {
             // The table is complete by test; a hole must not read as honoured all the same.
-            faults.push(FieldFault::error(path, "this version of minik8s does not know what to do with this field; remove it"));
+            faults.push(FieldFault::error(&**path, "this version of minik8s does not know what to do with this field; remove it"));
             continue;
         };
-        if is_set(value) && !excepted(value, row) {
-            report(row, &path, faults);
+        if let Some(severity) = row.status.severity()
+            && is_set(value)
+            && !excepted(value, row)
+        {
+            faults.push(FieldFault { severity, field: path.clone(), message: row.reason.to_owned() });
         }
         match value {
             _ if row.inner.is_empty() => {}
-            Value::Array(items) => items.iter().enumerate().for_each(|(i, item)| walk(item, row.inner, &format!("{path}[{i}]"), faults)),
-            _ => walk(value, row.inner, &path, faults),
+            Value::Array(items) => {
+                let list = path.len();
+                for (i, item) in items.iter().enumerate() {
+                    path.push_str(&format!("[{i}]"));
+                    walk(item, row.inner, path, faults);
+                    path.truncate(list);
+                }
+            }
+            _ => walk(value, row.inner, path, faults),
         }
     }
+    path.truncate(above);
 }
 
 /// An empty text or list is what Kubernetes takes for unset.
@@ -115,16 +142,6 @@ fn is_set(value: &Value) -> bool {
 fn excepted(value: &Value, row: &Row) -> bool {
     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     row.except.contains(&text.as_str())
-}
-
-fn report(row: &Row, path: &str, faults: &mut Vec<FieldFault>) {
-    let severity = match row.status {
-        Status::Honoured => return,
-        Status::Refused => Severity::Error,
-        Status::Warned => Severity::Warning,
-        Status::NotApplicable => Severity::Info,
-    };
-    faults.push(FieldFault { severity, field: path.to_owned(), message: row.reason.to_owned() });
 }
 
 fn profile_annotations(json: &Value, path: &[&str], faults: &mut Vec<FieldFault>) {

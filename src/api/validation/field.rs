@@ -16,17 +16,25 @@ impl Path {
 
     /// `self.name`.
     pub(super) fn child(&self, name: &str) -> Path {
-        Path(format!("{}.{name}", self.0))
+        self.followed_by(&[".", name])
     }
 
     /// `self[index]`.
     pub(super) fn index(&self, index: usize) -> Path {
-        Path(format!("{}[{index}]", self.0))
+        self.followed_by(&["[", &index.to_string(), "]"])
     }
 
     /// `self[key]`.
     pub(super) fn key(&self, key: &str) -> Path {
-        Path(format!("{}[{key}]", self.0))
+        self.followed_by(&["[", key, "]"])
+    }
+
+    /// Every field that is looked at makes one: cheaper than by `format!`.
+    fn followed_by(&self, parts: &[&str]) -> Path {
+        let mut text = String::with_capacity(self.0.len() + parts.iter().map(|part| part.len()).sum::<usize>());
+        text.push_str(&self.0);
+        parts.iter().for_each(|part| text.push_str(part));
+        Path(text)
     }
 }
 
