@@ -12,6 +12,8 @@
 //! * Work is proportional to what changed: a change of one object queues its owner, nothing else.
 
 mod intake;
+mod sync;
+mod writing;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,16 +25,16 @@ use k8s_openapi::api::core::v1::Node;
 use tokio::sync::{broadcast, watch};
 
 use super::manifests::ManifestSet;
-use super::node_edits::{self, Memory};
 use super::queue::Queue;
-use super::wishes::{self, Wishes};
-use super::{Drivers, commit, node};
+use super::wishes::Wishes;
+use super::{Drivers, commit};
 use crate::api::names::Names;
 use crate::api::{Key, Kind, Object, well_known};
-use crate::controllers::pressure::{self, Conditions};
+use crate::controllers::pressure::Conditions;
 use crate::controllers::{self, Context, Plan, binding};
 use crate::pod::phase;
 use crate::store::{Change, ChangeKind, Op, Store, StoreError};
+use writing::Writing;
 
 /// How long after a failed commit the same thing is tried again.
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
@@ -157,7 +159,7 @@ impl Reconciler {
         if std::mem::take(&mut self.manifests_dirty) {
             self.manifests_dirty |= !self.sync().await;
         }
-        while self.reconcile_some().await {}
+        self.reconcile_due().await;
         if std::mem::take(&mut self.unbound_dirty) && !self.unbound.is_empty() {
             self.bind().await;
         }
@@ -166,67 +168,39 @@ impl Reconciler {
         }
     }
 
-    /// Brings Node and workloads in line with the manifests. Whether all of it is committed.
-    async fn sync(&mut self) -> bool {
-        let Some(set) = self.inputs.sets.borrow_and_update().clone() else { return true };
-        if !self.sync_node(&set).await {
-            return false;
+    /// Reconciles the workloads that are due, [`MOST_AT_ONCE`] at a time: while some are written, the next are planned. Their plans share one sync of
+    /// the disk, each in its own transaction. A workload's plan touches nothing of another's.
+    async fn reconcile_due(&mut self) {
+        let mut writing: Option<Writing> = None;
+        loop {
+            let due = self.due();
+            if let Some(before) = writing.take_if(|writing| due.is_empty() || writing.concerns(&due)) {
+                self.written(before).await;
+                if due.is_empty() {
+                    continue;
+                }
+            } else if due.is_empty() {
+                return;
+            }
+            let transactions = self.plans(&due);
+            let next = Writing::begin(&self.drivers.store, transactions).await;
+            if let Some(before) = writing.replace(next) {
+                self.written(before).await;
+            }
         }
-        let due = self.wishes.take(&set);
-        let node = self.node();
-        let mut cx = self.context(&node, "manifests");
-        let plan = wishes::plan(&due, &set, &*self.drivers.store, &mut cx);
-        let ops = commit::operations(&*self.drivers.store, plan, self.drivers.clock.now());
-        let done = self.commit_all(vec![(node_key(&self.drivers), ops)]).await;
-        if done {
-            self.wishes.done(set)
-        } else {
-            self.wishes.failed(due)
-        }
-        done
     }
 
-    async fn sync_node(&mut self, set: &ManifestSet) -> bool {
-        let key = node_key(&self.drivers);
-        let manifest = set.objects.iter().filter_map(|o| o.as_node()).find(|n| n.metadata.name.as_deref() == Some(key.name.as_str()));
-        let previous = self.drivers.store.get(&key);
-        let previous = previous.as_deref().and_then(Object::as_node);
-        let runtime = self.inputs.runtime.borrow_and_update().clone();
-        let pressure = self.inputs.pressure.borrow_and_update().clone();
-        let inputs = node::Inputs {
-            settings: &self.drivers.settings,
-            host: &self.drivers.host,
-            manifest,
-            previous,
-            addresses: &self.drivers.network.host_ips(),
-            runtime: &runtime,
-            pressure: pressure.as_ref(),
-            now: self.drivers.clock.now(),
-        };
-        let source = previous.and_then(|n| n.metadata.annotations.as_ref()?.get(well_known::SOURCE));
-        let unread = manifest.is_none() && source.is_some_and(|source| set.keeps(source));
-        let others = self.drivers.store.list(Kind::Node).into_iter().map(|o| o.key()).filter(|k| *k != key);
-        let mut ops: Vec<Op> = others.map(|key| Op::Delete { key, uid: None }).collect();
-        ops.extend(node_operations(&*self.drivers.store, &inputs, unread));
-        self.commit_all(vec![(key, ops)]).await
-    }
-
-    /// The workloads that are due, up to [`MOST_AT_ONCE`]: their plans share one sync of the disk, each in its own transaction. A workload's plan
-    /// touches nothing of another's. False: none was due.
-    async fn reconcile_some(&mut self) -> bool {
+    fn due(&mut self) -> Vec<Key> {
         let now = self.drivers.clock.now();
-        let mut due = Vec::new();
-        while due.len() < MOST_AT_ONCE
-            && let Some(key) = self.queue.pop(now)
-        {
-            due.push(key);
-        }
-        if due.is_empty() {
-            return false;
-        }
+        std::iter::from_fn(|| self.queue.pop(now)).take(MOST_AT_ONCE).collect()
+    }
+
+    /// A transaction for each of these workloads.
+    fn plans(&mut self, due: &[Key]) -> Vec<(Key, Vec<Op>)> {
+        let now = self.drivers.clock.now();
         let (node, mut others) = (self.node(), None);
         let mut transactions = Vec::new();
-        for key in &due {
+        for key in due {
             match key.kind {
                 // The Node's alarm stands for what is asked of all pods: evictions, waiting pods, and what failed.
                 Kind::Node => (self.taints_dirty, self.unbound_dirty) = (true, true),
@@ -235,28 +209,24 @@ impl Reconciler {
                     self.queue.set_wake(key, plan.wake_at);
                     // Who waits already comes first.
                     if !plan.create.is_empty() && self.unbound.is_empty() {
-                        binding::place(
-                            &mut plan,
-                            others.get_or_insert_with(|| bound_pods(&*self.drivers.store)),
-                            &node,
-                            Some(&self.drivers.host),
-                            now,
-                        );
+                        let others = others.get_or_insert_with(|| bound_pods(&*self.drivers.store));
+                        binding::place(&mut plan, others, &node, Some(&self.drivers.host), now);
                     }
                     transactions.push((key.clone(), commit::operations(&*self.drivers.store, plan, now)));
                 }
             }
         }
-        self.commit_all(transactions).await;
-        true
+        transactions
     }
 
     /// Commits each transaction, all in one sync if they can be. What fails is logged and its key queued again. Whether all are committed.
     async fn commit_all(&mut self, transactions: Vec<(Key, Vec<Op>)>) -> bool {
-        let store = Arc::clone(&self.drivers.store);
-        let (keys, ops): (Vec<Key>, Vec<Vec<Op>>) = transactions.into_iter().filter(|(_, ops)| !ops.is_empty()).unzip();
-        let results = futures::future::join_all(ops.into_iter().map(|ops| store.commit(ops))).await;
-        let failures: Vec<_> = keys.iter().zip(results).filter_map(|(key, result)| Some((key, result.err()?))).collect();
+        let writing = Writing::begin(&self.drivers.store, transactions).await;
+        self.written(writing).await
+    }
+
+    async fn written(&mut self, writing: Writing) -> bool {
+        let failures = writing.end().await;
         failures.iter().for_each(|(key, error)| self.failed(error, key));
         self.drain_changes();
         failures.is_empty()
@@ -344,26 +314,6 @@ impl Reconciler {
 /// The instant a plan's names derive from, moved on for each plan of this agent.
 fn instant(now: Timestamp, ordinal: u64) -> Timestamp {
     now.checked_add(Duration::from_nanos(ordinal)).unwrap_or(now)
-}
-
-/// What brings the Node in line with flags, manifest and edits. By compare-and-swap: an edit may come at any time.
-fn node_operations(store: &dyn Store, inputs: &node::Inputs, unread: bool) -> Vec<Op> {
-    let record = store.record(node_edits::RECORD);
-    let memory = Memory::of(record.as_deref(), inputs.previous).unwrap_or_else(|why| {
-        tracing::error!("{why}");
-        Memory::default()
-    });
-    let memory = node::follow(memory, inputs, unread);
-    let built = node::build(inputs, &memory.effective());
-    if inputs.previous == Some(&built) && memory.record() == record {
-        return Vec::new();
-    }
-    let drafts = node::event(inputs.previous, &built).into_iter().chain(pressure::events(inputs.previous, &built));
-    let told: Vec<Op> = drafts.map(|draft| super::events::record(store, &draft, inputs.now)).collect();
-    let put = if inputs.previous.is_some() { Op::Update(built.into()) } else { Op::Create(built.into()) };
-    let value = memory.record();
-    let kept = (value != record).then(|| Op::Record { name: node_edits::RECORD.to_owned(), value });
-    [put].into_iter().chain(kept).chain(told).collect()
 }
 
 /// This node's key.

@@ -1,0 +1,76 @@
+//! Node and workloads brought in line with the manifests: gathers what `agent::node` and `agent::wishes` decide from, and commits what they say.
+
+use super::{Reconciler, commit, node_key};
+use crate::agent::manifests::ManifestSet;
+use crate::agent::node_edits::{self, Memory};
+use crate::agent::{events, node, wishes};
+use crate::api::{Kind, Object, well_known};
+use crate::controllers::pressure;
+use crate::store::{Op, Store};
+
+impl Reconciler {
+    /// Brings Node and workloads in line with the manifests. Whether all of it is committed.
+    pub(super) async fn sync(&mut self) -> bool {
+        let Some(set) = self.inputs.sets.borrow_and_update().clone() else { return true };
+        if !self.sync_node(&set).await {
+            return false;
+        }
+        let due = self.wishes.take(&set);
+        let node = self.node();
+        let mut cx = self.context(&node, "manifests");
+        let plan = wishes::plan(&due, &set, &*self.drivers.store, &mut cx);
+        let ops = commit::operations(&*self.drivers.store, plan, self.drivers.clock.now());
+        let done = self.commit_all(vec![(node_key(&self.drivers), ops)]).await;
+        if done {
+            self.wishes.done(set)
+        } else {
+            self.wishes.failed(due)
+        }
+        done
+    }
+
+    async fn sync_node(&mut self, set: &ManifestSet) -> bool {
+        let key = node_key(&self.drivers);
+        let manifest = set.objects.iter().filter_map(|o| o.as_node()).find(|n| n.metadata.name.as_deref() == Some(key.name.as_str()));
+        let previous = self.drivers.store.get(&key);
+        let previous = previous.as_deref().and_then(Object::as_node);
+        let runtime = self.inputs.runtime.borrow_and_update().clone();
+        let pressure = self.inputs.pressure.borrow_and_update().clone();
+        let inputs = node::Inputs {
+            settings: &self.drivers.settings,
+            host: &self.drivers.host,
+            manifest,
+            previous,
+            addresses: &self.drivers.network.host_ips(),
+            runtime: &runtime,
+            pressure: pressure.as_ref(),
+            now: self.drivers.clock.now(),
+        };
+        let source = previous.and_then(|n| n.metadata.annotations.as_ref()?.get(well_known::SOURCE));
+        let unread = manifest.is_none() && source.is_some_and(|source| set.keeps(source));
+        let others = self.drivers.store.list(Kind::Node).into_iter().map(|o| o.key()).filter(|k| *k != key);
+        let mut ops: Vec<Op> = others.map(|key| Op::Delete { key, uid: None }).collect();
+        ops.extend(node_operations(&*self.drivers.store, &inputs, unread));
+        self.commit_all(vec![(key, ops)]).await
+    }
+}
+
+/// What brings the Node in line with flags, manifest and edits. By compare-and-swap: an edit may come at any time.
+fn node_operations(store: &dyn Store, inputs: &node::Inputs, unread: bool) -> Vec<Op> {
+    let record = store.record(node_edits::RECORD);
+    let memory = Memory::of(record.as_deref(), inputs.previous).unwrap_or_else(|why| {
+        tracing::error!("{why}");
+        Memory::default()
+    });
+    let memory = node::follow(memory, inputs, unread);
+    let built = node::build(inputs, &memory.effective());
+    if inputs.previous == Some(&built) && memory.record() == record {
+        return Vec::new();
+    }
+    let drafts = node::event(inputs.previous, &built).into_iter().chain(pressure::events(inputs.previous, &built));
+    let told: Vec<Op> = drafts.map(|draft| events::record(store, &draft, inputs.now)).collect();
+    let put = if inputs.previous.is_some() { Op::Update(built.into()) } else { Op::Create(built.into()) };
+    let value = memory.record();
+    let kept = (value != record).then(|| Op::Record { name: node_edits::RECORD.to_owned(), value });
+    [put].into_iter().chain(kept).chain(told).collect()
+}
