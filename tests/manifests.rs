@@ -163,6 +163,15 @@ fn junk_of_ten_megabytes_is_refused_quickly() {
 }
 
 #[test]
+fn a_long_value_makes_no_long_message() {
+    let long = "z".repeat(1_000_000);
+    let named = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {long}}}\n");
+    let decoded = manifest::decode("a.yaml", format!("{named}---\napiVersion: v1\nkind: ConfigMap\n{long}: 1\n").as_bytes());
+    assert_eq!(decoded.faults.len(), 2);
+    decoded.faults.iter().for_each(|fault| assert!(fault.to_string().len() < 5000, "{}", fault.to_string().len()));
+}
+
+#[test]
 fn documents_and_faults_are_bounded() {
     let decoded = manifest::decode("x.yaml", "--- x\n".repeat(20_000).as_bytes());
     assert_eq!(decoded.documents.len(), 10_001);

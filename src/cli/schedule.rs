@@ -10,6 +10,9 @@ use super::tabwriter::{TABLE, align};
 use crate::api::schedule::{Schedule, explain, zone};
 use crate::clock::{Clock, SystemClock};
 
+/// A longer expression has no meaning that a shorter one has not, and no pointer below it could be seen.
+const LONGEST: usize = 500;
+
 /// Explain a CronJob's schedule and show its next runs, without an agent.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ScheduleArgs {
@@ -46,6 +49,9 @@ pub fn run(args: &ScheduleArgs) -> Result<u8, CliError> {
 /// What is printed at `from` on a host in the zone `local`. Errors: the expression or the zone cannot be used.
 fn print(args: &ScheduleArgs, from: Timestamp, local: &TimeZone) -> Result<String, CliError> {
     let text = &args.expression;
+    if text.len() > LONGEST {
+        return Err(CliError::local(format!("invalid schedule: {} bytes are too long: write at most {LONGEST}", text.len())));
+    }
     let schedule =
         Schedule::parse(text).map_err(|error| CliError::local(format!("invalid schedule: {error}\n{}", explain::pointer(text, &error))))?;
     let zone = match &args.time_zone {
@@ -103,5 +109,7 @@ mod tests {
     fn a_wrong_field_is_pointed_at() {
         let error = print(&args("0 24 * * *", None), Timestamp::UNIX_EPOCH, &TimeZone::UTC).unwrap_err();
         assert_eq!(error.to_string(), "error: invalid schedule: end of range (24) above maximum (23): 24\n0 24 * * *\n  ^^ hour: 0-23");
+        let long = print(&args(&"1".repeat(LONGEST + 1), None), Timestamp::UNIX_EPOCH, &TimeZone::UTC).unwrap_err();
+        assert_eq!(long.to_string(), "error: invalid schedule: 501 bytes are too long: write at most 500");
     }
 }

@@ -15,11 +15,13 @@ mod lists;
 mod metadata;
 mod old_versions;
 mod read;
+mod shorten;
 mod text;
 
 use super::fault::{Fault, FieldFault, Severity};
 use super::object::Object;
 use super::yaml::{Node, Place, explain, locate};
+use shorten::shortened;
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -124,8 +126,8 @@ impl<'f> Report<'f> {
     fn push(&mut self, severity: Severity, place: Place, field: &str, message: String) {
         // One more than is shown, so that the end of the list can say so.
         if self.faults.len() <= MAX_FAULTS {
-            let (file, field) = (self.file.to_owned(), field.to_owned());
-            self.faults.push(Fault { file, line: place.line, column: place.column, severity, field, message });
+            let (field, message) = (shortened(field.to_owned()), shortened(message));
+            self.faults.push(Fault { file: self.file.to_owned(), line: place.line, column: place.column, severity, field, message });
         }
     }
 
