@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use k8s_openapi::api::core::v1::Pod;
-use minik8s::host::{CgroupVersion, CgroupfsPods, Hierarchies, Paths, PodCgroups, describe, probe};
+use minik8s::host::{CgroupVersion, CgroupfsPods, EveryPod, Hierarchies, Hierarchy, Paths, PodCgroups, describe, probe};
 use serde_json::{Value, json};
 
 struct Lab {
@@ -160,4 +160,53 @@ fn the_probe_reads_this_host() {
     assert!(tried(facts.min_oom_score_adj).success());
     assert!(!tried(lower).success());
     println!("{facts:#?}\n{:#?}", describe(&facts, &[]));
+}
+
+#[test]
+fn a_pod_has_no_more_processes_than_the_node_gives_each() {
+    let lab = Lab::new("pids");
+    let every_pod = EveryPod { pids: Some(64), page_sizes: Vec::new() };
+    let limited = CgroupfsPods::new(lab.hierarchies.clone(), &lab.root, 2000).unwrap().holding(every_pod);
+    limited.create(&pod("p", json!({}))).unwrap();
+    lab.pods.create(&pod("q", json!({}))).unwrap();
+    assert_eq!(lab.read("pids", "besteffort/podp", "pids.max", "pids.max"), "64");
+    assert_eq!(lab.read("pids", "besteffort/podq", "pids.max", "pids.max"), "max");
+    limited.remove("p").unwrap();
+    limited.remove("q").unwrap();
+    lab.finish();
+}
+
+/// The hierarchy of this machine that has the hugetlb controller; where v1 has it not, v2's mount, to which runc does not go, serves the test.
+fn with_hugetlb() -> Hierarchies {
+    let own = Hierarchies::read().unwrap();
+    if own.with("hugetlb").is_some() {
+        return own;
+    }
+    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let v2 = mountinfo.lines().filter(|l| l.contains(" - cgroup2 ")).filter_map(|l| l.split(' ').nth(4)).map(PathBuf::from);
+    let has = |mount: &PathBuf| std::fs::read_to_string(mount.join("cgroup.controllers")).is_ok_and(|c| c.contains("hugetlb"));
+    let mount = v2.into_iter().find(has).expect("a mount with the hugetlb controller");
+    Hierarchies { version: CgroupVersion::V2, mounted: vec![Hierarchy { mount, controllers: vec!["hugetlb".to_owned()] }] }
+}
+
+#[test]
+fn a_pod_is_limited_to_the_huge_pages_it_asks_for_and_to_none_of_other_sizes() {
+    let root = format!("mkt-huge-{}", std::process::id());
+    let hierarchies = with_hugetlb();
+    let page_sizes: Vec<u64> = probe(&Paths::below(Path::new("/nowhere"))).hugepages.into_keys().collect();
+    assert!(page_sizes.contains(&(2 << 20)), "{page_sizes:?}");
+    let every_pod = EveryPod { pids: None, page_sizes: page_sizes.clone() };
+    let pods = CgroupfsPods::new(hierarchies.clone(), &root, 2000).unwrap().holding(every_pod);
+    let lab = Lab { root, hierarchies, pods };
+    lab.pods.create(&pod("h", json!({"limits": {"memory": "64Mi", "cpu": "1", "hugepages-2Mi": "6Mi"}}))).unwrap();
+    lab.pods.create(&pod("n", json!({}))).unwrap();
+    let limit =
+        |below: &str, size: &str| lab.read("hugetlb", below, &format!("hugetlb.{size}.limit_in_bytes"), &format!("hugetlb.{size}.max"));
+    assert_eq!((limit("podh", "2MB"), limit("besteffort/podn", "2MB")), ((6 << 20).to_string(), "0".to_owned()));
+    if page_sizes.contains(&(1 << 30)) {
+        assert_eq!(limit("podh", "1GB"), "0");
+    }
+    lab.pods.remove("h").unwrap();
+    lab.pods.remove("n").unwrap();
+    lab.finish();
 }

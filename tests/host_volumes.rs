@@ -137,7 +137,7 @@ async fn what_cannot_be_set_up_is_told_in_kubernetes_words() {
         ),
         (json!({"name": "v", "hostPath": {"path": "/a/../b"}}), "invalid HostPath `/a/../b`: must not contain '..'".to_owned()),
         (json!({"name": "v", "nfs": {"server": "s", "path": "/"}}), "volumes of kind \"nfs\" are not supported on this node".to_owned()),
-        (json!({"name": "v", "emptyDir": {"medium": "HugePages"}}), "unknown storage medium \"HugePages\"".to_owned()),
+        (json!({"name": "v", "emptyDir": {"medium": "Tape"}}), "unknown storage medium \"Tape\"".to_owned()),
     ];
     for (volume, message) in cases {
         let error = lab.volumes.setup(&pod(json!([volume])), "p", &Arc::default()).await.unwrap_err().to_string();
@@ -189,6 +189,34 @@ async fn last_words_are_read_and_gone_with_the_pod() {
     assert_eq!(lab.volumes.list().await.unwrap(), ["u-1"]);
     assert!(lab.volumes.termination_log("u-1", "../../etc", 0).await.is_err());
     assert!(lab.volumes.remove("..").await.is_err() && lab.volumes.remove("").await.is_err());
+    lab.volumes.remove("u-1").await.unwrap();
+    lab.finish().await;
+}
+
+/// Mounting takes no page: a host that has set none aside does.
+#[tokio::test]
+async fn huge_pages_are_mounted_once_with_their_size_and_go_with_the_pod() {
+    let lab = Lab::new();
+    let mut pod = pod(json!([{"name": "huge", "emptyDir": {"medium": "HugePages-2Mi", "sizeLimit": "4Mi"}}]));
+    let none = lab.volumes.setup(&pod, "p", &Arc::default()).await.unwrap_err().to_string();
+    assert_eq!(
+        none,
+        "MountVolume.SetUp failed for volume \"huge\" : medium HugePages-2Mi: hugePages storage requested, but there is no resource request for huge pages"
+    );
+    let limits = json!({"limits": {"cpu": "1", "hugepages-2Mi": "8Mi"}});
+    pod.spec.as_mut().unwrap().containers[0].resources = Some(serde_json::from_value(limits).unwrap());
+    let files = lab.volumes.setup(&pod, "p", &Arc::default()).await.unwrap();
+    let huge = &files.volumes["huge"];
+    let of = |path: &Path| {
+        let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let lines = text.lines().filter(|l| l.split(' ').nth(4) == path.to_str()).map(|l| l.split(" - ").nth(1).unwrap().to_owned());
+        lines.collect::<Vec<_>>()
+    };
+    let [mounted] = of(huge).try_into().unwrap();
+    assert!(mounted.starts_with("hugetlbfs ") && mounted.contains("pagesize=2M") && mounted.contains("size=4194304"), "{mounted}");
+    assert_eq!(std::fs::metadata(huge).unwrap().permissions().mode() & 0o7777, 0o777);
+    lab.volumes.setup(&pod, "p", &Arc::default()).await.unwrap();
+    assert_eq!(of(huge).len(), 1, "mounted once");
     lab.volumes.remove("u-1").await.unwrap();
     lab.finish().await;
 }

@@ -1,24 +1,22 @@
 //! Does a pod fit beside those bound already: resources against allocatable, the number of pods, host ports
 //! (scheduler plugins noderesources/fit.go and nodeports, framework HostPortInfo).
 //!
-//! Guarantees: every reason is given. Where the node has no allocatable yet, resources don't gate. The pod itself among `bound` doesn't count.
+//! Guarantees: every reason is given. Where the node has no allocatable yet, resources don't gate, but for its devices. The pod itself among `bound` doesn't count.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 
-use crate::api::Object;
 use crate::api::quantity::{Amounts, amounts, pod_requests};
+use crate::api::{Object, devices};
 
 /// Whether `pod` fits on `node` beside `bound` (the pods bound here that are not terminal); otherwise the scheduler's words
 /// (`Too many pods`, `Insufficient cpu`, `node(s) didn't have free ports for the requested pod ports`).
 pub fn fits(pod: &Pod, bound: &[Arc<Object>], node: &Node) -> Result<(), Vec<String>> {
     let others: Vec<&Pod> = bound.iter().filter_map(|o| o.as_pod()).filter(|p| p.metadata.uid != pod.metadata.uid).collect();
     let mut reasons = Vec::new();
-    if let Some(allocatable) = allocatable(node) {
-        reasons.extend(lacking(pod, &others, &allocatable));
-    }
+    reasons.extend(lacking(pod, &others, &Allocatable::of(node, pod)));
     let taken: Vec<HostPort> = others.iter().flat_map(|p| host_ports(p)).collect();
     if host_ports(pod).iter().any(|port| taken.iter().any(|other| port.clashes(other))) {
         reasons.push("node(s) didn't have free ports for the requested pod ports".to_owned());
@@ -26,14 +24,37 @@ pub fn fits(pod: &Pod, bound: &[Arc<Object>], node: &Node) -> Result<(), Vec<Str
     if reasons.is_empty() { Ok(()) } else { Err(reasons) }
 }
 
-fn allocatable(node: &Node) -> Option<Amounts> {
-    Some(amounts(node.status.as_ref()?.allocatable.as_ref()?))
+/// What there is on a node.
+struct Allocatable {
+    amounts: Amounts,
+    /// Whether the node says so at all; of a node that does not, only its devices count.
+    is_known: bool,
 }
 
-fn lacking(pod: &Pod, others: &[&Pod], allocatable: &Amounts) -> Vec<String> {
+impl Allocatable {
+    /// As far as it concerns `pod`. No more of a resource than it has devices: the status may be older than the annotation, or, in a file, none.
+    fn of(node: &Node, pod: &Pod) -> Allocatable {
+        let said = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
+        let mut amounts = said.map(amounts).unwrap_or_default();
+        let wants_devices = requests(pod).keys().any(|name| name.contains('/'));
+        let declared = if wants_devices { devices::of_node(node) } else { devices::Declared::new() };
+        for (name, units) in declared {
+            let units = i64::try_from(units.len()).unwrap_or(i64::MAX);
+            amounts.entry(name).and_modify(|said| *said = units.min(*said)).or_insert(units);
+        }
+        Allocatable { amounts, is_known: said.is_some() }
+    }
+
+    /// `None`: as much as anybody wants.
+    fn get(&self, name: &str) -> Option<i64> {
+        self.amounts.get(name).copied().or(self.is_known.then_some(0))
+    }
+}
+
+fn lacking(pod: &Pod, others: &[&Pod], allocatable: &Allocatable) -> Vec<String> {
     let mut reasons = Vec::new();
     let pods = i64::try_from(others.len()).unwrap_or(i64::MAX).saturating_add(1);
-    if allocatable.get("pods").is_some_and(|limit| pods > *limit) {
+    if allocatable.amounts.get("pods").is_some_and(|limit| pods > *limit) {
         reasons.push("Too many pods".to_owned());
     }
     let mut used = Amounts::new();
@@ -44,8 +65,8 @@ fn lacking(pod: &Pod, others: &[&Pod], allocatable: &Amounts) -> Vec<String> {
         }
     }
     for (name, wanted) in requests(pod).into_iter().filter(|(_, wanted)| *wanted > 0) {
-        let free = allocatable.get(&name).copied().unwrap_or(0).saturating_sub(used.get(&name).copied().unwrap_or(0));
-        if wanted > free {
+        let free = allocatable.get(&name).map(|all| all.saturating_sub(used.get(&name).copied().unwrap_or(0)));
+        if free.is_some_and(|free| wanted > free) {
             reasons.push(format!("Insufficient {name}"));
         }
     }

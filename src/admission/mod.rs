@@ -4,6 +4,7 @@
 //! pods here), [`fits`] is what is free *now* (it decides whether a pod is bound). Left to others: asking again when the node changes.
 
 mod affinity;
+pub mod devices;
 mod fit;
 pub mod security;
 mod taints;

@@ -12,7 +12,7 @@ pub const APPARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernet
 /// Why a pod that is bound here cannot run here: it ends as Failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// `AppArmor`, `SysctlForbidden`.
+    /// `AppArmor`, `SysctlForbidden`, `UnexpectedAdmissionError`.
     pub reason: &'static str,
     /// The kubelet's words.
     pub message: String,

@@ -131,6 +131,39 @@ fn fitting() {
 }
 
 #[test]
+fn every_resource_counts_and_a_whole_pod_s_own_request_replaces_its_containers() {
+    let allocatable = json!({"cpu": "1", "memory": "1Gi", "pods": "9", "ephemeral-storage": "1Gi", "hugepages-2Mi": "4Mi", "a.com/x": "2"});
+    let n = node(json!({"metadata": {"name": "n"}, "status": {"allocatable": allocatable}}));
+    let ask = |limits: Value| pod("p", json!({"containers": [{"name": "c", "resources": {"limits": limits}}]}));
+    let lacks = |p: &Pod| fits(p, &[], &n).err().unwrap_or_default();
+    for (name, most, more) in
+        [("ephemeral-storage", "1Gi", "1025Mi"), ("hugepages-2Mi", "4Mi", "6Mi"), ("a.com/x", "2", "3"), ("memory", "1Gi", "1025Mi")]
+    {
+        assert_eq!(lacks(&ask(json!({name: most}))), Vec::<String>::new());
+        assert_eq!(lacks(&ask(json!({name: more}))), [format!("Insufficient {name}")]);
+    }
+    assert_eq!(lacks(&ask(json!({"a.com/none": "0"}))), Vec::<String>::new(), "nothing of what is not there");
+    let whole = |own: Value| {
+        let container = json!({"name": "c", "resources": {"requests": {"cpu": "800m"}, "limits": {"a.com/x": "3"}}});
+        lacks(&pod("p", json!({"resources": {"requests": own}, "containers": [container]})))
+    };
+    assert_eq!(whole(json!({"cpu": "2"})), ["Insufficient a.com/x", "Insufficient cpu"]);
+    assert_eq!(whole(json!({"memory": "1Mi"})), ["Insufficient a.com/x"], "devices are the containers' own");
+}
+
+#[test]
+fn there_is_no_more_of_a_resource_than_it_has_devices() {
+    let ask = |uid: &str| pod(uid, json!({"containers": [{"name": "c", "resources": {"limits": {"a.com/x": "1", "cpu": "64"}}}]}));
+    let meta = json!({"name": "n", "annotations": {"minik8s.io/devices": "a.com/x: [/dev/a]"}});
+    let bound = [Arc::new(Object::from(ask("a")))];
+    let from_a_file = node(json!({"metadata": meta}));
+    assert_eq!(fits(&ask("b"), &[], &from_a_file), Ok(()), "its cpu is not known");
+    assert_eq!(fits(&ask("b"), &bound, &from_a_file), Err(vec!["Insufficient a.com/x".to_owned()]));
+    let older_status = node(json!({"metadata": meta, "status": {"allocatable": {"a.com/x": "5", "cpu": "999"}}}));
+    assert_eq!(fits(&ask("b"), &bound, &older_status), Err(vec!["Insufficient a.com/x".to_owned()]));
+}
+
+#[test]
 fn no_execute_timers_keep_their_start() {
     let at = |s: i64| Timestamp::from_second(1_000_000 + s).unwrap();
     let n =

@@ -48,8 +48,8 @@ pub struct Drivers {
     pub volumes: Arc<dyn Volumes>,
     /// Pod-level cgroups.
     pub cgroups: Arc<dyn PodCgroups>,
-    /// The host's device nodes, for privileged containers.
-    pub devices: Arc<HostDevices>,
+    /// The host's device nodes and CDI's files.
+    pub devices: Arc<dyn HostDevices>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// What the host is and allows.
@@ -77,6 +77,8 @@ pub struct Settings {
     pub taints: Vec<k8s_openapi::api::core::v1::Taint>,
     /// How many pods may run here (kubelet's maxPods).
     pub max_pods: u32,
+    /// How many processes a pod may have (kubelet's podPidsLimit); `None`: as many as the host has.
+    pub pod_max_pids: Option<u64>,
     /// When unused images go.
     pub image_gc: GcPolicy,
     /// So little left of something that pods are evicted (kubelet's evictionHard).
@@ -95,6 +97,7 @@ impl Default for Settings {
             labels: std::collections::BTreeMap::new(),
             taints: Vec::new(),
             max_pods: 110,
+            pod_max_pids: None,
             image_gc: GcPolicy::default(),
             eviction_hard: crate::controllers::pressure::defaults(),
             pressure_transition: std::time::Duration::from_secs(300),

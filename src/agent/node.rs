@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Settings;
 use super::node_edits::{Declared, Memory, UNSCHEDULABLE};
-use crate::api::{Key, Kind};
+use crate::api::{Key, Kind, devices, quantity};
 use crate::controllers::EventDraft;
 use crate::controllers::pressure::{self, Conditions};
 use crate::host::HostFacts;
@@ -45,7 +45,7 @@ pub fn build(inputs: &Inputs, holds: &Declared) -> Node {
     let mut node = inputs.previous.cloned().unwrap_or_default();
     node.metadata.name = Some(inputs.settings.node_name.clone());
     node.metadata.creation_timestamp.get_or_insert(Time(inputs.now));
-    node.status = Some(status(inputs));
+    node.status = Some(status(inputs, &devices::declared(Some(&holds.annotations))));
     with(node, holds, inputs.now)
 }
 
@@ -121,15 +121,17 @@ fn labels(inputs: &Inputs) -> BTreeMap<String, String> {
     labels
 }
 
-fn status(inputs: &Inputs) -> NodeStatus {
+/// `devices`: what stands for extended resources, as the node's annotations say.
+fn status(inputs: &Inputs, devices: &devices::Declared) -> NodeStatus {
     let (host, previous) = (inputs.host, inputs.previous.and_then(|n| n.status.as_ref()));
     let capacity = |memory: u64| {
-        BTreeMap::from([
+        let usual = [
             ("cpu".to_owned(), cpu(host.cpu_millis)),
             ("memory".to_owned(), Quantity(format!("{}Ki", memory / 1024))),
             ("ephemeral-storage".to_owned(), Quantity(format!("{}Ki", host.ephemeral_storage_bytes / 1024))),
             ("pods".to_owned(), Quantity(inputs.settings.max_pods.to_string())),
-        ])
+        ];
+        usual.into_iter().chain(huge_pages(host)).collect()
     };
     let declared = inputs.manifest.and_then(|m| m.status.as_ref());
     let (declared_capacity, declared_allocatable) =
@@ -138,19 +140,39 @@ fn status(inputs: &Inputs) -> NodeStatus {
     let extended = |own: BTreeMap<String, Quantity>, order: [Option<&BTreeMap<String, Quantity>>; 2]| {
         let declared = order.into_iter().flatten().flatten();
         let declared = declared.filter(|(name, _)| name.contains('/') && !name.contains("kubernetes.io/"));
-        declared.map(|(name, amount)| (name.clone(), amount.clone())).chain(own).collect::<BTreeMap<_, _>>()
+        let mut all: BTreeMap<String, Quantity> = declared.map(|(name, amount)| (name.clone(), amount.clone())).chain(own).collect();
+        devices.iter().for_each(|(name, units)| have_devices(&mut all, name, units.len()));
+        all
     };
     let address = |kind: &str, address: String| NodeAddress { type_: kind.to_owned(), address };
     let mut addresses: Vec<NodeAddress> = inputs.addresses.iter().map(|ip| address("InternalIP", ip.to_string())).collect();
     addresses.push(address("Hostname", inputs.settings.node_name.clone()));
     NodeStatus {
         capacity: Some(extended(capacity(host.memory_bytes), [declared_allocatable, declared_capacity])),
-        allocatable: Some(extended(capacity(host.memory_bytes.saturating_sub(EVICTION_MEMORY)), [declared_capacity, declared_allocatable])),
+        allocatable: Some(extended(capacity(allocatable_memory(host)), [declared_capacity, declared_allocatable])),
         addresses: Some(addresses),
         conditions: Some(conditions(inputs, previous)),
         node_info: Some(info(inputs)),
         ..NodeStatus::default()
     }
+}
+
+/// As many of a resource as it has devices, or fewer where the manifest says so.
+fn have_devices(all: &mut BTreeMap<String, Quantity>, name: &str, units: usize) {
+    let said = all.get(name).and_then(quantity::whole).and_then(|said| usize::try_from(said).ok());
+    all.insert(name.to_owned(), Quantity(said.map_or(units, |said| said.min(units)).to_string()));
+}
+
+/// What is set aside for huge pages is no other memory (pkg/kubelet/nodestatus/setters.go MachineInfo).
+fn allocatable_memory(host: &HostFacts) -> u64 {
+    let set_aside = host.hugepages.iter().map(|(size, count)| size.saturating_mul(*count)).fold(0, u64::saturating_add);
+    host.memory_bytes.saturating_sub(EVICTION_MEMORY).saturating_sub(set_aside)
+}
+
+/// `hugepages-2Mi` and the like, in bytes (pkg/kubelet/cadvisor CapacityFromMachineInfo).
+fn huge_pages(host: &HostFacts) -> impl Iterator<Item = (String, Quantity)> {
+    let shown = |bytes: u64| quantity::parse(&format!("{}Ki", bytes / 1024)).map_or_else(|_| bytes.to_string(), |q| q.to_string());
+    host.hugepages.iter().map(move |(size, count)| (format!("hugepages-{}", shown(*size)), Quantity(shown(size.saturating_mul(*count)))))
 }
 
 fn conditions(inputs: &Inputs, previous: Option<&NodeStatus>) -> Vec<NodeCondition> {

@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use serde::{Deserialize, Serialize};
 
+use crate::api::well_known::DEVICES;
 use crate::controllers::pressure;
 
 /// The record's name.
 pub const RECORD: &str = "node-edits";
 /// The taint of an unschedulable node (staging/src/k8s.io/api/core/v1/well_known_taints.go): follows from `unschedulable`, never edited itself.
 pub const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
-/// Annotations that are the agent's own.
+/// Annotations that are the agent's own, but for [`DEVICES`].
 const OWN: &str = "minik8s.io/";
 
 /// All about a node that a user can say.
@@ -181,7 +182,8 @@ fn above(declared: &BTreeMap<String, String>, edits: &BTreeMap<String, Option<St
 
 /// Errors: what `wish` may not do to a node of which this `holds`.
 fn permitted(wish: &Wish, holds: &Declared, node: &str) -> Result<(), String> {
-    if let Some(own) = wish.labels.keys().chain(wish.annotations.keys()).find(|key| key.starts_with(OWN)) {
+    let is_own = |key: &&String| key.starts_with(OWN) && key.as_str() != DEVICES;
+    if let Some(own) = wish.labels.keys().chain(wish.annotations.keys()).find(is_own) {
         return Err(format!("{own} is the agent's own; leave it to it"));
     }
     let tainted = |key: &str| key == UNSCHEDULABLE;

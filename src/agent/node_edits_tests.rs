@@ -81,6 +81,8 @@ fn what_kubectl_refuses_is_refused_in_its_words() {
     assert_eq!(refused(absent("")), "taint \"x\" not found");
     assert_eq!(refused(absent("NoExecute")), "taint \"x:NoExecute\" not found");
     assert!(refused(label("minik8s.io/source", None)).contains("the agent's own"));
+    let devices = Wish { annotations: BTreeMap::from([(DEVICES.into(), Some("a.com/x: [/dev/a]".into()))]), ..Wish::default() };
+    assert!(memory().with(&devices, "n").is_ok(), "the one of them that is the user's");
     assert!(refused(Wish { taint: vec![taint(UNSCHEDULABLE, "")], ..Wish::default() }).contains("use those"));
 }
 

@@ -124,6 +124,46 @@ fn pressure_is_a_condition_and_a_taint_that_no_manifest_or_edit_has_a_say_in() {
 }
 
 #[test]
+fn a_resource_with_devices_has_as_many_as_there_are_unless_fewer_are_declared() {
+    let made = |devices: &str, status: serde_json::Value| {
+        let meta = serde_json::json!({"name": "edge-1", "annotations": {"minik8s.io/devices": devices}});
+        let manifest: Node = serde_json::from_value(serde_json::json!({"metadata": meta, "status": status})).unwrap();
+        let status = build_at(Some(&manifest), None, 1).status.unwrap();
+        let of = |list: Option<BTreeMap<String, Quantity>>| list.unwrap().remove("a.com/x").map(|q| q.0);
+        (of(status.capacity), of(status.allocatable))
+    };
+    let both = |capacity: &str, allocatable: &str| (Some(capacity.to_owned()), Some(allocatable.to_owned()));
+    let devices = "a.com/x: [/dev/a, {devices: [/dev/b], copies: 2}]";
+    assert_eq!(made(devices, serde_json::json!({})), both("3", "3"));
+    assert_eq!(made(devices, serde_json::json!({"capacity": {"a.com/x": "9"}})), both("3", "3"), "no more than there are");
+    assert_eq!(made(devices, serde_json::json!({"allocatable": {"a.com/x": "1"}})), both("1", "1"));
+    assert_eq!(made(devices, serde_json::json!({"capacity": {"a.com/x": "3"}, "allocatable": {"a.com/x": "2"}})), both("3", "2"));
+    assert_eq!(made("a.com/x: []", serde_json::json!({"capacity": {"a.com/x": "1"}})), both("0", "0"));
+    assert_eq!(made("b.com/y: [/dev/a]", serde_json::json!({"capacity": {"a.com/x": "1"}})), both("1", "1"), "counted only");
+}
+
+#[test]
+fn huge_pages_are_a_resource_of_each_size_and_no_other_memory() {
+    let host = HostFacts { hugepages: BTreeMap::from([(2 << 20, 8), (1 << 30, 0)]), ..host() };
+    let inputs = Inputs {
+        settings: &settings(),
+        host: &host,
+        manifest: None,
+        previous: None,
+        addresses: &[],
+        runtime: "r",
+        pressure: None,
+        now: at(1),
+    };
+    let status = build(&inputs, &declared(&inputs)).status.unwrap();
+    for list in [status.capacity.as_ref().unwrap(), status.allocatable.as_ref().unwrap()] {
+        assert_eq!((list["hugepages-2Mi"].0.as_str(), list["hugepages-1Gi"].0.as_str()), ("16Mi", "0"));
+    }
+    let memory = |list: &Option<BTreeMap<String, Quantity>>| quantity::whole(&list.as_ref().unwrap()["memory"]).unwrap();
+    assert_eq!(memory(&status.capacity) - memory(&status.allocatable), (100 + 16) << 20);
+}
+
+#[test]
 fn extended_resources_are_those_the_manifest_declares_and_nothing_else_of_its_status_counts() {
     let status =
         serde_json::json!({"capacity": {"nvidia.com/gpu": "2", "cpu": "900", "example.com/a": "4"}, "allocatable": {"example.com/a": "3"}});

@@ -5,6 +5,7 @@
 
 mod decode;
 pub mod defaults;
+pub mod devices;
 pub mod fault;
 pub mod files;
 pub mod manifest;

@@ -15,6 +15,10 @@ pub const BOOT_ID: &str = "minik8s.io/boot-id";
 /// Annotation on a Pod that is being stopped but whose object and logs stay: once its containers are stopped its worker sets a terminal
 /// phase, takes deletionTimestamp away and leaves the object.
 pub const KEEP_OBJECT: &str = "minik8s.io/keep-object";
+/// Annotation on a Node: which devices stand for its extended resources (`api::devices`).
+pub const DEVICES: &str = "minik8s.io/devices";
+/// Annotation on a Pod: which of them its containers were given, from its binding to its end.
+pub const ASSIGNED_DEVICES: &str = "minik8s.io/assigned-devices";
 /// Finalizer on a Job's pods until they are counted (Kubernetes' own).
 pub const JOB_TRACKING_FINALIZER: &str = "batch.kubernetes.io/job-tracking";
 /// Finalizer on a workload whose pods must be gone before it is.

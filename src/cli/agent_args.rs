@@ -59,6 +59,9 @@ pub struct AgentArgs {
     /// How many pods may run here.
     #[arg(long, env = "MINIK8S_MAX_PODS", default_value_t = 110, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000), help_heading = "Node")]
     max_pods: u32,
+    /// How many processes a pod may have; -1: as many as the host has.
+    #[arg(long, env = "MINIK8S_POD_MAX_PIDS", default_value_t = -1, value_name = "N", allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..=4_194_304), help_heading = "Node")]
+    pod_max_pids: i64,
     /// Evict pods when so little is left [default: the kubelet's: memory.available<100Mi,nodefs.available<10%,nodefs.inodesFree<5%,
     /// imagefs.available<15%,imagefs.inodesFree<5%]; "" never.
     #[arg(long, env = "MINIK8S_EVICTION_HARD", value_name = "SIGNAL<VALUE,...", value_parser = values::eviction_hard, help_heading = "Node")]
@@ -114,6 +117,9 @@ pub struct AgentArgs {
     /// A cgroup to put kubepods into, by a plain name.
     #[arg(long, env = "MINIK8S_CGROUP_ROOT", default_value = "", hide_default_value = true, value_name = "NAME", value_parser = values::cgroup_root, help_heading = "Runtime")]
     cgroup_root: String,
+    /// Where the spec files of CDI (the Container Device Interface) are, the last counting most; may be given several times.
+    #[arg(long, env = "MINIK8S_CDI_SPEC_DIR", default_value = "/etc/cdi,/var/run/cdi", value_delimiter = ',', value_name = "DIR", value_parser = values::absolute, help_heading = "Runtime")]
+    cdi_spec_dir: Vec<PathBuf>,
     /// Where CNI configurations are; may be given several times.
     #[arg(long, env = "MINIK8S_CNI_CONF_DIR", default_value = "/etc/cni/net.d", value_delimiter = ',', value_name = "DIR", value_parser = values::absolute, help_heading = "Network")]
     cni_conf_dir: Vec<PathBuf>,
@@ -157,6 +163,8 @@ pub struct AgentConfig {
     pub cgroup_driver: CgroupDriverChoice,
     /// The cgroup above kubepods, "" for none.
     pub cgroup_root: String,
+    /// Where CDI's spec files are, the last counting most.
+    pub cdi_spec_dirs: Vec<PathBuf>,
     /// Where CNI configurations are.
     pub cni_conf_dirs: Vec<PathBuf>,
     /// Where CNI plugins are.
@@ -221,6 +229,8 @@ impl AgentArgs {
                 labels,
                 taints: self.taints,
                 max_pods: self.max_pods,
+                // The kubelet takes 0 for no limit, too.
+                pod_max_pids: u64::try_from(self.pod_max_pids).ok().filter(|pids| *pids > 0),
                 image_gc,
                 eviction_hard: self.eviction_hard.map_or_else(pressure::defaults, |given| given.0),
                 pressure_transition: self.eviction_pressure_transition_period,
@@ -231,6 +241,7 @@ impl AgentArgs {
             runtime: self.runtime,
             cgroup_driver: self.cgroup_driver,
             cgroup_root: self.cgroup_root,
+            cdi_spec_dirs: self.cdi_spec_dir,
             cni_conf_dirs: self.cni_conf_dir,
             cni_bin_dirs: self.cni_bin_dir,
             pod_cidr: self.pod_cidr,
@@ -275,7 +286,8 @@ mod tests {
         assert_eq!(config.paths.socket, PathBuf::from("/run/minik8s/minik8s.sock"));
         assert_eq!(config.settings.max_restart_backoff, Duration::from_secs(300));
         assert_eq!((config.settings.log_max_bytes, config.settings.log_max_files, config.settings.max_pods), (10 << 20, 5, 110));
-        assert_eq!(config.cni_bin_dirs.len(), 3);
+        assert_eq!((config.cni_bin_dirs.len(), config.cdi_spec_dirs.len()), (3, 2));
+        assert_eq!(config.settings.pod_max_pids, None);
         assert_eq!(config.registry_config, PathBuf::from("/var/lib/minik8s/config.json"));
         assert_eq!(config.settings.image_gc, GcPolicy::default());
     }
@@ -287,6 +299,13 @@ mod tests {
         assert_eq!(config.settings.labels.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>(), ["a=1", "b=", "x.y/c=2"]);
         let taints: Vec<_> = config.settings.taints.iter().map(|t| (t.key.as_str(), t.value.as_deref(), t.effect.as_str())).collect();
         assert_eq!(taints, [("gpu", Some("yes"), "NoSchedule"), ("k", None, "NoExecute")]);
+    }
+
+    #[test]
+    fn processes_of_a_pod_are_limited_only_where_that_is_asked_for() {
+        let pids = |value: &str| config(&["--pod-max-pids", value]).map(|c| c.settings.pod_max_pids);
+        assert_eq!([pids("-1"), pids("0"), pids("100")], [Ok(None), Ok(None), Ok(Some(100))]);
+        assert!(pids("-2").is_err() && pids("many").is_err());
     }
 
     #[test]

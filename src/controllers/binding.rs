@@ -1,6 +1,7 @@
 //! Binding: gives a pod that fits to this node, or says on the pod why it has to wait. Pure.
 //!
-//! The counterpart of kube-scheduler with one node: `spec.nodeName` and the condition PodScheduled are what it writes.
+//! The counterpart of kube-scheduler with one node: `spec.nodeName` and the condition PodScheduled are what it writes, and, as the kubelet's device
+//! manager, which devices the containers get: durable with the binding, and so before anything of the pod starts.
 
 use std::sync::Arc;
 
@@ -9,7 +10,9 @@ use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::admission;
+use crate::admission::devices;
 use crate::admission::security::{self, Rejection};
+use crate::api::devices::{Assigned, note};
 use crate::api::{Key, Kind, Object};
 use crate::controllers::{EventDraft, Plan, pods, pressure};
 use crate::host::HostFacts;
@@ -40,11 +43,15 @@ pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, host: Option<&HostFa
     if !reasons.is_empty() {
         return postpone(pod, &admission::unavailable(&reasons), now);
     }
-    // In the kubelet's order of admit handlers (pkg/kubelet/kubelet.go): pressure, then what the host can enforce.
+    // In the kubelet's order of admit handlers (pkg/kubelet/kubelet.go): pressure, then what the host can enforce; then what is to be had.
     let pressed = admission::pressure(pod, node, pressure::critical(pod)).map(|message| Rejection { reason: "Evicted", message });
-    match pressed.or_else(|| host.and_then(|host| security::rejection(pod, host))) {
-        Some(rejection) => reject(accept(pod, node, now), rejection),
-        None => tell(accept(pod, node, now), host.and_then(|host| security::passed_over(pod, host))),
+    let assigned = match pressed.or_else(|| host.and_then(|host| security::rejection(pod, host))) {
+        Some(rejection) => Err(rejection),
+        None => devices::assign(pod, others, node),
+    };
+    match assigned {
+        Err(rejection) => reject(accept(pod, &Assigned::new(), node, now), rejection),
+        Ok(assigned) => tell(accept(pod, &assigned, node, now), host.and_then(|host| security::passed_over(pod, host))),
     }
 }
 
@@ -61,8 +68,9 @@ pub fn place(plan: &mut Plan, others: &mut Vec<Arc<Object>>, node: &Node, host: 
     }
 }
 
-fn accept(pod: &Pod, node: &Node, now: Timestamp) -> Outcome {
+fn accept(pod: &Pod, assigned: &Assigned, node: &Node, now: Timestamp) -> Outcome {
     let mut pod = pod.clone();
+    note(&mut pod.metadata, assigned);
     let name = node.metadata.name.clone().unwrap_or_default();
     pod.spec.get_or_insert_default().node_name = Some(name.clone());
     set_scheduled(&mut pod, "True", None, None, now);
@@ -203,6 +211,37 @@ mod tests {
         assert_eq!(rejected.events.last().unwrap().message, "The node had condition: [DiskPressure]. ");
         let fixed = pod(json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "t", "controller": true}]), "1");
         assert!(bind(&fixed, &[], &node, None, Timestamp::UNIX_EPOCH).bound);
+    }
+
+    #[test]
+    fn a_bound_pod_has_its_devices_and_the_next_waits_for_them() {
+        let node: Node = serde_json::from_value(json!({
+            "metadata": {"name": "n", "annotations": {"minik8s.io/devices": "a.com/x: [/dev/a]"}},
+            "status": {"allocatable": {"cpu": "1", "pods": "9", "a.com/x": "1"}},
+        }))
+        .unwrap();
+        let pod = |name: &str| -> Pod {
+            let container = json!({"name": "c", "resources": {"limits": {"a.com/x": "1"}}});
+            serde_json::from_value(json!({"metadata": {"name": name, "uid": name}, "spec": {"containers": [container]}})).unwrap()
+        };
+        let now = Timestamp::UNIX_EPOCH;
+        let first = bind(&pod("1"), &[], &node, None, now).pod.unwrap();
+        assert_eq!(
+            first.metadata.annotations.as_ref().unwrap()["minik8s.io/assigned-devices"],
+            r#"{"c":{"a.com/x":[{"devices":[{"path":"/dev/a"}]}]}}"#
+        );
+        let second = bind(&pod("2"), &[Arc::new(first.into())], &node, None, now);
+        assert!(!second.bound);
+        assert_eq!(scheduled(&second.pod.unwrap()).1, "0/1 nodes are available: 1 Insufficient a.com/x.");
+        let mut unknown = pod("0");
+        unknown.metadata.annotations.get_or_insert_default().insert("minik8s.io/assigned-devices".into(), "?".into());
+        unknown.spec.as_mut().unwrap().containers[0].resources = None;
+        let outcome = bind(&pod("3"), &[Arc::new(unknown.into())], &node, None, now);
+        let status = outcome.pod.unwrap().status.unwrap();
+        assert_eq!(
+            (outcome.bound, status.phase.as_deref(), status.reason.as_deref()),
+            (false, Some("Failed"), Some("UnexpectedAdmissionError"))
+        );
     }
 
     #[test]

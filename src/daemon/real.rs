@@ -8,6 +8,7 @@ use minik8s::agent::Drivers;
 use minik8s::cli::agent_args::{AgentConfig, CgroupDriverChoice};
 use minik8s::clock::SystemClock;
 use minik8s::grpc::Live;
+use minik8s::host::devices::RealDevices;
 use minik8s::host::usage::UsageReader;
 use minik8s::host::{self, CgroupDriver, Hierarchies, HostFacts};
 use minik8s::network::{CniNetwork, NetworkConfig};
@@ -46,8 +47,9 @@ impl RealDrivers {
             runtime: containerd.clone(),
             network: network.clone(),
             volumes: Arc::new(HostVolumes::new(VolumesConfig::new(&config.paths, &facts))),
-            cgroups: host::pod_cgroups(&facts, &config.cgroup_root).context("cannot use this host's cgroups")?,
-            devices: Arc::new(|| host::devices::list(Path::new("/dev"))),
+            cgroups: host::pod_cgroups(&facts, &config.cgroup_root, config.settings.pod_max_pids)
+                .context("cannot use this host's cgroups")?,
+            devices: Arc::new(RealDevices { cdi_dirs: config.cdi_spec_dirs }),
             clock: Arc::new(SystemClock),
             host: Arc::new(facts),
             paths: Arc::new(config.paths),

@@ -12,8 +12,8 @@ use std::sync::{Mutex, PoisonError};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::hierarchies::Hierarchy;
-use super::resources::{PodLimits, Qos, pod_limits, shares, weight};
-use super::{CgroupVersion, Hierarchies, PodCgroups};
+use super::resources::{PodLimits, Qos, hugepage_limits, pod_limits, shares, weight};
+use super::{CgroupVersion, EveryPod, Hierarchies, PodCgroups, hugetlb};
 use crate::oci::resources::CPU_PERIOD;
 
 /// The deepest tree below a pod that is removed: container, and what an init system in it made.
@@ -26,6 +26,7 @@ pub struct CgroupfsPods {
     /// Relative: `kubepods` or `<root>/kubepods`.
     kubepods: PathBuf,
     cpu_millis: u64,
+    every_pod: EveryPod,
     /// cpu requests of burstable pods, whose sum is their parent's weight.
     burstable: Mutex<BTreeMap<String, u64>>,
 }
@@ -38,7 +39,12 @@ impl CgroupfsPods {
             check_name(root)?;
         }
         let kubepods = Path::new(root).join("kubepods");
-        Ok(CgroupfsPods { hierarchies, kubepods, cpu_millis, burstable: Mutex::default() })
+        Ok(CgroupfsPods { hierarchies, kubepods, cpu_millis, every_pod: EveryPod::default(), burstable: Mutex::default() })
+    }
+
+    /// With what holds for each pod.
+    pub fn holding(self, every_pod: EveryPod) -> CgroupfsPods {
+        CgroupfsPods { every_pod, ..self }
     }
 
     /// Removes `kubepods` (and the root above it), once empty; absent is no error, pods left are (EBUSY).
@@ -114,6 +120,14 @@ impl CgroupfsPods {
         }
     }
 
+    /// What the pod does not ask for itself: its processes, and huge pages of each size.
+    fn set_for_every_pod(&self, path: &Path, pod: &Pod) -> io::Result<()> {
+        if let (Some(pids), Some(hierarchy)) = (self.every_pod.pids, self.hierarchies.with("pids")) {
+            write(&hierarchy.mount.join(path).join("pids.max"), &pids.to_string())?;
+        }
+        hugetlb::limit(&self.hierarchies, path, &hugepage_limits(pod, &self.every_pod.page_sizes))
+    }
+
     fn set_limits(&self, path: &Path, limits: &PodLimits) -> io::Result<()> {
         self.set_cpu_shares(path, limits.cpu_shares)?;
         let v2 = self.hierarchies.version == CgroupVersion::V2;
@@ -164,7 +178,8 @@ impl PodCgroups for CgroupfsPods {
             burstable.insert(uid.to_owned(), limits.cpu_request_millis);
         }
         self.set_parents()?;
-        self.set_limits(&path, &limits)
+        self.set_limits(&path, &limits)?;
+        self.set_for_every_pod(&path, pod)
     }
 
     fn remove(&self, uid: &str) -> io::Result<()> {
@@ -310,6 +325,16 @@ mod tests {
         assert_eq!(read("t/kubepods/burstable/cgroup.subtree_control"), "+pids");
         assert_eq!(pods.list().unwrap(), ["a-1", "b-2"]);
         assert_eq!(pods.container_path(&one, "id"), "/t/kubepods/burstable/poda-1/id");
+    }
+
+    #[test]
+    fn every_pod_has_so_many_processes_at_most() {
+        let dir = tempfile::tempdir().unwrap();
+        let limited = |pids| unified(dir.path()).holding(EveryPod { pids, page_sizes: Vec::new() });
+        limited(None).create(&pod("a-1", json!({}))).unwrap();
+        limited(Some(64)).create(&pod("b-2", json!({}))).unwrap();
+        let max = |pod: &str| std::fs::read_to_string(dir.path().join("t/kubepods/besteffort").join(pod).join("pids.max")).ok();
+        assert_eq!((max("poda-1"), max("podb-2").as_deref()), (None, Some("64")));
     }
 
     #[test]

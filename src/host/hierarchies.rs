@@ -1,6 +1,6 @@
 //! Where cgroups are mounted: one hierarchy a controller (v1) or one for all (v2). Parsing is pure.
 //!
-//! A hybrid host (v1 controllers and a v2 mount without any) is v1: that is where the limits are. Its v2 mount is listed too, since runc
+//! A hybrid host (v1 controllers and a v2 mount beside them) is v1: that is where the limits are. Its v2 mount is listed too, since runc
 //! makes cgroups there that must go with the pod.
 
 use std::path::{Path, PathBuf};
@@ -75,9 +75,10 @@ impl Hierarchies {
         match v2.iter().find(rules) {
             Some(unified) => Some(Hierarchies { version: CgroupVersion::V2, mounted: vec![unified.clone()] }),
             None if v1.is_empty() => None,
-            // runc makes every container's cgroup in the v2 mount of a hybrid host too: pods' parents there are ours to make and remove.
+            // runc makes every container's cgroup in the v2 mount of a hybrid host too: pods' parents there are ours to remove. It limits nothing
+            // there, whatever controllers are left in it.
             None => {
-                v1.extend(v2);
+                v1.extend(v2.into_iter().map(|unified| Hierarchy { controllers: Vec::new(), ..unified }));
                 Some(Hierarchies { version: CgroupVersion::V1, mounted: v1 })
             }
         }
@@ -124,6 +125,8 @@ mod tests {
         assert_eq!(h.controllers(), ["cpu", "cpuacct", "memory"]);
         assert_eq!(h.with("cpuacct").unwrap().mount, Path::new("/sys/fs/cgroup/cpu,cpuacct"));
         assert_eq!(h.with("pids"), None);
+        let left_over = Hierarchies::parse(HYBRID, |_| "hugetlb\n".into()).unwrap();
+        assert_eq!(left_over, h, "runc, which is v1's there, limits nothing in the v2 mount");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! [`probe`] reads it, [`describe`] says what pods go without, [`pod_cgroups`] gives the driver of pod-level cgroups that fits.
 //! Parsing is pure (`parse`, `resources`, the names in `slices`); reading and writing are thin around it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub mod devices;
 pub mod doctor;
 mod going_down;
 mod hierarchies;
+mod hugetlb;
 mod parse;
 pub mod pressure;
 mod probe;
@@ -30,18 +32,28 @@ pub mod usage;
 pub use cgroupfs::CgroupfsPods;
 pub use describe::describe;
 pub use going_down::going_down;
-pub use hierarchies::Hierarchies;
+pub use hierarchies::{Hierarchies, Hierarchy};
 pub use probe::probe;
 pub use systemd::SystemdPods;
 
 /// The driver of pod-level cgroups for this host. `root` is "" for `/kubepods` (or `kubepods.slice`), else the name of a cgroup
-/// above it, so that agents run side by side. Errors: the cgroup mounts cannot be read, or there are none.
-pub fn pod_cgroups(facts: &HostFacts, root: &str) -> std::io::Result<Arc<dyn PodCgroups>> {
+/// above it, so that agents run side by side. `pids`: the most processes of a pod. Errors: the cgroup mounts cannot be read, or there are none.
+pub fn pod_cgroups(facts: &HostFacts, root: &str, pids: Option<u64>) -> std::io::Result<Arc<dyn PodCgroups>> {
     let hierarchies = Hierarchies::read()?;
+    let every_pod = EveryPod { pids, page_sizes: facts.hugepages.keys().copied().collect() };
     Ok(match facts.cgroup_driver {
-        CgroupDriver::Cgroupfs => Arc::new(CgroupfsPods::new(hierarchies, root, facts.cpu_millis)?),
-        CgroupDriver::Systemd => Arc::new(SystemdPods::new(hierarchies, root, facts.cpu_millis)?),
+        CgroupDriver::Cgroupfs => Arc::new(CgroupfsPods::new(hierarchies, root, facts.cpu_millis)?.holding(every_pod)),
+        CgroupDriver::Systemd => Arc::new(SystemdPods::new(hierarchies, root, facts.cpu_millis)?.holding(every_pod)),
     })
+}
+
+/// What holds for each pod, whatever it asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EveryPod {
+    /// The most processes it may have (kubelet's podPidsLimit); `None`: no limit.
+    pub pids: Option<u64>,
+    /// The host's sizes of huge pages in bytes: a pod gets none of a size that it does not ask for.
+    pub page_sizes: Vec<u64>,
 }
 
 /// Removes the QoS tree itself once no pod is left in it; absent is no error. For tests and `make run`.
@@ -92,6 +104,8 @@ pub struct HostFacts {
     pub memory_bytes: u64,
     /// Bytes of the file system that holds the state directory.
     pub ephemeral_storage_bytes: u64,
+    /// Bytes of a huge page → how many of that size the host has set aside.
+    pub hugepages: BTreeMap<u64, u64>,
     /// Which cgroup interface.
     pub cgroup_version: CgroupVersion,
     /// Which driver.

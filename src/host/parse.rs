@@ -26,6 +26,12 @@ pub(super) fn cpu_count(list: &str) -> Option<u64> {
     list.trim().split(',').map(count).try_fold(0_u64, |sum, n| sum.checked_add(n?)).filter(|n| *n > 0)
 }
 
+/// The bytes of a page of `hugepages-2048kB`, a directory of /sys/kernel/mm/hugepages.
+pub(super) fn page_size(name: &str) -> Option<u64> {
+    let kib: u64 = name.strip_prefix("hugepages-")?.strip_suffix("kB")?.parse().ok()?;
+    kib.checked_mul(1024)
+}
+
 /// `PRETTY_NAME` of os-release(5), its quotes taken off.
 pub(super) fn pretty_name(os_release: &str) -> Option<String> {
     let value = field(os_release, "PRETTY_NAME=")?;

@@ -1,5 +1,6 @@
 //! Reads what this host is. Thin: everything read is parsed in `parse`, `hierarchies` and `capabilities`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
@@ -23,6 +24,7 @@ pub fn probe(paths: &Paths) -> HostFacts {
         cpu_millis: cpus().saturating_mul(1000),
         memory_bytes: parse::mem_total(&text("/proc/meminfo")).unwrap_or(0),
         ephemeral_storage_bytes: storage(&paths.state),
+        hugepages: hugepages(Path::new("/sys/kernel/mm/hugepages")),
         cgroup_version: hierarchies.map_or(CgroupVersion::V2, |h| h.version),
         cgroup_driver: cgroup_driver(Path::new("/")),
         controllers,
@@ -74,6 +76,17 @@ fn storage(path: &Path) -> u64 {
     stat.map_or(0, |s| s.blocks().saturating_mul(s.fragment_size()))
 }
 
+/// Size of pages → how many there are: `hugepages-2048kB/nr_hugepages` and the like.
+fn hugepages(dir: &Path) -> BTreeMap<u64, u64> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let size = |entry: std::fs::DirEntry| {
+        let size = parse::page_size(entry.file_name().to_str()?)?;
+        let count = std::fs::read_to_string(entry.path().join("nr_hugepages")).ok()?;
+        Some((size, count.trim().parse().ok()?))
+    };
+    entries.filter_map(size).collect()
+}
+
 /// The least oom_score_adj a child may have, and whether CAP_SYS_RESOURCE really works here (in a user namespace the bit alone
 /// does not tell): by trying, where the bit is set.
 fn oom_score_adj(cap_eff: u64) -> (i32, bool) {
@@ -100,6 +113,17 @@ mod tests {
         assert_eq!(bounding_set(&status("000001ffffffffff"), &status("0000000000200000")), 0x1ff_ffff_ffff);
         assert_eq!(bounding_set("", &status("0000000000200000")), 1 << 21);
         assert_eq!(bounding_set("", ""), 0);
+    }
+
+    #[test]
+    fn huge_pages_of_every_size_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, count) in [("hugepages-2048kB", "3\n"), ("hugepages-1048576kB", "0\n"), ("other", "5\n")] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(name).join("nr_hugepages"), count).unwrap();
+        }
+        assert_eq!(hugepages(dir.path()), BTreeMap::from([(2 << 20, 3), (1 << 30, 0)]));
+        assert_eq!(hugepages(&dir.path().join("gone")), BTreeMap::new());
     }
 
     #[test]

@@ -1,12 +1,12 @@
 //! What a pod asks for as a whole: its QoS class and the limits of its cgroup. Pure.
 //!
-//! After pkg/kubelet/cm/helpers_linux.go (ResourceConfigForPod). The class is `pod::qos`'s, the sums are `api::quantity`'s. Hugepage limits are left out.
+//! After pkg/kubelet/cm/helpers_linux.go (ResourceConfigForPod). The class is `pod::qos`'s, the sums are `api::quantity`'s.
 
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use crate::api::quantity::{self, Amounts};
-use crate::oci::resources::{cpu_quota, cpu_shares};
+use crate::oci::resources::{cpu_quota, cpu_shares, page_size, page_size_name};
 use crate::pod::qos;
 
 /// A pod's QoS class.
@@ -55,6 +55,16 @@ pub fn pod_limits(pod: &Pod) -> PodLimits {
         cpu_quota_us: limit("cpu").and_then(|millis| cpu_quota(signed(millis))).map(i64::unsigned_abs),
         memory_bytes: limit("memory"),
     }
+}
+
+/// The pod's limit of huge pages of each size the host has, by the kernel's name of the size (`2MB`): what it asks for, else 0 (HugePageLimits, and
+/// pkg/kubelet/cm/cgroup_manager_linux.go toResources).
+pub fn hugepage_limits(pod: &Pod, sizes: &[u64]) -> Vec<(String, u64)> {
+    let requests = pod.spec.as_ref().map(quantity::pod_requests).unwrap_or_default();
+    let asked: std::collections::BTreeMap<String, u64> =
+        requests.keys().filter_map(|name| Some((page_size(name.strip_prefix("hugepages-")?)?, positive(&requests, name)))).collect();
+    let names = sizes.iter().map(|size| page_size_name(*size));
+    names.map(|name| (name.clone(), asked.get(&name).copied().unwrap_or(0))).collect()
 }
 
 /// Whether the pod says so itself, or every container limits this.
@@ -144,6 +154,35 @@ mod tests {
         let mut small = spec;
         small["initContainers"][1]["resources"] = request("200m");
         assert_eq!(limits(small).cpu_request_millis, 1100);
+    }
+
+    #[test]
+    fn a_pod_s_own_limits_hold_for_all_of_it_and_its_overhead_is_added() {
+        let own = json!({"requests": {"cpu": "250m"}, "limits": {"cpu": "1", "memory": "64Mi"}});
+        let containers = json!([{"name": "a"}, container(json!({"limits": {"cpu": "100m"}}))]);
+        let l = limits(json!({"resources": own, "containers": containers, "overhead": {"cpu": "50m", "memory": "1Mi"}}));
+        assert_eq!((l.qos, l.cpu_request_millis, l.cpu_shares), (Qos::Burstable, 300, 307));
+        assert_eq!((l.cpu_quota_us, l.memory_bytes), (Some(105_000), Some(65 << 20)));
+        let full = json!({"limits": {"cpu": "2m", "memory": "1Mi"}});
+        let l = limits(json!({"resources": full, "containers": [{"name": "a"}]}));
+        assert_eq!((l.qos, l.cpu_quota_us), (Qos::Guaranteed, Some(1000)), "a quota of less than 1 ms is none to the kernel");
+        let devices = json!({"limits": {"a.com/x": "1", "ephemeral-storage": "1Gi"}});
+        let l = limits(json!({"containers": [container(devices)]}));
+        assert_eq!((l.qos, l.cpu_shares, l.cpu_quota_us, l.memory_bytes), (Qos::BestEffort, 2, None, None));
+    }
+
+    #[test]
+    fn huge_pages_are_limited_to_what_is_asked_for_of_each_size() {
+        let of = |spec: serde_json::Value| hugepage_limits(&serde_json::from_value(json!({"spec": spec})).unwrap(), &[2 << 20, 1 << 30]);
+        let named = |small: u64, large: u64| vec![("2MB".to_owned(), small), ("1GB".to_owned(), large)];
+        assert_eq!(of(json!({"containers": [{"name": "c"}]})), named(0, 0), "no pod takes what it does not ask for");
+        let two = json!({"limits": {"memory": "1Gi", "hugepages-2Mi": "4Mi"}});
+        assert_eq!(of(json!({"containers": [container(two.clone()), container(two.clone())]})), named(8 << 20, 0));
+        let init = json!({"name": "i", "resources": {"limits": {"cpu": "1", "hugepages-2Mi": "16Mi", "hugepages-1Gi": "1Gi"}}});
+        assert_eq!(of(json!({"initContainers": [init], "containers": [container(two.clone())]})), named(16 << 20, 1 << 30));
+        let whole = json!({"resources": {"limits": {"cpu": "1", "hugepages-2Mi": "64Mi"}}, "containers": [container(two)]});
+        assert_eq!(of(whole), named(64 << 20, 0), "the pod's own word counts");
+        assert_eq!(hugepage_limits(&Pod::default(), &[]), [], "a host without huge pages");
     }
 
     #[test]

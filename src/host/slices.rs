@@ -62,8 +62,8 @@ pub(super) fn container_path(cgroups_path: &str) -> PathBuf {
 /// A unit property: name, D-Bus type, value.
 pub(super) type Property = (&'static str, &'static str, String);
 
-/// The properties that limit a slice.
-pub(super) fn properties(version: CgroupVersion, limits: &PodLimits) -> Vec<Property> {
+/// The properties that limit a slice. `pids`: the most processes.
+pub(super) fn properties(version: CgroupVersion, limits: &PodLimits, pids: Option<u64>) -> Vec<Property> {
     let mut properties = vec![cpu_shares(version, limits.cpu_shares)];
     if let Some(quota) = limits.cpu_quota_us {
         // systemd wants µs per second, and takes whole hundredths of a percent (libcontainer rounds up to 10 ms).
@@ -74,6 +74,7 @@ pub(super) fn properties(version: CgroupVersion, limits: &PodLimits) -> Vec<Prop
         let name = if version == CgroupVersion::V1 { "MemoryLimit" } else { "MemoryMax" };
         properties.push((name, "t", bytes.to_string()));
     }
+    properties.extend(pids.map(|pids| ("TasksMax", "t", pids.to_string())));
     properties
 }
 
@@ -127,8 +128,9 @@ mod tests {
             cpu_quota_us: Some(50_000),
             memory_bytes: Some(1 << 20),
         };
-        let named = |version| properties(version, &limits).into_iter().map(|(n, _, v)| format!("{n}={v}")).collect::<Vec<_>>();
+        let named = |version| properties(version, &limits, None).into_iter().map(|(n, _, v)| format!("{n}={v}")).collect::<Vec<_>>();
         assert_eq!(named(CgroupVersion::V1), ["CPUShares=512", "CPUQuotaPerSecUSec=500000", "MemoryLimit=1048576"]);
         assert_eq!(named(CgroupVersion::V2), ["CPUWeight=20", "CPUQuotaPerSecUSec=500000", "MemoryMax=1048576"]);
+        assert_eq!(properties(CgroupVersion::V2, &limits, Some(64)).last(), Some(&("TasksMax", "t", "64".to_owned())));
     }
 }

@@ -13,9 +13,9 @@ use std::sync::{Mutex, PoisonError};
 use k8s_openapi::api::core::v1::Pod;
 
 use super::cgroupfs::{check_name, oom_kills};
-use super::resources::{Qos, pod_limits, shares};
+use super::resources::{Qos, hugepage_limits, pod_limits, shares};
 use super::slices::{self, Property};
-use super::{CgroupVersion, Hierarchies, PodCgroups};
+use super::{CgroupVersion, EveryPod, Hierarchies, PodCgroups, hugetlb};
 
 /// The driver for hosts whose PID 1 is systemd.
 #[derive(Debug)]
@@ -23,6 +23,7 @@ pub struct SystemdPods {
     hierarchies: Hierarchies,
     root: String,
     cpu_millis: u64,
+    every_pod: EveryPod,
     /// cpu requests of burstable pods, whose sum is their parent's weight.
     burstable: Mutex<BTreeMap<String, u64>>,
     /// The shares of the slices above the pods, as systemd was last told: most pods change none, and telling costs a process.
@@ -41,10 +42,16 @@ impl SystemdPods {
             hierarchies,
             root: root.to_owned(),
             cpu_millis,
+            every_pod: EveryPod::default(),
             burstable: Mutex::default(),
             told: Mutex::default(),
             accounted: Mutex::default(),
         })
+    }
+
+    /// With what holds for each pod.
+    pub fn holding(self, every_pod: EveryPod) -> SystemdPods {
+        SystemdPods { every_pod, ..self }
     }
 
     /// Stops the slices above the pods; pods left are an error (EBUSY), absent is none.
@@ -82,6 +89,15 @@ impl SystemdPods {
         let mut command = Command::new("systemctl");
         command.args(["set-property", "--runtime", slice]).args(properties.iter().map(assignment));
         run(&mut command)
+    }
+
+    /// systemd has no property for them.
+    fn limit_hugepages(&self, pod: &Pod, path: &std::path::Path) -> io::Result<()> {
+        let limits = hugepage_limits(pod, &self.every_pod.page_sizes);
+        if !limits.is_empty() {
+            hugetlb::delegate(&self.hierarchies, path);
+        }
+        hugetlb::limit(&self.hierarchies, path, &limits)
     }
 
     fn stop(&self, slice: &str) -> io::Result<()> {
@@ -145,7 +161,8 @@ impl PodCgroups for SystemdPods {
         for above in slices::above(&slice).iter().filter(|above| !self.exists(above)) {
             self.start(above, &[])?;
         }
-        self.start(&slice, &slices::properties(self.hierarchies.version, &limits))?;
+        self.start(&slice, &slices::properties(self.hierarchies.version, &limits, self.every_pod.pids))?;
+        self.limit_hugepages(pod, &slices::path(&slice))?;
         if limits.qos == Qos::Burstable {
             let mut burstable = self.burstable.lock().unwrap_or_else(PoisonError::into_inner);
             burstable.insert(uid.to_owned(), limits.cpu_request_millis);

@@ -15,6 +15,7 @@ impl HostFacts {
             cpu_millis: 2000,
             memory_bytes: 1 << 30,
             ephemeral_storage_bytes: 1 << 33,
+            hugepages: std::collections::BTreeMap::new(),
             cgroup_version: CgroupVersion::V1,
             cgroup_driver: CgroupDriver::Cgroupfs,
             controllers: vec![],

@@ -32,7 +32,8 @@ pub(super) fn allowed(inputs: &Inputs) -> Vec<LinuxDeviceCgroup> {
     rules
 }
 
-fn rule(allow: bool, typ: Option<Type>, major: Option<i64>, minor: Option<i64>, access: &str) -> LinuxDeviceCgroup {
+/// One rule of the devices cgroup; `None`: any.
+pub(super) fn rule(allow: bool, typ: Option<Type>, major: Option<i64>, minor: Option<i64>, access: &str) -> LinuxDeviceCgroup {
     let mut rule = LinuxDeviceCgroupBuilder::default().allow(allow).access(access).build().expect("every field of a rule has a default");
     rule.set_typ(typ).set_major(major).set_minor(minor);
     rule

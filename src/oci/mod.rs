@@ -2,8 +2,8 @@
 //!
 //! Pure: everything the spec depends on stands in [`Inputs`]. Guarantees: the same inputs give the same spec; a field that cannot be
 //! honoured on this host is an [`OciError`], never passed over; nothing of the agent's own environment gets in. Left to others:
-//! `root.path` (the runtime driver), the files and namespaces themselves, and the host's device nodes of a privileged container
-//! ([`wants_host_devices`], [`grant_host_devices`]).
+//! `root.path` (the runtime driver), the files and namespaces themselves, the host's device nodes of a privileged container
+//! ([`wants_host_devices`], [`grant_host_devices`]), and the devices of extended resources ([`HandedOut`]).
 //!
 //! One file a concept. The rules are the kubelet's (pkg/kubelet/kuberuntime, pkg/kubelet/kubelet_pods.go) followed by what containerd's
 //! CRI plugin makes of them (internal/cri/server/container_create.go, internal/cri/opts).
@@ -24,11 +24,13 @@ use crate::volumes::PodFiles;
 
 mod annotations;
 mod capabilities;
+pub mod cdi;
 mod devices;
 mod env;
 mod expansion;
 #[cfg(test)]
 mod golden;
+mod handed_out;
 mod labels;
 mod mounts;
 mod namespaces;
@@ -47,6 +49,7 @@ mod user;
 
 pub use devices::{grant_host_devices, wants_host_devices};
 pub use expansion::expand_static;
+pub use handed_out::{HandedOut, OnHost, wants_cdi};
 pub use seccomp::localhost_profile;
 pub use signal::stop_signal;
 pub use sub_path::sub_paths;

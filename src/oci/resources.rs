@@ -79,7 +79,21 @@ fn memory(inputs: &Inputs) -> Result<LinuxMemory, OciError> {
     Ok(memory)
 }
 
+/// For each size the host has: what is asked for, else 0 (kuberuntime_container_linux.go GetHugepageLimitsFromResources). Where the host has no hugetlb
+/// controller, nothing is limited, as containerd does it (tolerate_missing_hugetlb_controller).
 fn hugepages(inputs: &Inputs) -> Result<Vec<LinuxHugepageLimit>, OciError> {
+    let asked = asked_hugepages(inputs)?;
+    if !inputs.host.controllers.iter().any(|c| c == "hugetlb") {
+        return Ok(Vec::new());
+    }
+    let mut limits: BTreeMap<String, i64> = inputs.host.hugepages.keys().map(|size| (page_size_name(*size), 0)).collect();
+    limits.extend(asked);
+    let limit = |(size, limit)| LinuxHugepageLimitBuilder::default().page_size(size).limit(limit).build().expect("size and limit are set");
+    Ok(limits.into_iter().map(limit).collect())
+}
+
+/// Kernel's name of the size → bytes.
+fn asked_hugepages(inputs: &Inputs) -> Result<Vec<(String, i64)>, OciError> {
     let container = inputs.container;
     let of_pod = inputs.spec().and_then(|s| s.resources.as_ref()).and_then(|r| r.limits.as_ref());
     let own = container.resources.as_ref().and_then(|r| r.limits.as_ref());
@@ -90,14 +104,19 @@ fn hugepages(inputs: &Inputs) -> Result<Vec<LinuxHugepageLimit>, OciError> {
         .map(|(name, size, quantity)| {
             let limit = amount(container, "limits", Some(quantity.clone()), name, quantity::whole)?;
             let size = page_size(size).ok_or_else(|| OciError::invalid(format!("resources.limits[{name}]"), size, "no huge page size"))?;
-            Ok(LinuxHugepageLimitBuilder::default().page_size(size).limit(limit).build().expect("size and limit are set"))
+            Ok((size, limit))
         })
         .collect()
 }
 
 /// `2Mi` as the kernel names it: `2MB`.
-fn page_size(text: &str) -> Option<String> {
+pub fn page_size(text: &str) -> Option<String> {
     let bytes = quantity::whole(&Quantity(text.to_owned())).filter(|b| *b > 0)?;
+    Some(page_size_name(bytes.unsigned_abs()))
+}
+
+/// A size of huge pages in bytes as the kernel names it: `2MB`.
+pub fn page_size_name(bytes: u64) -> String {
     let (mut value, mut unit) = (bytes, "B");
     for next in ["KB", "MB", "GB"] {
         if value < 1024 || value % 1024 != 0 {
@@ -105,7 +124,7 @@ fn page_size(text: &str) -> Option<String> {
         }
         (value, unit) = (value / 1024, next);
     }
-    Some(format!("{value}{unit}"))
+    format!("{value}{unit}")
 }
 
 /// A resource's request; its limit where none is set (API defaulting).
@@ -193,8 +212,14 @@ mod tests {
         assert_eq!(cpu_quota(i64::MAX), Some(i64::MAX));
     }
 
+    fn with_huge_pages(mut case: Case) -> Case {
+        case.host.controllers.push("hugetlb".to_owned());
+        case.host.hugepages = BTreeMap::from([(2 << 20, 8), (1 << 30, 1)]);
+        case
+    }
+
     fn of(yaml: &str) -> LinuxResources {
-        Case::new(&format!("{{resources: {yaml}}}")).build().linux().as_ref().unwrap().resources().clone().unwrap()
+        with_huge_pages(Case::new(&format!("{{resources: {yaml}}}"))).build().linux().as_ref().unwrap().resources().clone().unwrap()
     }
 
     #[test]
@@ -212,6 +237,10 @@ mod tests {
         let r = of("{}");
         assert_eq!((r.cpu().as_ref().unwrap().shares(), r.cpu().as_ref().unwrap().quota()), (Some(2), None));
         assert_eq!(r.memory().unwrap().limit(), None);
+        let pages: Vec<_> = r.hugepage_limits().iter().flatten().map(|h| h.limit()).collect();
+        assert_eq!(pages, [0, 0], "nothing is taken that is not asked for");
+        let without = Case::new("{resources: {limits: {memory: 1Gi, hugepages-2Mi: 4Mi}}}").build();
+        assert_eq!(without.linux().as_ref().unwrap().resources().as_ref().unwrap().hugepage_limits(), &None, "no controller");
     }
 
     #[test]
@@ -227,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_container_without_limits_has_the_pod_s() {
-        let case = Case::new("{}");
+        let case = with_huge_pages(Case::new("{}"));
         let mut pod = pod_with(&["{limits: {cpu: 500m}}", "{}"], &[], "{}");
         let of_pod = serde_json::json!({"limits": {"cpu": "2", "memory": "64Mi", "hugepages-2Mi": "4Mi"}, "requests": {"memory": "2Gi"}});
         pod.spec.as_mut().unwrap().resources = Some(serde_json::from_value(of_pod).unwrap());
@@ -237,8 +266,8 @@ mod tests {
             let pages: Vec<_> = r.hugepage_limits().iter().flatten().map(|h| h.limit()).collect();
             (r.cpu().as_ref().unwrap().quota(), r.memory().unwrap().limit(), pages)
         };
-        assert_eq!(of(0), (Some(50_000), Some(64 << 20), vec![4 << 20]));
-        assert_eq!(of(1), (Some(200_000), Some(64 << 20), vec![4 << 20]));
+        assert_eq!(of(0), (Some(50_000), Some(64 << 20), vec![0, 4 << 20]));
+        assert_eq!(of(1), (Some(200_000), Some(64 << 20), vec![0, 4 << 20]));
         let inputs = Inputs { pod: &pod, container: &pod.spec.as_ref().unwrap().containers[1], ..case.inputs() };
         assert_eq!(burstable_score(&inputs), 750, "half of 2 of 4 GiB is its share");
     }

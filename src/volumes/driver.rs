@@ -156,6 +156,12 @@ impl HostVolumes {
                 let made = empty_dir::in_memory(&path, empty_dir::memory_size(source, pod, self.config.memory_bytes), group);
                 Ok((path, made))
             }
+            medium if empty_dir::is_huge(medium) => {
+                let huge = empty_dir::huge_pages(source, pod)?;
+                let path = self.run_dir(uid).join(below);
+                let made = empty_dir::on_huge_pages(&path, huge, group);
+                Ok((path, made))
+            }
             medium => Err(format!("unknown storage medium {medium:?}")),
         }
     }

@@ -17,6 +17,7 @@ mod chaos;
 mod config;
 mod cronjob;
 mod daemonset;
+mod devices;
 mod directory;
 mod drain;
 mod exec;

@@ -141,6 +141,7 @@ fn host() -> HostFacts {
         cpu_millis: 2000,
         memory_bytes: 4 << 30,
         ephemeral_storage_bytes: 0,
+        hugepages: BTreeMap::new(),
         cgroup_version: if v2 { CgroupVersion::V2 } else { CgroupVersion::V1 },
         cgroup_driver: CgroupDriver::Cgroupfs,
         controllers: Vec::new(),

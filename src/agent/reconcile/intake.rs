@@ -60,6 +60,8 @@ impl Reconciler {
             Kind::Node => {
                 self.taints_dirty = true;
                 self.unbound_dirty = true;
+                // What it can allocate follows from its annotations, too.
+                self.manifests_dirty = true;
                 self.owners.values().cloned().for_each(|key| self.queue.add(key));
             }
             // A rerun of a Job that is gone changes nothing but a record; its event, of the same transaction, tells of it.

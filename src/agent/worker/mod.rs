@@ -31,6 +31,7 @@ use dependents::Dependents;
 mod commit;
 mod configuration;
 mod dependents;
+mod devices;
 mod done;
 mod effects;
 mod ending;

@@ -27,7 +27,7 @@ use super::exit::AttemptRef;
 use super::hooks::{HookResult, post_start};
 use super::parts::Parts;
 use super::pulls::Pulls;
-use super::{Shared, configuration, files};
+use super::{Shared, configuration, devices, files};
 use crate::api::well_known::container_labels as label;
 use crate::api::{Key, Kind};
 use crate::config::{self, Objects};
@@ -273,9 +273,10 @@ impl Making<'_> {
             error => Failure::Config(error.to_string()),
         })?;
         if oci::wants_host_devices(container) {
-            let devices = (drivers.devices)().map_err(|e| Failure::Config(format!("failed to list the host's devices: {e}")))?;
+            let devices = drivers.devices.list().map_err(|e| Failure::Config(format!("failed to list the host's devices: {e}")))?;
             oci::grant_host_devices(&mut spec, devices);
         }
+        devices::hand_out(drivers, self.pod, name, &mut spec)?;
         Ok(spec)
     }
 

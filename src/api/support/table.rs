@@ -303,7 +303,7 @@ static ROWS: &[Row] = rows! {
         "serviceAccountToken": Refused(NO_API);
     }
     EmptyDirVolumeSource {
-        "medium": Refused("not yet: only the node's disk (\"\") and Memory") unless ["Memory"];
+        "medium": Honoured;
         "sizeLimit": Honoured;
     }
     PersistentVolumeClaimSpec {

@@ -196,7 +196,7 @@ fn each_field_is_reported_by_name_with_its_severity() {
             {"name": "b", "livenessProbe": {"exec": {"command": ["true"]}}, "volumeMounts": [{"name": "v", "mountPath": "/v", "subPath": "x"}, {"name": "w", "mountPath": "/w", "subPath": ""}]},
         ],
         "initContainers": [{"name": "s", "restartPolicy": "Always"}, {"name": "r", "restartPolicyRules": [{"action": "Restart"}, {"action": "RestartAllContainers"}]}],
-        "volumes": [{"name": "v", "projected": {"sources": [{"configMap": {"name": "c"}}, {"serviceAccountToken": {"path": "t"}}]}}, {"name": "w", "emptyDir": {"medium": "Memory"}}, {"name": "h", "emptyDir": {"medium": "HugePages"}}],
+        "volumes": [{"name": "v", "projected": {"sources": [{"configMap": {"name": "c"}}, {"serviceAccountToken": {"path": "t"}}]}}, {"name": "w", "emptyDir": {"medium": "Memory"}}, {"name": "h", "gitRepo": {"repository": "r"}}],
     });
     let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"}, "spec": {"managedBy": "example.com/queue", "podFailurePolicy": {"rules": []}, "podReplacementPolicy": "Failed", "template": {"spec": spec}}});
     let mut found = checked(Kind::Job, job);
@@ -209,7 +209,7 @@ fn each_field_is_reported_by_name_with_its_severity() {
         (Severity::Error, "spec.template.spec.initContainers[1].restartPolicyRules[1].action"),
         (Severity::Info, "spec.template.spec.serviceAccountName"),
         (Severity::Error, "spec.template.spec.volumes[0].projected.sources[1].serviceAccountToken"),
-        (Severity::Error, "spec.template.spec.volumes[2].emptyDir.medium"),
+        (Severity::Error, "spec.template.spec.volumes[2].gitRepo"),
     ];
     assert_eq!(found, expected.map(|(s, f)| (s, f.to_owned())));
 }

@@ -6,6 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::field::{Faults, Path};
 use super::{format, scheduling};
+use crate::api::devices;
+use crate::api::well_known::DEVICES;
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -43,9 +45,15 @@ pub(super) fn of_pod(meta: &ObjectMeta, spec: &PodSpec, path: &Path, faults: &mu
     }
 }
 
-/// The annotations of a Node (ValidateNodeSpecificAnnotations).
+/// The annotations of a Node (ValidateNodeSpecificAnnotations), and the agent's own.
 pub(super) fn of_node(meta: &ObjectMeta, faults: &mut Faults) {
     let path = Path::new("metadata").child("annotations");
+    if let Some(text) = meta.annotations.as_ref().and_then(|a| a.get(DEVICES)) {
+        for wrong in devices::read(text).err().into_iter().flatten() {
+            let message = if wrong.at.is_empty() { wrong.message } else { format!("{}: {}", wrong.at, wrong.message) };
+            faults.invalid_omitted(&path.key(DEVICES), &message);
+        }
+    }
     let Some(text) = meta.annotations.as_ref().and_then(|a| a.get(TAINTS)).filter(|t| !t.is_empty()) else { return };
     match serde_json::from_str::<Vec<Taint>>(text) {
         Ok(taints) => scheduling::taints(&taints, &path.child(TAINTS), faults),

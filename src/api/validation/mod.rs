@@ -56,5 +56,10 @@ pub fn validate(object: &Object) -> Vec<FieldFault> {
     faults.into_vec()
 }
 
+/// Whether a resource is one that a device plugin would advertise (IsExtendedResourceName).
+pub fn is_extended_resource(name: &str) -> bool {
+    resources::is_extended(name)
+}
+
 #[cfg(test)]
 mod tests;

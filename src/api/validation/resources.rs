@@ -115,7 +115,7 @@ fn is_native(name: &str) -> bool {
 }
 
 /// IsExtendedResourceName.
-fn is_extended(name: &str) -> bool {
+pub(super) fn is_extended(name: &str) -> bool {
     !is_native(name) && !name.starts_with("requests.") && format::qualified_name(&format!("requests.{name}")).is_empty()
 }
 

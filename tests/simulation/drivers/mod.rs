@@ -11,7 +11,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use minik8s::agent::{Drivers, Settings};
 use minik8s::clock::Clock;
+use minik8s::host::devices::HostDevices;
 use minik8s::host::{CgroupDriver, CgroupVersion, HostFacts, Paths};
+use minik8s::oci::cdi::SpecFile;
+use oci_spec::runtime::LinuxDevice;
 
 use super::world::World;
 
@@ -36,11 +39,26 @@ pub fn drivers(world: &Arc<World>, disk: Arc<Disk>) -> Drivers {
         network: Arc::new(driver()),
         volumes: Arc::new(driver()),
         cgroups: Arc::new(driver()),
-        devices: Arc::new(|| Ok(Vec::new())),
+        devices: Arc::new(NoDevices),
         clock: Arc::new(driver()),
         host: Arc::new(facts(boot)),
         paths: Arc::new(Paths::below(&world.dir)),
         settings: Arc::new(Settings { node_name: "node".into(), labels: BTreeMap::new(), ..Settings::default() }),
+    }
+}
+
+/// A host with nothing in /dev.
+struct NoDevices;
+
+impl HostDevices for NoDevices {
+    fn list(&self) -> std::io::Result<Vec<LinuxDevice>> {
+        Ok(Vec::new())
+    }
+    fn node(&self, _: &str) -> std::io::Result<LinuxDevice> {
+        Err(std::io::ErrorKind::NotFound.into())
+    }
+    fn cdi(&self) -> Vec<SpecFile> {
+        Vec::new()
     }
 }
 
@@ -55,6 +73,7 @@ fn facts(boot: u64) -> HostFacts {
         cpu_millis: 2000,
         memory_bytes: 1 << 30,
         ephemeral_storage_bytes: 1 << 33,
+        hugepages: BTreeMap::new(),
         cgroup_version: CgroupVersion::V2,
         cgroup_driver: CgroupDriver::Cgroupfs,
         controllers: vec![],

@@ -4,7 +4,8 @@ use k8s_openapi::api::core::v1::SecurityContext;
 use oci_spec::runtime::LinuxDevice;
 
 use super::life::{running, status_in, waits_for};
-use super::world::{World, container, phase, pod};
+use super::world::{Host, World, container, phase, pod};
+use crate::oci::cdi::SpecFile;
 use crate::pod::container_id;
 use crate::runtime::RuntimeEvent;
 
@@ -63,5 +64,48 @@ async fn a_privileged_container_waits_for_the_host_s_devices_and_gets_them() {
     world.until("running", |h| running(h, "c")).await;
     let spec = world.host().specs[&container_id("u-1", "c", 0)].clone();
     assert_eq!(spec.linux().as_ref().unwrap().devices().as_deref(), Some(&[kvm][..]));
+    agent.kill().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_container_waits_for_the_devices_it_was_given_and_has_them_after_a_restart_of_the_agent() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    let mut dongle = LinuxDevice::default();
+    dongle.set_path("/dev/dongle".into()).set_major(10).set_minor(7);
+    world.host().devices = Some(Vec::new());
+    let mut wants = pod("Always", vec![container("c")]);
+    let note =
+        r#"{"c":{"a.com/x":[{"devices":[{"path":"/dev/dongle"},"v.com/gpu=0"]}]},"other":{"a.com/x":[{"devices":["v.com/gpu=1"]}]}}"#;
+    wants.metadata.annotations.get_or_insert_default().insert("minik8s.io/assigned-devices".into(), note.into());
+    world.put(wants);
+    let agent = world.agent().await;
+    let told = |what: &'static str| {
+        move |h: &Host| {
+            let waiting = status_in(h, "c").and_then(|s| s.state?.waiting);
+            waiting.is_some_and(|w| w.reason.as_deref() == Some("CreateContainerError") && w.message.as_deref() == Some(what))
+        }
+    };
+    world.until("no file", told("CDI device injection failed: unresolvable CDI devices v.com/gpu=0")).await;
+    let text = "{cdiVersion: 0.5.0, kind: v.com/gpu, devices: [{name: '0', containerEdits: {env: [GPU=0]}}]}".to_owned();
+    world.host().cdi = vec![SpecFile { path: "/etc/cdi/gpu.yaml".into(), directory: 0, text: Ok(text) }];
+    world.until("no node", told("failed to add device \"/dev/dongle\": entity not found")).await;
+    assert!(
+        world.event_reasons().iter().any(|e| e == "Failed: Error: failed to add device \"/dev/dongle\": entity not found"),
+        "{:?}",
+        world.event_reasons()
+    );
+    world.host().devices = Some(vec![dongle]);
+    world.until("running", |h| running(h, "c")).await;
+    agent.kill().await;
+    let agent = world.agent().await;
+    world.exit(&container_id("u-1", "c", 0), 1);
+    world.until("running again", |h| h.specs.contains_key(&container_id("u-1", "c", 1)) && running(h, "c")).await;
+    for attempt in 0..2 {
+        let spec = world.host().specs[&container_id("u-1", "c", attempt)].clone();
+        let nodes: Vec<_> = spec.linux().as_ref().unwrap().devices().iter().flatten().map(|d| d.path().display().to_string()).collect();
+        assert_eq!(nodes, ["/dev/dongle"]);
+        assert!(spec.process().as_ref().unwrap().env().as_ref().unwrap().contains(&"GPU=0".to_owned()));
+    }
     agent.kill().await;
 }

@@ -112,3 +112,27 @@ fn finalizers_and_owners() {
     );
     assert!(event.len() == 1 && event[0].ends_with("/v1, Kind=Event is disallowed from being an owner"), "{event:?}");
 }
+
+#[test]
+fn devices_of_extended_resources() {
+    let devices = |text: &str| json!({"metadata": {"annotations": {"minik8s.io/devices": text}}});
+    let at = "metadata.annotations[minik8s.io/devices]: Invalid value";
+    check(
+        Kind::Node,
+        &node(),
+        &[
+            (devices("example.com/dongle: [/dev/dongle0, v.com/x=y]"), &[]),
+            (
+                devices("{cpu: [/dev/a], a.com/x: [dev/a]}"),
+                &[
+                    &format!("{at}: cpu: must be the name of an extended resource, such as example.com/dongle"),
+                    &format!("{at}: a.com/x[0]: must be a path such as /dev/dongle0, or a CDI device such as vendor.com/class=name"),
+                ],
+            ),
+            (
+                devices("[]"),
+                &[&format!("{at}: must map extended resources to lists of devices, such as {{example.com/dongle: [/dev/dongle0]}}")],
+            ),
+        ],
+    );
+}

@@ -11,6 +11,7 @@ use tokio::sync::broadcast;
 
 use super::Death;
 use crate::api::{Key, Object};
+use crate::oci::cdi::SpecFile;
 use crate::runtime::{ContainerState, Exit, RuntimeError, TaskState};
 use crate::store::{Change, ChangeKind};
 use crate::volumes::PayloadFile;
@@ -54,6 +55,8 @@ pub(in super::super) struct Host {
     pub(in super::super) last_line: Option<(PathBuf, &'static str)>,
     /// What is in /dev; `None`: it cannot be read.
     pub(in super::super) devices: Option<Vec<LinuxDevice>>,
+    /// CDI's files.
+    pub(in super::super) cdi: Vec<SpecFile>,
     pub(in super::super) start_error: Option<&'static str>,
     /// What a command does, by its first word: how long it takes, and its exit code. Absent = it passes at once.
     pub(in super::super) commands: BTreeMap<String, (Duration, u32)>,

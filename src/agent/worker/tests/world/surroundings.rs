@@ -6,11 +6,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
+use oci_spec::runtime::LinuxDevice;
 
 use super::{Double, Host, World};
 use crate::controllers::pressure::DiskUsage;
 use crate::host::PodCgroups;
+use crate::host::devices::HostDevices;
 use crate::network::{Namespace, Network, NetworkError, Sandbox, SandboxSpec};
+use crate::oci::cdi::SpecFile;
 use crate::volumes::{Payloads, PodFiles, SubPath, VolumeError, Volumes};
 
 #[async_trait]
@@ -88,6 +91,19 @@ impl Volumes for Double {
     }
     async fn list(&self) -> Result<Vec<String>, VolumeError> {
         Ok(self.0.host().volumes.iter().cloned().collect())
+    }
+}
+
+impl HostDevices for Double {
+    fn list(&self) -> std::io::Result<Vec<LinuxDevice>> {
+        self.0.host().devices.clone().ok_or_else(|| std::io::Error::other("no /dev"))
+    }
+    fn node(&self, path: &str) -> std::io::Result<LinuxDevice> {
+        let found = HostDevices::list(self)?.into_iter().find(|device| device.path() == Path::new(path));
+        found.ok_or_else(|| std::io::ErrorKind::NotFound.into())
+    }
+    fn cdi(&self) -> Vec<SpecFile> {
+        self.0.host().cdi.clone()
     }
 }
 
