@@ -98,7 +98,7 @@ impl CniNetwork {
         let network = CniNetwork::unprepared(config);
         network.pins.prepare()?;
         let recorded = network.cache.list();
-        let ended = if recorded.is_empty() { 0 } else { orphans::end(&recorded) };
+        let ended = if recorded.is_empty() { 0 } else { orphans::end(&network.plugins.dirs, &recorded) };
         if ended > 0 {
             tracing::warn!(ended, "ended CNI plugins that an earlier agent had called");
         }

@@ -67,7 +67,7 @@ pub(super) fn find(plugin: &str, dirs: &[PathBuf]) -> Result<PathBuf, NetworkErr
     found.ok_or_else(|| NetworkError::PluginMissing { plugin: plugin.to_owned(), dirs: joined(dirs, ", ") })
 }
 
-fn joined(dirs: &[PathBuf], separator: &str) -> String {
+pub(super) fn joined(dirs: &[PathBuf], separator: &str) -> String {
     dirs.iter().map(|d| d.display().to_string()).collect::<Vec<_>>().join(separator)
 }
 

@@ -57,7 +57,7 @@ fn takes(lab: &Lab, uid: &str, ip: IpAddr) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn ptp_with_portmap_bandwidth_and_tuning_gives_two_families_a_port_and_a_limit() {
     let lab = Lab::new(15);
-    lab.list(&json!({"cniVersion": "1.0.0", "name": "labptp", "plugins": [
+    lab.list(&json!({"cniVersion": "1.0.0", "name": format!("labptp{}", std::process::id()), "plugins": [
         {"type": "ptp", "ipam": ipam(&lab)},
         {"type": "portmap", "capabilities": {"portMappings": true}},
         {"type": "bandwidth", "capabilities": {"bandwidth": true}},

@@ -168,7 +168,12 @@ async fn plugins_that_a_killed_agent_had_called_are_ended() {
     let lab = Lab::new(27);
     attached(&lab, &json!({"cniVersion": "1.0.0"}), "exit 0").await;
     // As the kernel leaves them when the agent is killed: nobody's children, in the middle of an ADD.
-    let plugin = |uid: &str| Command::new("sleep").arg("1000").env("CNI_COMMAND", "ADD").env("CNI_CONTAINERID", uid).spawn().unwrap();
+    let dirs: Vec<_> = lab.config.plugin_dirs.iter().map(|d| d.display().to_string()).collect();
+    let plugin = |uid: &str| {
+        let mut command = Command::new("sleep");
+        command.arg("1000").env("CNI_COMMAND", "ADD").env("CNI_CONTAINERID", uid).env("CNI_PATH", dirs.join(":"));
+        command.spawn().unwrap()
+    };
     let (mut ours, mut theirs) = (plugin("a"), plugin("another-runtime-s"));
     // Until it is `sleep`, it has this test's environment.
     let called = |pid: u32| std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|e| e.windows(4).any(|w| w == b"CNI_"));
