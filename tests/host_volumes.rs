@@ -110,6 +110,20 @@ async fn a_pod_s_files_and_volumes_are_set_up_once() {
 }
 
 #[tokio::test]
+async fn the_full_name_is_in_etc_hostname_where_it_is_the_kernels() {
+    let lab = Lab::new();
+    for (full, name) in [(Some(true), "p.sub.default.svc.cluster.local"), (None, "p")] {
+        let mut pod = pod(json!([]));
+        let spec = pod.spec.as_mut().unwrap();
+        (spec.subdomain, spec.set_hostname_as_fqdn) = (Some("sub".to_owned()), full);
+        let files = lab.volumes.setup(&pod, "p", &Arc::default()).await.unwrap();
+        assert_eq!(std::fs::read_to_string(files.hostname.unwrap()).unwrap(), format!("{name}\n"));
+        lab.volumes.remove("u-1").await.unwrap();
+    }
+    lab.finish().await;
+}
+
+#[tokio::test]
 async fn hosts_is_written_in_place_and_stays_the_same_file() {
     let lab = Lab::new();
     let pod = pod(json!([]));

@@ -315,8 +315,12 @@ fn paths_named_in_documents_exist() {
 /// The tests that a table of rows names: "`FILE`: test, test; `FILE`: …" in the last cell.
 fn tests_named(text: &str) -> Vec<(usize, String, String)> {
     let mut out = Vec::new();
-    for (index, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with("| §")) {
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with("| ")) {
         let cell = line.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        // The others are headings.
+        if !line.starts_with("| §") && !cell.starts_with('`') {
+            continue;
+        }
         for part in cell.split("; ") {
             let (file, names) = part.split_once(": ").unwrap_or((part, ""));
             let names = names.split(", ").map(|name| (index + 1, file.trim_matches('`').to_owned(), name.to_owned()));
@@ -364,9 +368,10 @@ fn the_rules_find_what_they_are_for() {
     let source = Source { path: "src/oci/x.rs".to_owned(), text: text.to_owned(), is_test: false };
     let found: Vec<_> = source.code().into_iter().filter(|(_, c)| c.contains("unwrap")).map(|(l, _)| l).collect();
     assert_eq!((found, source.room()), (vec![4], "oci"));
-    let rows = "| row | tests |\n| §1 a | `tests/tidy.rs`: files_stay_small, none; `tests/scenarios`: static-pod, gone |";
+    let rows = "| row | tests |\n| §1 a | `tests/tidy.rs`: files_stay_small, none; `tests/scenarios`: static-pod, gone |\n\
+        | a port | waits | `tests/tidy.rs`: no_such_test |";
     let tests: Vec<bool> = tests_named(rows).iter().map(|(_, file, name)| is_test(file, name)).collect();
-    assert_eq!(tests, [true, false, true, false]);
+    assert_eq!(tests, [true, false, true, false, false]);
     assert_eq!(
         paths_named("see `src/lib.rs`, not `lib.rs`\n```\nsrc/gone/ x\n```"),
         [(1, "src/lib.rs".to_owned()), (3, "src/gone/".to_owned())]

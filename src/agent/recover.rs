@@ -141,7 +141,7 @@ async fn try_stop_pod(drivers: &Drivers, uid: &str) -> Result<(), String> {
     if !errors.is_empty() {
         return Err(errors.join("; "));
     }
-    release_pod(drivers, uid).await?;
+    release_pod(drivers, uid).await.map_err(|e| e.to_string())?;
     remove_logs_of(&drivers.paths, uid).map_err(|e| format!("logs: {e}"))
 }
 

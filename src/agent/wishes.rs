@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::manifests::{ManifestSet, name_of};
+use crate::api::fault::{Fault, Severity};
 use crate::api::{Key, Kind, Object, well_known};
 use crate::controllers::{self, Context, EventDraft, Plan};
 use crate::store::Store;
@@ -15,6 +16,9 @@ use crate::store::Store;
 /// The kinds that come from files, Nodes aside.
 const KINDS: [Kind; 7] =
     [Kind::DaemonSet, Kind::Job, Kind::CronJob, Kind::StaticPod, Kind::ConfigMap, Kind::Secret, Kind::PersistentVolumeClaim];
+
+/// Of so many objects with unusable files an event tells; the log has all faults.
+const MOST_UNREAD: usize = 100;
 
 /// Which keys are to be compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,7 +88,27 @@ pub fn plan(due: &Due, set: &ManifestSet, store: &dyn Store, cx: &mut Context) -
     let keep: BTreeSet<String> = sources.filter(|s| set.keeps(s)).map(|s| path_of(&s).to_owned()).collect();
     let mut plan = controllers::sync::reconcile(&desired, &stored, &keep, &tombstones, cx);
     plan.events.extend(taken);
+    if due.all {
+        plan.events.extend(unread(&stored, set));
+    }
     plan
+}
+
+/// What is to be told of objects whose file says nothing usable of them any more: that they stay as they are, and why.
+fn unread(stored: &[Arc<Object>], set: &ManifestSet) -> Vec<EventDraft> {
+    let faults: HashMap<&str, &Fault> =
+        set.faults.iter().rev().filter(|f| f.severity == Severity::Error).map(|f| (f.file.as_str(), f)).collect();
+    if faults.is_empty() {
+        return Vec::new();
+    }
+    let read: HashSet<_> = set.objects.iter().map(|o| name_of(o)).collect();
+    let unread = stored.iter().filter(|o| !read.contains(&name_of(o)));
+    let told = unread.filter_map(|o| {
+        let (about, uid, fault) = (o.key(), o.uid().to_owned(), faults.get(path_of(source(o)?))?);
+        let message = format!("{} is unchanged, since its file cannot be used: {fault}", about.kind.shown());
+        Some(EventDraft { about, uid, warning: true, reason: "FailedValidation".to_owned(), message, source: "minik8s" })
+    });
+    told.take(MOST_UNREAD).collect()
 }
 
 fn name_taken(wanted: &Object, held: &Object) -> EventDraft {

@@ -125,6 +125,31 @@ fn what_could_not_be_committed_is_due_again() {
 }
 
 #[test]
+fn an_object_whose_file_cannot_be_used_any_more_stays_and_says_why() {
+    let (store, mut wishes) = (Memory::default(), Wishes::default());
+    let objects = vec![job("a", "a.yaml", 1), job("b", "b.yaml", 1)];
+    store.sync(&mut wishes, &Arc::new(ManifestSet { objects: objects.clone(), ..ManifestSet::default() }));
+    let fault = |severity, message: &str| Fault {
+        file: "a.yaml".to_owned(),
+        line: 3,
+        column: 5,
+        severity,
+        field: "spec.completions".to_owned(),
+        message: message.to_owned(),
+    };
+    let faults = vec![fault(Severity::Warning, "odd"), fault(Severity::Error, "Invalid value"), fault(Severity::Error, "another")];
+    let keep = BTreeSet::from(["a.yaml".to_owned()]);
+    let faulty = Arc::new(ManifestSet { objects: objects[1..].to_vec(), keep, faults });
+    store.sync(&mut wishes, &faulty);
+    let told: Vec<_> = store.list(Kind::Event).iter().filter_map(|o| o.as_event().cloned()).collect();
+    let said: Vec<_> = told.iter().map(|e| (e.involved_object.name.as_deref(), e.reason.as_deref(), e.message.as_deref())).collect();
+    let words = "Job is unchanged, since its file cannot be used: a.yaml:3:5: error: spec.completions: Invalid value";
+    assert_eq!(said, [(Some("a"), Some("FailedValidation"), Some(words))]);
+    assert!(store.get(&Key::new(Kind::Job, "default", "a")).is_some_and(|o| o.meta().deletion_timestamp.is_none()));
+    assert_eq!(store.sync(&mut wishes, &faulty), 0, "once, while it stays so");
+}
+
+#[test]
 fn a_name_that_is_taken_holds_up_its_own_manifest_only_and_comes_when_it_is_free() {
     let (store, mut wishes) = (Memory::default(), Wishes::default());
     let owner = json!([{"apiVersion": "batch/v1", "kind": "CronJob", "name": "nightly", "uid": "c", "controller": true}]);

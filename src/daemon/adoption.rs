@@ -48,6 +48,7 @@ impl Adoption {
             // Either is a reason to try again.
             let _ = tokio::time::timeout(RETRY, connected(&mut events)).await;
         }
+        self.collect_addresses();
         self.let_loose();
         self.end_leftovers().await;
         while connected(&mut events).await {
@@ -67,6 +68,16 @@ impl Adoption {
                 tracing::warn!(%error, "what an earlier agent was executing in containers cannot be ended yet")
             }
         }
+    }
+
+    /// Orphans' records count as long as they are there, so this need not wait until they are gone.
+    fn collect_addresses(&self) {
+        let network = self.drivers.network.clone();
+        tokio::spawn(async move {
+            if let Err(error) = network.collect().await {
+                tracing::warn!(%error, "CNI plugins did not give back what no pod holds any more");
+            }
+        });
     }
 
     async fn attempt(&self) -> anyhow::Result<()> {

@@ -37,7 +37,8 @@ pub(super) fn conflist(bridge: &str, subnet: &str, ipam_dir: &Path, can: Abiliti
     if publishes {
         plugins.push(json!({"type": "portmap", "capabilities": {"portMappings": true}}));
     }
-    let list = json!({"cniVersion": "1.0.0", "name": bridge, "plugins": plugins});
+    // portmap 1.1.1 looks for IPv6 rules that a pod without IPv6 never had: its CHECK would always fail.
+    let list = json!({"cniVersion": "1.0.0", "name": bridge, "disableCheck": publishes, "plugins": plugins});
     let path = Path::new("(built-in bridge)");
     match list {
         Value::Object(list) => ConfList::from_value(path, &list),

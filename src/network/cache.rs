@@ -73,12 +73,31 @@ impl Cache {
         Ok(())
     }
 
-    /// The uids that have a record.
+    /// The uids that have a record, as far as they can be read.
     pub(super) fn list(&self) -> Vec<String> {
-        let entries = [&self.volatile, &self.durable].into_iter().filter_map(|d| std::fs::read_dir(d).ok()).flatten();
-        let names = entries.filter_map(|e| e.ok()?.file_name().into_string().ok());
-        names.filter(|n| !n.starts_with('.')).filter_map(|n| n.strip_suffix(".json").map(str::to_owned)).collect()
+        [&self.volatile, &self.durable].into_iter().filter_map(|d| uids(d).ok()).flatten().collect()
     }
+
+    /// The uids that have a record, all of them. Errors: a directory cannot be read.
+    pub(super) fn list_all(&self) -> Result<Vec<String>, NetworkError> {
+        let mut all = Vec::new();
+        for dir in [&self.volatile, &self.durable] {
+            all.extend(uids(dir).map_err(|e| failed("read", dir, e))?);
+        }
+        all.sort();
+        all.dedup();
+        Ok(all)
+    }
+}
+
+/// The uids of a directory's records; none where it is not there.
+fn uids(dir: &Path) -> std::io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let names = entries.map(|e| Ok(e?.file_name().to_string_lossy().into_owned())).collect::<std::io::Result<Vec<_>>>()?;
+    Ok(names.iter().filter(|n| !n.starts_with('.')).filter_map(|n| n.strip_suffix(".json").map(str::to_owned)).collect())
 }
 
 fn file(dir: &Path, uid: &str) -> PathBuf {
@@ -129,6 +148,11 @@ mod tests {
         cache.remove("a").unwrap();
         cache.remove("a").unwrap();
         assert_eq!(cache.list(), ["b"]);
+        assert_eq!(cache.list_all().unwrap(), ["b"]);
+        // Some may be in there: not the same as none.
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let broken = Cache { volatile: dir.path().join("file"), durable: dir.path().join("d") };
+        assert!(broken.list_all().is_err() && broken.list() == ["b"]);
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! libcni's part: a list of plugins called in a chain (ADD forwards with prevResult, DEL backwards) with runtimeConfig and CNI_ARGS.
+//! libcni's part: a list of plugins called in a chain (ADD and CHECK forwards, DEL backwards; prevResult, runtimeConfig and CNI_ARGS), and what
+//! is asked of a network as a whole (GC, STATUS).
 //!
-//! After `libcni/api.go` (addNetwork, DelNetworkList, buildOneConfig, injectRuntimeConfig) of containernetworking/cni v1.
+//! After `libcni/api.go` (addNetwork, CheckNetworkList, DelNetworkList, GCNetworkList, GetStatusNetworkList, buildOneConfig, injectRuntimeConfig) of containernetworking/cni v1.
 //! One difference: DEL goes on past a plugin's error and returns all of them, so that one broken plugin leaks no more than its own.
 
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ impl Plugins {
         for config in &list.plugins {
             let name = plugin_type(config);
             let stdout = plugin::exec(&call, name, &plugin_input(list, config, record, previous.as_ref())).await?;
-            let failed = |message| NetworkError::Plugin { plugin: name.to_owned(), command: "ADD", message };
+            let failed = |message| NetworkError::Plugin { plugin: name.to_owned(), command: "ADD", code: None, message };
             previous = Some(result::parse(&stdout, &list.version).map_err(failed)?);
         }
         Ok(previous.unwrap_or_default())
@@ -45,8 +46,7 @@ impl Plugins {
         let netns = netns.map(|p| p.display().to_string()).unwrap_or_default();
         let call = self.call("DEL", record, &netns);
         // DEL has prevResult since 0.4.0 (libcni DelNetworkList).
-        let knows_result = !matches!(list.version.as_str(), "0.1.0" | "0.2.0" | "0.3.0" | "0.3.1");
-        let previous = record.result.as_ref().filter(|_| knows_result);
+        let previous = record.result.as_ref().filter(|_| list.is_at_least("0.4.0"));
         let mut errors = Vec::new();
         for config in list.plugins.iter().rev() {
             if let Err(e) = plugin::exec(&call, plugin_type(config), &plugin_input(list, config, record, previous)).await {
@@ -56,17 +56,80 @@ impl Plugins {
         NetworkError::collect(errors)
     }
 
+    /// Calls every plugin with CHECK, up to the first that finds something wrong. A plugin that knows no CHECK is passed over.
+    pub(super) async fn check(&self, list: &ConfList, record: &Record, netns: &Path) -> Result<(), NetworkError> {
+        let netns = netns.display().to_string();
+        let call = self.call("CHECK", record, &netns);
+        for config in &list.plugins {
+            let input = plugin_input(list, config, record, record.result.as_ref());
+            unless_unknown(plugin::exec(&call, plugin_type(config), &input).await)?;
+        }
+        Ok(())
+    }
+
+    /// Calls every plugin with GC and returns all errors. `valid`: the container ids of all attachments there are.
+    pub(super) async fn gc(&self, list: &ConfList, valid: &[String]) -> Result<(), NetworkError> {
+        let attachments: Vec<Value> = valid.iter().map(|id| json!({"containerID": id, "ifname": INTERFACE})).collect();
+        // The older name is for plugins that followed the text of a draft (libcni#1101).
+        let told = ["cni.dev/valid-attachments", "cni.dev/attachments"].map(|key| (key, Value::Array(attachments.clone())));
+        let mut errors = Vec::new();
+        for config in &list.plugins {
+            errors.extend(unless_unknown(self.ask("GC", list, config, &told).await).err());
+        }
+        NetworkError::collect(errors)
+    }
+
+    /// Calls every plugin with STATUS, up to the first that is not ready.
+    pub(super) async fn status(&self, list: &ConfList) -> Result<(), NetworkError> {
+        for config in &list.plugins {
+            unless_unknown(self.ask("STATUS", list, config, &[]).await)?;
+        }
+        Ok(())
+    }
+
+    /// A call about the network as a whole.
+    async fn ask(
+        &self,
+        command: &'static str,
+        list: &ConfList,
+        config: &Map<String, Value>,
+        told: &[(&str, Value)],
+    ) -> Result<Vec<u8>, NetworkError> {
+        let (dirs, timeout) = (self.dirs.as_slice(), self.timeout);
+        let call = Call { command, container_id: "", netns: "", ifname: "", args: "", dirs, timeout };
+        let mut input = named(list, config);
+        input.extend(told.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        plugin::exec(&call, plugin_type(config), Value::Object(input).to_string().as_bytes()).await
+    }
+
     fn call<'a>(&'a self, command: &'static str, record: &'a Record, netns: &'a str) -> Call<'a> {
         let (dirs, timeout) = (self.dirs.as_slice(), self.timeout);
         Call { command, container_id: &record.uid, netns, ifname: INTERFACE, args: &record.args, dirs, timeout }
     }
 }
 
-/// What one plugin reads: its configuration with name, cniVersion, the runtimeConfig it declares capabilities for, and prevResult.
-fn plugin_input(list: &ConfList, config: &Map<String, Value>, record: &Record, previous: Option<&Map<String, Value>>) -> Vec<u8> {
+/// Fine, too, where the plugin does not know the command: code 1 (a version it does not speak, or one before the command) and 4 (skel's for an
+/// unknown CNI_COMMAND).
+fn unless_unknown(answer: Result<Vec<u8>, NetworkError>) -> Result<(), NetworkError> {
+    match answer {
+        Err(NetworkError::Plugin { plugin, command, code: Some(1 | 4), message }) => {
+            tracing::debug!(plugin, command, message, "the CNI plugin does not know it");
+            Ok(())
+        }
+        other => other.map(drop),
+    }
+}
+
+fn named(list: &ConfList, config: &Map<String, Value>) -> Map<String, Value> {
     let mut input = config.clone();
     input.insert("name".into(), Value::String(list.name.clone()));
     input.insert("cniVersion".into(), Value::String(list.version.clone()));
+    input
+}
+
+/// What one plugin reads: its configuration with name, cniVersion, the runtimeConfig it declares capabilities for, and prevResult.
+fn plugin_input(list: &ConfList, config: &Map<String, Value>, record: &Record, previous: Option<&Map<String, Value>>) -> Vec<u8> {
+    let mut input = named(list, config);
     let declared = |capability: &str| config.get("capabilities").and_then(|c| c.get(capability)) == Some(&Value::Bool(true));
     let wanted: Map<String, Value> = record.runtime.iter().filter(|(k, _)| declared(k)).map(|(k, v)| (k.clone(), v.clone())).collect();
     if !wanted.is_empty() {

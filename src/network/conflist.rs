@@ -1,7 +1,8 @@
 //! CNI network configurations: what a `.conflist`, `.conf` or `.json` file says, and which file is used.
 //!
 //! Rules: files in lexical order, the first valid one is the network (libcni `libcni/conf.go`, kubelet's and containerd's
-//! loaders); files passed over are named once each load. Parsing is pure; [`load`] reads the directories.
+//! loaders); files passed over are named once each load. Of several versions (`cniVersions`) the newest that is known here is
+//! spoken. Parsing is pure; [`load`] reads the directories.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::NetworkError;
 
-/// The CNI versions whose results we read (SPEC.md's history).
+/// The CNI versions whose results we read (SPEC.md's history), the oldest first.
 const VERSIONS: &[&str] = &["0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"];
 
 /// A network: plugins called one after the other.
@@ -23,6 +24,10 @@ pub(super) struct ConfList {
     pub version: String,
     /// Each plugin's own configuration, in ADD order; every one has a `type` without `/`.
     pub plugins: Vec<Map<String, Value>>,
+    /// CHECK must not be called.
+    pub disable_check: bool,
+    /// GC must not be called: somebody else has attachments in this network, too.
+    pub disable_gc: bool,
 }
 
 impl ConfList {
@@ -55,17 +60,20 @@ impl ConfList {
             Some(other) => return Err(unusable(path, format!("invalid 'name' {other}"))),
             None => return Err(unusable(path, "no 'name'")),
         };
-        let version = match list.get("cniVersion") {
-            None => "0.1.0".to_owned(), // what libcni takes where none is given
-            Some(Value::String(v)) if VERSIONS.contains(&v.as_str()) => v.clone(),
-            Some(other) => return Err(unusable(path, format!("unsupported cniVersion {other}; supported: {}", VERSIONS.join(", ")))),
-        };
+        let version = version(path, list)?;
+        let (disable_check, disable_gc) = (switch(path, list, "disableCheck")?, switch(path, list, "disableGC")?);
         let plugins = match list.get("plugins") {
             Some(Value::Array(plugins)) if !plugins.is_empty() => plugins,
             _ => return Err(unusable(path, "no plugins in list")),
         };
         let plugins = plugins.iter().map(|p| plugin_of(path, p)).collect::<Result<Vec<_>, _>>()?;
-        Ok(ConfList { path: path.to_owned(), name, version, plugins })
+        Ok(ConfList { path: path.to_owned(), name, version, plugins, disable_check, disable_gc })
+    }
+
+    /// Whether the list's version is this one or a later one.
+    pub(super) fn is_at_least(&self, version: &str) -> bool {
+        let age = |wanted: &str| VERSIONS.iter().position(|v| *v == wanted);
+        age(&self.version) >= age(version)
     }
 
     /// The list as JSON, as it is kept with a pod's result.
@@ -75,8 +83,40 @@ impl ConfList {
             ("name", Value::String(self.name.clone())),
             ("cniVersion", Value::String(self.version.clone())),
             ("plugins", Value::Array(plugins)),
+            ("disableCheck", Value::Bool(self.disable_check)),
+            ("disableGC", Value::Bool(self.disable_gc)),
         ];
         fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
+    }
+}
+
+/// The version to speak: the newest of `cniVersions` and `cniVersion` that is known here (libcni NetworkConfFromBytes).
+fn version(path: &Path, list: &Map<String, Value>) -> Result<String, NetworkError> {
+    let several = match list.get("cniVersions") {
+        None => &[][..],
+        Some(Value::Array(several)) if several.iter().all(Value::is_string) => several.as_slice(),
+        Some(other) => return Err(unusable(path, format!("invalid 'cniVersions' {other}"))),
+    };
+    let one = list.get("cniVersion");
+    let known = |v: &Value| VERSIONS.iter().position(|known| v.as_str() == Some(*known));
+    match (several.iter().chain(one).filter_map(known).max(), one) {
+        (Some(newest), _) => Ok(VERSIONS[newest].to_owned()),
+        (None, None) if several.is_empty() => Ok("0.1.0".to_owned()), // what libcni takes where none is given
+        (None, _) => {
+            let asked: Vec<String> = several.iter().chain(one).map(Value::to_string).collect();
+            Err(unusable(path, format!("unsupported cniVersion {}; supported: {}", asked.join(", "), VERSIONS.join(", "))))
+        }
+    }
+}
+
+/// A boolean, which may be written as a string (libcni's readBool).
+fn switch(path: &Path, list: &Map<String, Value>, key: &str) -> Result<bool, NetworkError> {
+    match list.get(key) {
+        None => Ok(false),
+        Some(Value::Bool(on)) => Ok(*on),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("true") => Ok(true),
+        Some(Value::String(text)) if text.eq_ignore_ascii_case("false") => Ok(false),
+        Some(other) => Err(unusable(path, format!("invalid value {other} for '{key}'"))),
     }
 }
 
@@ -183,11 +223,34 @@ mod tests {
             (r#"{"name":"n","plugins":[{}]}"#, "no 'type'"),
             (r#"{"name":"n","plugins":[{"type":"../../bin/sh"}]}"#, "contains a '/'"),
             (r#"{"name":"n","cniVersion":"9.0.0","plugins":[{"type":"a"}]}"#, "unsupported cniVersion \"9.0.0\""),
+            (r#"{"name":"n","cniVersions":["9.0.0","8.0.0"],"plugins":[{"type":"a"}]}"#, "unsupported cniVersion \"9.0.0\", \"8.0.0\""),
+            (r#"{"name":"n","cniVersions":[1],"plugins":[{"type":"a"}]}"#, "invalid 'cniVersions' [1]"),
+            (r#"{"name":"n","disableCheck":1,"plugins":[{"type":"a"}]}"#, "invalid value 1 for 'disableCheck'"),
+            (r#"{"name":"n","disableGC":"maybe","plugins":[{"type":"a"}]}"#, "invalid value \"maybe\" for 'disableGC'"),
         ];
         for (text, reason) in cases {
             let error = list(text).unwrap_err();
             assert!(error.starts_with("CNI configuration /x/10.conflist: ") && error.contains(reason), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn the_newest_known_version_is_spoken_and_what_must_not_be_called_is_kept() {
+        let text = |fields: &str| format!(r#"{{"name":"n",{fields}"plugins":[{{"type":"a"}}]}}"#);
+        let cases = [
+            ("", "0.1.0"),
+            (r#""cniVersion":"0.3.1","#, "0.3.1"),
+            (r#""cniVersion":"0.4.0","cniVersions":["1.1.0","0.3.1"],"#, "1.1.0"),
+            (r#""cniVersions":["1.0.0","9.9.9"],"#, "1.0.0"),
+            (r#""cniVersion":"9.9.9","cniVersions":["0.4.0"],"#, "0.4.0"),
+        ];
+        for (fields, version) in cases {
+            assert_eq!(list(&text(fields)).unwrap().version, version, "{fields}");
+        }
+        let kept = list(&text(r#""cniVersion":"1.0.0","disableCheck":"TRUE","disableGC":true,"#)).unwrap();
+        assert!(kept.disable_check && kept.disable_gc);
+        assert_eq!(ConfList::from_value(&kept.path, &kept.to_value()).unwrap(), kept);
+        assert!(kept.is_at_least("0.4.0") && kept.is_at_least("1.0.0") && !kept.is_at_least("1.1.0"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! create: pin namespaces ─▶ attach: record "ADD begun" ─▶ ADD … ADD ─▶ record result ─▶ addresses
 //! remove: DEL … DEL by the record (netns "" where the pin is gone) ─▶ forget the record ─▶ unpin
 //! ```
+//! What is asked of a network besides (CHECK, GC, STATUS) is in `upkeep`.
 //! A record without a result is a half-done ADD: attach undoes it before it begins anew, remove undoes it. A record is
 //! forgotten only when DEL succeeded; pins go in any case, so a failed DEL holds an address, never a process or a link.
 
@@ -13,14 +14,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use sha2::{Digest, Sha256};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell, RwLock};
 
 use super::bridge::{self, Abilities};
 use super::cache::{Cache, Record};
 use super::cni::{self, Plugins};
 use super::conflist::{self, ConfList};
 use super::namespaces::{Kind, Pins, check_uid};
-use super::{Namespace, Network, NetworkError, Sandbox, SandboxSpec, addresses, masquerade, netlink, plugin, result};
+use super::{Namespace, Network, NetworkError, Sandbox, SandboxSpec, addresses, masquerade, netlink, orphans, plugin, result};
 use crate::host::Paths;
 
 /// The bridge used where no CNI configuration exists.
@@ -47,6 +48,8 @@ pub struct NetworkConfig {
     pub plugin_dirs: Vec<PathBuf>,
     /// After this a plugin is killed.
     pub plugin_timeout: Duration,
+    /// Where libcni keeps the results of other runtimes' attachments (`/var/lib/cni/results`).
+    pub foreign_results: PathBuf,
     /// What is used where there is no CNI configuration.
     pub bridge: BridgeConfig,
 }
@@ -60,6 +63,7 @@ impl NetworkConfig {
             conf_dirs: vec!["/etc/cni/net.d".into()],
             plugin_dirs: ["/opt/cni/bin", "/usr/lib/cni", "/usr/libexec/cni"].map(PathBuf::from).to_vec(),
             plugin_timeout: Duration::from_secs(60),
+            foreign_results: "/var/lib/cni/results".into(),
             bridge: BridgeConfig { name: "mk8s0".into(), subnet: None, ipam_dir: paths.run.join("ipam") },
         }
     }
@@ -68,13 +72,17 @@ impl NetworkConfig {
 /// The network driver of a real host.
 #[derive(Debug)]
 pub struct CniNetwork {
-    config: NetworkConfig,
-    pins: Pins,
-    cache: Cache,
-    plugins: Plugins,
+    pub(super) config: NetworkConfig,
+    pub(super) pins: Pins,
+    pub(super) cache: Cache,
+    pub(super) plugins: Plugins,
     builtin: OnceCell<Builtin>,
     /// Set once the bridge's masquerading rules are written.
     masquerades: OnceCell<()>,
+    /// Held for reading by ADD and DEL, for writing by GC: no attachment may come or go while plugins are told of all there are (SPEC.md).
+    pub(super) attachments: RwLock<()>,
+    /// When the plugins of which configuration last said that they are ready.
+    pub(super) ready: Mutex<Option<(std::time::Instant, ConfList)>>,
 }
 
 /// What the built-in bridge is on this host; found out once, when first needed.
@@ -85,10 +93,15 @@ struct Builtin {
 }
 
 impl CniNetwork {
-    /// The driver; makes `<run>/ns` a shared mount (take it away again with [`CniNetwork::remove_root`]).
+    /// The driver; makes `<run>/ns` a shared mount (take it away again with [`CniNetwork::remove_root`]) and ends plugins that an earlier one called.
     pub fn new(config: NetworkConfig) -> Result<CniNetwork, NetworkError> {
         let network = CniNetwork::unprepared(config);
         network.pins.prepare()?;
+        let recorded = network.cache.list();
+        let ended = if recorded.is_empty() { 0 } else { orphans::end(&network.plugins.dirs, &recorded) };
+        if ended > 0 {
+            tracing::warn!(ended, "ended CNI plugins that an earlier agent had called");
+        }
         Ok(network)
     }
 
@@ -96,7 +109,8 @@ impl CniNetwork {
         let pins = Pins::new(&config.run);
         let cache = Cache { volatile: config.run.join("cni"), durable: config.state.join("cni") };
         let plugins = Plugins { dirs: config.plugin_dirs.clone(), timeout: config.plugin_timeout };
-        CniNetwork { config, pins, cache, plugins, builtin: OnceCell::new(), masquerades: OnceCell::new() }
+        let (attachments, ready) = (RwLock::default(), Mutex::default());
+        CniNetwork { config, pins, cache, plugins, builtin: OnceCell::new(), masquerades: OnceCell::new(), attachments, ready }
     }
 
     /// What pods would go without on this host with this configuration, as [`CniNetwork::describe`]; changes nothing.
@@ -110,8 +124,11 @@ impl CniNetwork {
             Err(e) => vec![format!("pods without hostNetwork cannot start: {e}")],
             Ok(Some(list)) => {
                 let needed = list.plugins.iter().flat_map(conflist::executables);
-                let missing: Vec<_> = needed.filter_map(|t| plugin::find(t, &self.config.plugin_dirs).err()).collect();
-                missing.iter().map(|e| format!("pods without hostNetwork cannot start: {e}")).collect()
+                let mut wrong: Vec<_> = needed.filter_map(|t| plugin::find(t, &self.config.plugin_dirs).err()).collect();
+                if wrong.is_empty() {
+                    wrong.extend(self.ready(&list).await.err());
+                }
+                wrong.iter().map(|e| format!("pods without hostNetwork cannot start: {e}")).collect()
             }
             Ok(None) => self.describe_builtin(&self.builtin().await),
         }
@@ -158,7 +175,7 @@ impl CniNetwork {
     }
 
     /// Runs what blocks (mounts, files) where it may. The driver's parts are paths, cheap to copy.
-    async fn blocking<T: Send + 'static>(
+    pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Parts) -> Result<T, NetworkError> + Send + 'static,
     ) -> Result<T, NetworkError> {
@@ -205,6 +222,7 @@ impl CniNetwork {
         for name in list.plugins.iter().flat_map(conflist::executables) {
             plugin::find(name, &self.plugins.dirs)?;
         }
+        self.ready(&list).await?;
         let runtime = cni::runtime_config(&spec.ports, spec.bandwidth);
         let (uid, config, config_path) = (spec.uid.clone(), list.to_value(), list.path.clone());
         let mut record = Record { uid, args: cni::args(spec), config, config_path, runtime, result: None };
@@ -212,7 +230,7 @@ impl CniNetwork {
         let netns = self.pins.path(&spec.uid, Kind::Net);
         let added = self.plugins.add(&list, &record, &netns).await.and_then(|result| {
             let plugin = list.plugins.last().map(|p| conflist::plugin_type(p).to_owned()).unwrap_or_default();
-            let failed = |message| NetworkError::Plugin { plugin, command: "ADD", message };
+            let failed = |message| NetworkError::Plugin { plugin, command: "ADD", code: None, message };
             Ok((result::addresses(&result).map_err(failed)?, result))
         });
         match added {
@@ -259,10 +277,10 @@ impl CniNetwork {
 }
 
 /// What blocking work is given.
-struct Parts {
-    config: NetworkConfig,
-    pins: Pins,
-    cache: Cache,
+pub(super) struct Parts {
+    pub(super) config: NetworkConfig,
+    pub(super) pins: Pins,
+    pub(super) cache: Cache,
 }
 
 fn find_builtin(bridge: &BridgeConfig) -> Builtin {
@@ -301,6 +319,7 @@ impl Network for CniNetwork {
         };
         check_uid(&spec.uid, &self.config.run)?;
         if !self.pins.is_pinned(&spec.uid, Kind::Net) {
+            let _turn = self.attachments.read().await;
             // A record older than its namespace (a reboot lies between) tells of addresses that the new one will not have.
             self.detach_recorded(&spec.uid).await?;
         }
@@ -326,6 +345,7 @@ impl Network for CniNetwork {
         {
             return Ok(ips);
         }
+        let _turn = self.attachments.read().await;
         self.detach_recorded(&spec.uid).await?;
         self.add(spec).await
     }
@@ -333,14 +353,29 @@ impl Network for CniNetwork {
     async fn remove(&self, uid: &str) -> Result<(), NetworkError> {
         check_uid(uid, &self.config.run)?;
         let mut errors = Vec::new();
+        let turn = self.attachments.read().await;
         if let Err(e) = self.detach_recorded(uid).await {
             errors.push(e);
         }
+        drop(turn);
         let owned = uid.to_owned();
         if let Err(e) = self.blocking(move |n| n.pins.unpin(&owned)).await {
             errors.push(e);
         }
         NetworkError::collect(errors)
+    }
+
+    async fn keep(&self, spec: &SandboxSpec, pid: u32) -> Result<bool, NetworkError> {
+        let (uid, kinds) = (spec.uid.clone(), own_namespaces(spec));
+        self.blocking(move |n| n.pins.pin_again(&uid, &kinds, pid)).await
+    }
+
+    async fn check(&self, uid: &str) -> Result<(), NetworkError> {
+        self.check_attachment(uid).await
+    }
+
+    async fn collect(&self) -> Result<(), NetworkError> {
+        self.collect_attachments().await
     }
 
     async fn list(&self) -> Result<Vec<String>, NetworkError> {

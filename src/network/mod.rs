@@ -22,9 +22,11 @@ mod driver;
 mod masquerade;
 mod namespaces;
 mod netlink;
+mod orphans;
 mod plugin;
 pub mod pod_init;
 mod result;
+mod upkeep;
 
 pub use dial::dial;
 pub use driver::{BridgeConfig, CniNetwork, NetworkConfig};
@@ -141,11 +143,18 @@ pub enum NetworkError {
     Plugin {
         /// The plugin.
         plugin: String,
-        /// ADD, DEL or CHECK.
+        /// ADD, DEL, CHECK, GC or STATUS.
         command: &'static str,
+        /// The CNI error code, if it printed one.
+        code: Option<u64>,
         /// Its own words.
         message: String,
     },
+    /// A plugin says that it cannot attach anything now (CNI STATUS). containerd's and the kubelet's words for a network that is not ready.
+    #[error(
+        "network is not ready: container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: {0}"
+    )]
+    NotReady(Box<NetworkError>),
     /// The CNI configuration cannot be used.
     #[error("CNI configuration {path}: {message}")]
     Config {
@@ -183,6 +192,14 @@ pub trait Network: Send + Sync + 'static {
     async fn attach(&self, spec: &SandboxSpec) -> Result<Vec<IpAddr>, NetworkError>;
     /// Takes the addresses away (CNI DEL, also after a half-done ADD) and unpins. Removing what is not there is no error.
     async fn remove(&self, uid: &str) -> Result<(), NetworkError>;
+    /// Sees to it that the namespaces of a pod that runs are pinned, from its process `pid` where a pin was lost. True: one was.
+    async fn keep(&self, spec: &SandboxSpec, pid: u32) -> Result<bool, NetworkError>;
+    /// Whether what ADD made is still there (CNI CHECK). Fine, too, where nobody can tell: no network of its own, a configuration older than
+    /// CHECK or that forbids it, a plugin that knows no CHECK. An error changes nothing: it is for somebody to read.
+    async fn check(&self, uid: &str) -> Result<(), NetworkError>;
+    /// Tells the plugins of the configured network which attachments there are, so that they give back all others (CNI GC), where its version
+    /// has that and the administrator has not forbidden it. Nothing is attached or detached meanwhile.
+    async fn collect(&self) -> Result<(), NetworkError>;
     /// The uids of all pods that have pins or cached CNI results.
     async fn list(&self) -> Result<Vec<String>, NetworkError>;
     /// The host's own addresses, the primary one first.

@@ -91,6 +91,21 @@ impl Pins {
         pinner.join().unwrap_or_else(|_| Err(failed("pin namespaces in", &dir, io::Error::other("the thread panicked"))))
     }
 
+    /// Pins those of `kinds` that are not pinned (any more), from a process that is in them. True: there were such. Blocking.
+    pub(super) fn pin_again(&self, uid: &str, kinds: &[Kind], pid: u32) -> Result<bool, NetworkError> {
+        check_uid(uid, &self.root)?;
+        let missing: Vec<Kind> = kinds.iter().copied().filter(|k| !self.is_pinned(uid, *k)).collect();
+        let dir = self.root.join(uid);
+        for kind in &missing {
+            let (source, path) = (PathBuf::from(format!("/proc/{pid}/ns/{}", kind.file())), self.path(uid, *kind));
+            std::fs::create_dir_all(&dir).map_err(|e| failed("create", &dir, e))?;
+            std::fs::File::create(&path).map_err(|e| failed("create", &path, e))?;
+            mount(Some(&source), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+                .map_err(|e| failed("pin a namespace at", &path, e))?;
+        }
+        Ok(!missing.is_empty())
+    }
+
     /// Where the PID namespace is pinned that the pod's containers share.
     pub(super) fn pid_path(&self, uid: &str) -> PathBuf {
         self.root.join(uid).join("pid")

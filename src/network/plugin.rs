@@ -21,9 +21,9 @@ const BUSY_TRIES: u32 = 50;
 /// What a plugin is called with.
 #[derive(Clone, Debug)]
 pub(super) struct Call<'a> {
-    /// ADD, DEL or CHECK.
+    /// ADD, DEL, CHECK, GC or STATUS.
     pub command: &'static str,
-    /// CNI_CONTAINERID: the pod's uid.
+    /// CNI_CONTAINERID: the pod's uid; "" where the call is about no pod.
     pub container_id: &'a str,
     /// CNI_NETNS: the pin, "" where it is gone.
     pub netns: &'a str,
@@ -40,7 +40,7 @@ pub(super) struct Call<'a> {
 /// Executes `plugin` with `config` on its standard input and returns its standard output.
 pub(super) async fn exec(call: &Call<'_>, plugin: &str, config: &[u8]) -> Result<Vec<u8>, NetworkError> {
     let path = find(plugin, call.dirs)?;
-    let failed = |message: String| NetworkError::Plugin { plugin: plugin.to_owned(), command: call.command, message };
+    let failed = |message: String| NetworkError::Plugin { plugin: plugin.to_owned(), command: call.command, code: None, message };
     let mut child = spawn(call, &path).await.map_err(|e| failed(format!("cannot execute {}: {e}", path.display())))?;
     let group = KillGroup(child.id());
     let finished = tokio::time::timeout(call.timeout, talk(&mut child, config)).await;
@@ -52,7 +52,12 @@ pub(super) async fn exec(call: &Call<'_>, plugin: &str, config: &[u8]) -> Result
     group.disarm();
     match status.success() {
         true => Ok(stdout),
-        false => Err(failed(result::error_message(&status.to_string(), &stdout, &stderr))),
+        false => Err(NetworkError::Plugin {
+            plugin: plugin.to_owned(),
+            command: call.command,
+            code: result::error_code(&stdout),
+            message: result::error_message(&status.to_string(), &stdout, &stderr),
+        }),
     }
 }
 
@@ -62,7 +67,7 @@ pub(super) fn find(plugin: &str, dirs: &[PathBuf]) -> Result<PathBuf, NetworkErr
     found.ok_or_else(|| NetworkError::PluginMissing { plugin: plugin.to_owned(), dirs: joined(dirs, ", ") })
 }
 
-fn joined(dirs: &[PathBuf], separator: &str) -> String {
+pub(super) fn joined(dirs: &[PathBuf], separator: &str) -> String {
     dirs.iter().map(|d| d.display().to_string()).collect::<Vec<_>>().join(separator)
 }
 

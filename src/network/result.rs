@@ -66,6 +66,11 @@ pub(super) fn error_message(status: &str, stdout: &[u8], stderr: &[u8]) -> Strin
     }
 }
 
+/// The code of a failed plugin's error (SPEC.md "Error"), if it printed one.
+pub(super) fn error_code(stdout: &[u8]) -> Option<u64> {
+    serde_json::from_slice::<Map<String, Value>>(stdout).ok()?.get("code")?.as_u64()
+}
+
 /// At most 256 characters of what was printed, escaped.
 fn quoted(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
@@ -113,6 +118,7 @@ mod tests {
     fn a_failed_plugin_s_words_are_libcni_s() {
         let json = br#"{"cniVersion":"1.0.0","code":11,"msg":"try again","details":"lock held"}"#;
         assert_eq!(error_message("exit status: 1", json, b""), "try again; lock held (code 11)");
+        assert_eq!((error_code(json), error_code(b"{}"), error_code(b"oops")), (Some(11), None, None));
         assert_eq!(error_message("exit status: 1", b"", b"boom\n"), "netplugin failed: \"boom\": exit status: 1");
         assert_eq!(error_message("exit status: 2", b"", b""), "netplugin failed with no error message: exit status: 2");
         assert!(error_message("", b"oops", b"").starts_with("netplugin failed but error parsing its diagnostic message \"oops\""));

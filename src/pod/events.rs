@@ -125,6 +125,18 @@ pub fn missing_cluster_dns(pod: &Pod) -> Option<EventDraft> {
     (counts_on_it && first_time).then(|| draft(pod, true, "MissingClusterDNS", message))
 }
 
+/// The network of a running Pod is not as it was made (kuberuntime_manager.go has this reason for a sandbox that cannot be looked at).
+pub fn sandbox_unwell(pod: &Pod, error: &str) -> EventDraft {
+    draft(pod, true, "FailedPodSandBoxStatus", format!("Unable to get pod sandbox status: {error}"))
+}
+
+/// What the Pod held cannot be given back (pkg/kubelet/kubelet.go SyncTerminatingPod, container/sync_result.go).
+pub fn failed_kill(pod: &Pod, error: &str) -> EventDraft {
+    let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+    let message = format!("error killing pod: failed to \"KillPodSandbox\" for {uid:?} with KillPodSandboxError: {error:?}");
+    draft(pod, true, "FailedKillPod", message)
+}
+
 /// The host was rebooted: the namespaces are made anew.
 pub fn sandbox_changed(pod: &Pod) -> EventDraft {
     draft(pod, false, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.".to_owned())

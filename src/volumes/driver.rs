@@ -25,6 +25,7 @@ use super::{
 };
 use crate::controllers::pressure::DiskUsage;
 use crate::host::{HostFacts, Paths};
+use crate::pod::attempt;
 
 /// Where the driver's things are; all of it relocatable, so that tests run side by side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,10 +103,12 @@ impl HostVolumes {
             write_in_place(&hosts, &hosts::content(pod, hostname, &[], &self.host_file(&self.config.hosts)))?;
         }
         let (hostname_file, resolv_conf) = (dir.join("hostname"), dir.join("resolv.conf"));
-        write_once(&hostname_file, &format!("{hostname}\n"))?;
-        write_once(&resolv_conf, &resolv::content(pod, &self.host_resolv_conf()))?;
+        write_once(&hostname_file, &format!("{}\n", kernels_name(pod, hostname)))?;
+        let (resolv, dns_omitted) = resolv::content(pod, &self.host_resolv_conf());
+        write_once(&resolv_conf, &resolv)?;
         let shm = Some(self.shm(pod, &dir)?);
-        Ok(PodFiles { volumes, read_only, dir, hosts: Some(hosts), hostname: Some(hostname_file), resolv_conf: Some(resolv_conf), shm })
+        let (hosts, hostname, resolv_conf) = (Some(hosts), Some(hostname_file), Some(resolv_conf));
+        Ok(PodFiles { volumes, read_only, dir, hosts, hostname, resolv_conf, shm, dns_omitted })
     }
 
     /// Sets one volume up. Errors: in Kubernetes' words where it has them.
@@ -327,6 +330,16 @@ impl Volumes for HostVolumes {
 
     async fn list(&self) -> Result<Vec<String>, VolumeError> {
         self.blocking(HostVolumes::list_blocking).await
+    }
+}
+
+/// What the kernel calls the pod is in its `/etc/hostname`, too (containerd: internal/cri/server/sandbox_run_linux.go setupSandboxFiles): the full
+/// name where the pod asks for it. `hostname` in the host's network.
+fn kernels_name(pod: &Pod, hostname: &str) -> String {
+    match pod.spec.as_ref().and_then(|s| s.host_network) {
+        Some(true) => hostname.to_owned(),
+        // One that is too long is refused with the namespaces.
+        _ => attempt::kernel_hostname(pod).unwrap_or_else(|_| hostname.to_owned()),
     }
 }
 

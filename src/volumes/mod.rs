@@ -79,6 +79,8 @@ pub struct PodFiles {
     pub resolv_conf: Option<PathBuf>,
     /// The directory mounted at `/dev/shm`.
     pub shm: Option<PathBuf>,
+    /// What of the pod's DNS configuration did not fit into its `/etc/resolv.conf`, a sentence each.
+    pub dns_omitted: Vec<String>,
 }
 
 /// The volumes driver. Every call is safe to repeat.

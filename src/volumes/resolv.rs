@@ -3,10 +3,11 @@
 
 use k8s_openapi::api::core::v1::{Pod, PodDNSConfig};
 
-/// MaxDNSNameservers, MaxDNSSearchPaths and MaxDNSSearchListChars of pkg/apis/core/validation.
+/// MaxDNSNameservers, MaxDNSSearchPaths and MaxDNSSearchListChars of pkg/apis/core/validation; DNS1123SubdomainMaxLength for one search path.
 const MAX_NAMESERVERS: usize = 3;
 const MAX_SEARCHES: usize = 32;
 const MAX_SEARCH_CHARS: usize = 2048;
+const MAX_SEARCH_PATH: usize = 253;
 
 /// What a resolv.conf says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,15 +17,16 @@ pub(super) struct Dns {
     options: Vec<String>,
 }
 
-/// The file of this pod, on a host whose own is `host`.
-pub(super) fn content(pod: &Pod, host: &str) -> String {
+/// The file of this pod, on a host whose own is `host`, and in the kubelet's words what of it did not fit (event DNSConfigForming).
+pub(super) fn content(pod: &Pod, host: &str) -> (String, Vec<String>) {
     let spec = pod.spec.as_ref();
     let own_only = spec.and_then(|s| s.dns_policy.as_deref()) == Some("None");
     let mut dns = if own_only { Dns::default() } else { parse(host) };
     if let Some(config) = spec.and_then(|s| s.dns_config.as_ref()) {
         dns = append(dns, config);
     }
-    limit(dns).to_string()
+    let (dns, omitted) = limit(dns);
+    (dns.to_string(), omitted)
 }
 
 /// Whether every nameserver of this file is systemd-resolved's stub, which only the host's network reaches.
@@ -62,20 +64,37 @@ fn append(mut dns: Dns, config: &PodDNSConfig) -> Dns {
     dns
 }
 
-fn limit(mut dns: Dns) -> Dns {
-    dns.servers = distinct(dns.servers, MAX_NAMESERVERS);
-    dns.searches = distinct(dns.searches, MAX_SEARCHES);
+fn limit(mut dns: Dns) -> (Dns, Vec<String>) {
+    dns.servers = distinct(dns.servers);
+    dns.searches = distinct(dns.searches);
+    dns.options = distinct(dns.options);
+    let wanted = (dns.servers.len(), dns.searches.len());
+    dns.servers.truncate(MAX_NAMESERVERS);
+    dns.searches.truncate(MAX_SEARCHES);
+    // glibc 2.28 aborts at a longer one (formDNSSearchFitsLimits).
+    dns.searches.retain(|search| search.len() <= MAX_SEARCH_PATH);
     while dns.searches.join(" ").len() > MAX_SEARCH_CHARS {
         dns.searches.pop();
     }
-    dns.options = distinct(dns.options, usize::MAX);
-    dns
+    let mut omitted = Vec::new();
+    if dns.searches.len() < wanted.1 {
+        let applied = dns.searches.join(" ");
+        omitted
+            .push(format!("Search Line limits were exceeded, some search paths have been omitted, the applied search line is: {applied}"));
+    }
+    if dns.servers.len() < wanted.0 {
+        let applied = dns.servers.join(" ");
+        omitted.push(format!(
+            "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: {applied}"
+        ));
+    }
+    (dns, omitted)
 }
 
-fn distinct(all: Vec<String>, most: usize) -> Vec<String> {
+fn distinct(all: Vec<String>) -> Vec<String> {
     let mut kept: Vec<String> = Vec::new();
     for one in all {
-        if kept.len() < most && !kept.contains(&one) {
+        if !kept.contains(&one) {
             kept.push(one);
         }
     }
@@ -106,6 +125,10 @@ mod tests {
     const HOST: &str = "# c\nnameserver 10.0.0.1\nsearch old\nsearch example.org. corp\noptions ndots:2 rotate\n";
 
     fn text(policy: &str, config: serde_json::Value) -> String {
+        formed(policy, config).0
+    }
+
+    fn formed(policy: &str, config: serde_json::Value) -> (String, Vec<String>) {
         let spec = json!({"containers": [], "dnsPolicy": policy, "dnsConfig": config});
         content(&serde_json::from_value(json!({"metadata": {}, "spec": spec})).unwrap(), HOST)
     }
@@ -130,9 +153,18 @@ mod tests {
     fn limits_are_kept() {
         let servers: Vec<_> = (1..9).map(|n| format!("9.9.9.{n}")).collect();
         let searches: Vec<_> = (0..40).map(|n| format!("{}{n}", "x".repeat(100))).collect();
-        let text = text("None", json!({"nameservers": servers, "searches": searches}));
+        let (text, omitted) = formed("None", json!({"nameservers": servers, "searches": searches}));
         assert_eq!(text.matches("nameserver").count(), 3);
-        assert!(text.lines().next().unwrap().len() <= "search ".len() + MAX_SEARCH_CHARS);
+        let line = text.lines().next().unwrap().strip_prefix("search ").unwrap();
+        assert!(line.len() <= MAX_SEARCH_CHARS);
+        let searches = format!("Search Line limits were exceeded, some search paths have been omitted, the applied search line is: {line}");
+        let servers =
+            "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line is: 9.9.9.1 9.9.9.2 9.9.9.3";
+        assert_eq!(omitted, [searches.as_str(), servers]);
+        // One that no resolver takes goes alone; what fits, and what is said twice, is nothing to tell of.
+        let (text, omitted) = formed("None", json!({"searches": ["a", "b".repeat(254), "c"]}));
+        assert_eq!((text.as_str(), omitted.len()), ("search a c\n", 1));
+        assert!(formed("Default", json!({"nameservers": ["10.0.0.1", "1.1.1.1", "2.2.2.2"], "searches": ["corp"]})).1.is_empty());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod lab;
 mod registry;
 
 mod bad_input;
+mod bad_pods;
 mod by_hand;
 mod chaos;
 mod config;

@@ -65,7 +65,7 @@ spec:
     image: busybox
     restartPolicy: Never
     restartPolicyRules: [{action: Restart, exitCodes: {operator: In, values: [42]}}]
-    command: [sh, -c, "if test -e /data/again; then hostname; grep db /etc/hosts; exit 0; fi; touch /data/again; exit 42"]
+    command: [sh, -c, "if test -e /data/again; then hostname; cat /etc/hostname; grep db /etc/hosts; exit 0; fi; touch /data/again; exit 42"]
     volumeMounts: [{name: data, mountPath: /data}]
   volumes: [{name: data, emptyDir: {}}]
 "#,
@@ -74,7 +74,8 @@ spec:
     let pod = rig.pods()[0].clone();
     assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 1);
     let log = rig.cli(&["logs", pod["metadata"]["name"].as_str().unwrap()]);
-    assert_eq!(log, "box.sub.default.svc.cluster.local\n10.1.2.3\tdb\n");
+    let name = "box.sub.default.svc.cluster.local";
+    assert_eq!(log, format!("{name}\n{name}\n10.1.2.3\tdb\n"));
     rig.close();
 }
 

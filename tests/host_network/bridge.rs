@@ -70,7 +70,7 @@ async fn many_at_once_have_distinct_addresses() {
 }
 
 /// What a server says, asked until it says something or 10 s have passed.
-fn ask(to: &str) -> String {
+pub fn ask(to: &str) -> String {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let mut text = String::new();
@@ -90,6 +90,7 @@ async fn a_host_port_answers_from_the_pod() {
     web.ports = vec![PortMapping { protocol: "TCP".into(), container_port: 8080, host_port: port, host_ip: String::new() }];
     lab.network.create(&web).await.unwrap();
     let ips = lab.network.attach(&web).await.unwrap();
+    lab.network.check("w").await.unwrap();
     let netns = format!("--net={}", lab.netns("w").display());
     let serve = [netns.as_str(), "busybox", "nc", "-ll", "-p", "8080", "-e", "echo", "hello"];
     let mut server = Command::new("nsenter").args(serve).spawn().unwrap();

@@ -32,6 +32,7 @@ impl Lab {
             conf_dirs: vec![dir.path().join("net.d")],
             plugin_dirs: vec![dir.path().join("bin"), "/usr/lib/cni".into()],
             plugin_timeout: Duration::from_secs(30),
+            foreign_results: dir.path().join("results"),
             bridge: BridgeConfig {
                 name: format!("mkt{number}x{pid}"),
                 subnet: Some(format!("10.{}.{}.0/24", 200 + number, pid % 256)),
@@ -58,6 +59,11 @@ impl Lab {
         let types: Vec<_> = plugins.iter().map(|p| serde_json::json!({"type": p, "capabilities": capabilities})).collect();
         let list = serde_json::json!({"cniVersion": "1.0.0", "name": "lab", "plugins": types});
         std::fs::write(self.dir.path().join("net.d").join(file), list.to_string()).unwrap();
+    }
+
+    /// Makes this list the network.
+    pub fn list(&self, list: &serde_json::Value) {
+        std::fs::write(self.dir.path().join("net.d/10-list.conflist"), list.to_string()).unwrap();
     }
 
     pub fn log(&self) -> Vec<String> {

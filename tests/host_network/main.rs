@@ -8,3 +8,5 @@ mod bridge;
 mod lab;
 mod namespaces;
 mod plugins;
+mod real;
+mod upkeep;

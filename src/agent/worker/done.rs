@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use super::configuration::RefreshError;
 use super::exit::AttemptRef;
 use super::hooks::HookResult;
+use super::release::NotReleased;
 use super::start::{Failure, Started};
 use crate::agent::prober;
 use crate::pod::probes::ProbeKind;
@@ -25,7 +26,9 @@ pub(super) enum Done {
     /// An ended attempt's task, record and snapshot are gone, or not.
     Removed(AttemptRef, Result<(), RuntimeError>),
     /// What the Pod held is given back, or not.
-    Released(Result<(), String>),
+    Released(Result<(), NotReleased>),
+    /// What is wrong with the network of a Pod that was found running, if anything is.
+    Checked(Option<String>),
     /// Configuration volumes are up to date, or not.
     Refreshed(Result<(), RefreshError>),
     /// Why the pod takes too much of the disk, if it does.

@@ -116,7 +116,8 @@ impl Worker {
             parts.settled().await;
             Done::Released(release::release(&drivers, &uid).await)
         };
-        self.jobs.spawn(Done::of(job, Done::Released(Err(PANICKED.to_owned()))));
+        let panicked = release::NotReleased { network: None, rest: vec![PANICKED.to_owned()] };
+        self.jobs.spawn(Done::of(job, Done::Released(Err(panicked))));
     }
 
     /// The end of the Pod, or of the need for a worker; else how long to rest.

@@ -23,13 +23,14 @@ const PARTS_CAP: Duration = Duration::from_secs(120);
 impl Worker {
     /// A container runs.
     pub(super) fn started(&mut self, of: AttemptRef, started: Started) {
-        let Started { at, image, image_millis, pod_ips, stop_signal, post_start } = started;
+        let Started { at, image, image_millis, pod_ips, dns_omitted, stop_signal, post_start } = started;
         let reference = self.image_of(&of.name);
         if image.pulled {
             self.events.push(events::pulled(&self.pod, &reference, image_millis, image.size));
         } else {
             self.events.push(events::present(&self.pod, &reference));
         }
+        self.events.extend(dns_omitted.into_iter().map(|words| events::draft(&self.pod, true, "DNSConfigForming", words)));
         self.events.push(events::created(&self.pod));
         self.events.push(events::started(&self.pod));
         status::started(&mut self.pod, &of.name, at);
@@ -90,6 +91,10 @@ impl Worker {
             Failure::Sandbox(message) => {
                 let text = format!("Failed to create pod sandbox: {message}");
                 self.events.push(events::draft(&self.pod, true, "FailedCreatePodSandBox", text));
+                self.try_again(&name, now, |n| backoff::retry_delay(n, PARTS_CAP * 10) / 10);
+            }
+            Failure::NetworkNotReady(message) => {
+                self.events.push(events::draft(&self.pod, true, "NetworkNotReady", message));
                 self.try_again(&name, now, |n| backoff::retry_delay(n, PARTS_CAP * 10) / 10);
             }
             Failure::Mount(message) => {
@@ -218,6 +223,9 @@ impl Worker {
         let signal = found.and_then(|s| s.labels.get(STOP_SIGNAL)).and_then(|s| s.parse().ok());
         self.stop_signals.insert(of.name.clone(), signal.unwrap_or(15));
         self.drivers().cgroups.adopt(&self.pod);
+        if let Some(TaskState::Running { pid }) = found.map(|state| &state.task) {
+            self.keep_network(*pid).await;
+        }
         let at = found.map_or_else(|| self.now(), |state| state.created_at);
         let (known, hook_failed) = (self.last_word(&of.name), self.had_failed_its_hook(&of.name));
         self.forget_ending(&of.name);

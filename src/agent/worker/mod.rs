@@ -39,6 +39,7 @@ mod exit;
 mod facts;
 pub(super) mod files;
 mod hooks;
+mod network;
 mod ooms;
 mod parts;
 mod pause;
@@ -72,6 +73,10 @@ struct Shared {
     ooms: ooms::Ooms,
     /// Which pods have to end because the host goes down.
     ending: ending::Ending,
+    /// Checks of pods' networks under way.
+    checks: Semaphore,
+    /// Pods that are gone, but for their addresses.
+    leftovers: network::Leftovers,
 }
 
 /// How long after its worker's panic a Pod is taken up again.
@@ -115,6 +120,8 @@ impl PodWorkers {
             connected: broadcast::Sender::new(1),
             ooms: ooms::Ooms::default(),
             ending: ending::Ending::default(),
+            checks: Semaphore::new(network::CHECKS),
+            leftovers: network::Leftovers::default(),
         };
         let workers = Arc::new(PodWorkers { shared: Arc::new(shared), state: Mutex::default(), departed: Notify::new() });
         let listener = tokio::spawn(listen(workers.shared.clone()));

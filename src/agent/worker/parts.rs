@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, OnceCell, OwnedRwLockReadGuard, RwLock};
 use super::configuration::{self, RefreshError};
 use super::start::Failure;
 use crate::agent::Drivers;
-use crate::network::{Bandwidth, PortMapping, Sandbox, SandboxSpec};
+use crate::network::{Bandwidth, NetworkError, PortMapping, Sandbox, SandboxSpec};
 use crate::pod::attempt;
 use crate::volumes::PodFiles;
 
@@ -73,7 +73,7 @@ impl Parts {
     pub(super) async fn addresses(&self, drivers: &Drivers, pod: &Pod) -> Result<Vec<IpAddr>, Failure> {
         let make = async || {
             self.namespaces(drivers, pod).await?;
-            let attached = async { drivers.network.attach(&sandbox_spec(pod)).await.map_err(|e| Failure::Sandbox(e.to_string())) };
+            let attached = async { drivers.network.attach(&sandbox_spec(pod)).await.map_err(no_address) };
             let (ips, files) = tokio::join!(attached, self.files(drivers, pod));
             let (ips, _) = (ips?, files?);
             let written = drivers.volumes.write_hosts(pod, &hostname(drivers, pod), &ips).await;
@@ -119,7 +119,15 @@ fn host_network(pod: &Pod) -> bool {
     pod.spec.as_ref().is_some_and(|s| s.host_network == Some(true))
 }
 
-fn sandbox_spec(pod: &Pod) -> SandboxSpec {
+fn no_address(error: NetworkError) -> Failure {
+    match error {
+        NetworkError::NotReady(_) => Failure::NetworkNotReady(error.to_string()),
+        error => Failure::Sandbox(error.to_string()),
+    }
+}
+
+/// What the Pod asks of the network driver.
+pub(super) fn sandbox_spec(pod: &Pod) -> SandboxSpec {
     let meta = &pod.metadata;
     let host_network = host_network(pod);
     SandboxSpec {

@@ -25,6 +25,11 @@ impl Pause {
         self.until.is_none_or(|until| until <= now) || self.since.is_some_and(|since| since > now)
     }
 
+    /// How often it failed since the last reset.
+    pub(super) fn tries(&self) -> u32 {
+        self.tries
+    }
+
     pub(super) fn reset(&mut self) {
         *self = Pause::default();
     }
@@ -43,7 +48,7 @@ mod tests {
         let mut pause = Pause::default();
         pause.fail(at(100));
         pause.fail(at(101));
-        assert!(!pause.over(at(102)) && pause.over(at(103)));
+        assert!(!pause.over(at(102)) && pause.over(at(103)) && pause.tries() == 2);
         assert!(pause.over(at(99)), "or it would last until the clock is there again");
         pause.reset();
         assert!(pause.over(at(101)));

@@ -41,6 +41,8 @@ use crate::volumes::{PodFiles, SubPath};
 pub(super) enum Failure {
     /// FailedCreatePodSandBox.
     Sandbox(String),
+    /// NetworkNotReady: no sandbox can have an address now.
+    NetworkNotReady(String),
     /// FailedMount.
     Mount(String),
     /// No image.
@@ -68,7 +70,7 @@ impl Failure {
             Failure::Unavailable(text) => Failure::Unavailable(objects.redact(text)),
             Failure::Unexamined(text) => Failure::Unexamined(objects.redact(text)),
             // Nothing of these is made from a Secret's value; logins are kept out of them where they are used.
-            Failure::Sandbox(_) | Failure::Mount(_) | Failure::Image(_) | Failure::Cancelled => self,
+            Failure::Sandbox(_) | Failure::NetworkNotReady(_) | Failure::Mount(_) | Failure::Image(_) | Failure::Cancelled => self,
         }
     }
 }
@@ -80,6 +82,7 @@ pub(super) struct Started {
     pub(super) image: Image,
     pub(super) image_millis: u128,
     pub(super) pod_ips: Vec<IpAddr>,
+    pub(super) dns_omitted: Vec<String>,
     pub(super) stop_signal: i32,
     pub(super) post_start: HookResult,
 }
@@ -138,7 +141,9 @@ async fn make(job: Job) -> Result<Started, Failure> {
     let ((image, image_millis, stop_signal), pod_ips) = making.both(create, addresses, &no_address).await?;
     let at = making.start().await?;
     let post_start = post_start(&shared, container, &of, &pod_ips, &mut cancel).await;
-    Ok(Started { at, image, image_millis, pod_ips, stop_signal, post_start })
+    // They are made, or there would be no container.
+    let dns_omitted = parts.files(&shared.drivers, &pod).await.map(|files| files.dns_omitted).unwrap_or_default();
+    Ok(Started { at, image, image_millis, pod_ips, dns_omitted, stop_signal, post_start })
 }
 
 struct Making<'a> {

@@ -72,6 +72,8 @@ pub(super) struct Worker {
     /// The signal that stops each running container.
     pub(super) stop_signals: BTreeMap<String, i32>,
     pub(super) probing: Probing,
+    /// Whether it was asked, since this worker began, if the network is as it was made.
+    pub(super) network_checked: bool,
     /// Events of facts that are not committed yet.
     pub(super) events: Vec<EventDraft>,
     /// Commits in a row that came too late.
@@ -114,6 +116,7 @@ impl Worker {
             kill_pause: Pause::default(),
             stop_signals: BTreeMap::new(),
             probing: Probing::default(),
+            network_checked: false,
             events: Vec::new(),
             stale: 0,
         }
@@ -320,27 +323,13 @@ impl Worker {
                 self.remove_pause.fail(now);
             }
             Ok(Done::Released(result)) => self.released(result, now),
+            Ok(Done::Checked(wrong)) => self.checked(wrong),
             Ok(Done::Refreshed(result)) => self.refreshed(result, now),
             Ok(Done::Measured(result)) => self.measured(result, now),
             Ok(Done::Probed(of, kind, outcome)) => self.probe_result(&of, kind, &outcome, now),
             Ok(Done::PreStopped(of, result)) => self.pre_stopped(&of, &result),
             // A probe of a container that has ended: what panics is told by `Done::of`.
             Err(_) => {}
-        }
-    }
-
-    fn released(&mut self, result: Result<(), String>, now: Timestamp) {
-        self.releasing = false;
-        match result {
-            Ok(()) => {
-                self.seen.released = true;
-                self.seen.sandbox = false;
-                self.parts = Arc::default();
-            }
-            Err(error) => {
-                warn!(error, "what the pod held cannot be released yet");
-                self.release_pause.fail(now);
-            }
         }
     }
 

@@ -8,6 +8,7 @@ mod ending;
 mod hooks;
 mod images;
 mod life;
+mod network;
 mod panics;
 mod probing;
 mod size;

@@ -12,6 +12,24 @@ impl Rig {
         })
     }
 
+    /// As `new`, with containerd's data on a tmpfs of so many MiB.
+    pub fn with_small_images(mebibytes: u32) -> Rig {
+        let mut rig = Rig::prepare();
+        rig.kill_containerd();
+        let root = rig.lab.dir.join("root");
+        run("mount", &["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs", root.to_str().unwrap()]);
+        rig.start_containerd();
+        let name = "docker.io/library/busybox:latest";
+        rig.import(&OciImage::busybox(), name);
+        rig.start_agent();
+        rig
+    }
+
+    /// Gives that tmpfs another size.
+    pub fn resize_images(&self, mebibytes: u32) {
+        run("mount", &["-o", &format!("remount,size={mebibytes}m"), self.lab.dir.join("root").to_str().unwrap()]);
+    }
+
     /// As `with_small_state`, where pods are evicted when so little is left.
     pub fn with_small_state_and_thresholds(eviction_hard: &str) -> Rig {
         let mut rig = Rig::prepare();

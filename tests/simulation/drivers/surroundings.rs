@@ -58,6 +58,23 @@ impl Network for Driver {
         self.world.call(self.life, ("detach", uid), remove, no_network).await
     }
 
+    async fn keep(&self, _: &SandboxSpec, _: u32) -> Result<bool, NetworkError> {
+        // As long as the host is up its pins are.
+        Ok(false)
+    }
+
+    async fn check(&self, uid: &str) -> Result<(), NetworkError> {
+        match self.world.state().addresses.contains(uid) {
+            true => Ok(()),
+            false => Err(no_network()),
+        }
+    }
+
+    async fn collect(&self) -> Result<(), NetworkError> {
+        // Plugins of these addresses know no GC.
+        Ok(())
+    }
+
     async fn list(&self) -> Result<Vec<String>, NetworkError> {
         let list = |state: &mut crate::world::State| Ok(state.namespaces.union(&state.addresses).cloned().collect());
         self.world.call(self.life, ("list namespaces", ""), list, no_network).await

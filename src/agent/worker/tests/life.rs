@@ -35,7 +35,7 @@ pub(super) fn waits_for(host: &Host, name: &str, reason: &str) -> bool {
     status_in(host, name).is_some_and(|s| crate::pod::status::waiting_reason(&s) == Some(reason))
 }
 
-fn gone(host: &Host) -> bool {
+pub(super) fn gone(host: &Host) -> bool {
     stored(host).is_none()
 }
 
@@ -256,7 +256,7 @@ async fn a_running_container_is_adopted_untouched_and_a_lost_shim_is_unknown() {
     let agent = world.agent().await;
     world.until("examined", |h| h.trace[before..].contains(&"inspect".to_owned())).await;
     tokio::time::sleep(Duration::from_secs(60)).await;
-    assert_eq!(world.host().trace[before..], ["list", "inspect"], "no commit, no start, no signal");
+    assert_eq!(world.host().trace[before..], ["list", "inspect", "check"], "no commit, no start, no signal");
     agent.kill().await;
     let id = container_id("u-1", "c", 0);
     world.host().containers.get_mut(&id).unwrap().task = TaskState::None;

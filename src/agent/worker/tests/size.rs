@@ -7,6 +7,7 @@ use tokio::sync::{Semaphore, broadcast};
 use super::world::World;
 use crate::agent::worker::Shared;
 use crate::agent::worker::ending::Ending;
+use crate::agent::worker::network::Leftovers;
 use crate::agent::worker::ooms::Ooms;
 use crate::agent::worker::task::Worker;
 use crate::api::{Key, Kind};
@@ -21,6 +22,8 @@ fn a_workers_future_holds_no_pod_but_the_workers_own() {
         connected: broadcast::Sender::new(1),
         ooms: Ooms::default(),
         ending: Ending::default(),
+        checks: Semaphore::new(1),
+        leftovers: Leftovers::default(),
     };
     let worker = Worker::new(Arc::new(shared), Key::new(Kind::Pod, "default", "p"), "u".to_owned(), Arc::default(), false);
     let (own, life) = (size_of_val(&worker), size_of_val(&worker.run()));

@@ -73,6 +73,12 @@ pub(in super::super) struct Host {
     pub(in super::super) attach_takes: Duration,
     /// No address is to be had.
     pub(in super::super) attach_fails: bool,
+    /// What of the pod's DNS configuration does not fit.
+    pub(in super::super) dns_omitted: Vec<String>,
+    /// No address is given back.
+    pub(in super::super) detach_fails: bool,
+    /// The plugins find the pod's network broken.
+    pub(in super::super) check_fails: bool,
     pub(in super::super) setup_takes: Duration,
     pub(in super::super) trace: Vec<String>,
     /// The next making of a cgroup waits for a word (or the end) of the sender.

@@ -16,6 +16,10 @@ use crate::network::{Namespace, Network, NetworkError, Sandbox, SandboxSpec};
 use crate::oci::cdi::SpecFile;
 use crate::volumes::{Payloads, PodFiles, SubPath, VolumeError, Volumes};
 
+fn no_plugin() -> NetworkError {
+    NetworkError::PluginMissing { plugin: "bridge".into(), dirs: "/nowhere".into() }
+}
+
 #[async_trait]
 impl Network for Double {
     async fn create(&self, spec: &SandboxSpec) -> Result<Sandbox, NetworkError> {
@@ -32,12 +36,34 @@ impl Network for Double {
         let took = self.0.host().attach_takes;
         tokio::time::sleep(took).await;
         if self.0.host().attach_fails {
-            return Err(NetworkError::PluginMissing { plugin: "bridge".into(), dirs: "/nowhere".into() });
+            return Err(no_plugin());
         }
         Ok(vec![IpAddr::from([10, 0, 0, 7])])
     }
     async fn remove(&self, uid: &str) -> Result<(), NetworkError> {
-        self.0.call("detach", |host| host.namespaces.remove(uid)).await;
+        let detach = |host: &mut Host| {
+            if host.detach_fails {
+                return Err(no_plugin());
+            }
+            host.namespaces.remove(uid);
+            Ok(())
+        };
+        self.0.call("detach", detach).await
+    }
+    async fn keep(&self, spec: &SandboxSpec, pid: u32) -> Result<bool, NetworkError> {
+        let lost = !self.0.host().namespaces.contains(&spec.uid);
+        if lost {
+            self.0.call(&format!("pin {pid}"), |host| host.namespaces.insert(spec.uid.clone())).await;
+        }
+        Ok(lost)
+    }
+    async fn check(&self, _: &str) -> Result<(), NetworkError> {
+        match self.0.call("check", |host| host.check_fails).await {
+            true => Err(no_plugin()),
+            false => Ok(()),
+        }
+    }
+    async fn collect(&self) -> Result<(), NetworkError> {
         Ok(())
     }
     async fn list(&self) -> Result<Vec<String>, NetworkError> {
@@ -60,7 +86,8 @@ impl Volumes for Double {
         let takes = self.0.host().setup_takes;
         tokio::time::sleep(takes).await;
         self.0.call("volumes", set_up).await;
-        Ok(PodFiles { volumes, ..PodFiles::default() })
+        let dns_omitted = self.0.host().dns_omitted.clone();
+        Ok(PodFiles { volumes, dns_omitted, ..PodFiles::default() })
     }
     async fn refresh(&self, _: &Pod, payloads: &Arc<Payloads>) -> Result<(), VolumeError> {
         self.0.call("refresh", |host| host.payloads = payloads.volumes.clone()).await;
