@@ -17,6 +17,7 @@ use images::gc::{DiskSpace, StoredImage};
 pub mod containerd;
 pub mod exec;
 pub mod images;
+pub mod stdin_front;
 
 pub use containerd::{Containerd, ContainerdConfig};
 

@@ -213,8 +213,8 @@ static ROWS: &[Row] = rows! {
         "restartPolicyRules": Honoured => ContainerRestartRule;
         "securityContext": Honoured => SecurityContext;
         "startupProbe": Honoured;
-        "stdin": Warned("only a container with tty: true, too, reads what is attached to it; any other an empty input") unless ["false"];
-        "stdinOnce": Warned("the input stays open for whoever attaches next") unless ["false"];
+        "stdin": Honoured;
+        "stdinOnce": Honoured;
         "terminationMessagePath": Honoured;
         "terminationMessagePolicy": Honoured;
         "tty": Honoured;
