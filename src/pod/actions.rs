@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::attempt::{Attempt, Role, container_id, containers, format_pod, status_of, uid};
 use super::signals::{self, Condemned};
-use super::{backoff, conditions, events, phase, restart, status, stopping};
+use super::{backoff, conditions, events, phase, restart, restart_all, status, stopping};
 use crate::controllers::EventDraft;
 
 /// What an announced attempt is doing right now.
@@ -221,6 +221,9 @@ impl Step<'_> {
             self.wake(deadline);
         }
         let pod = self.before;
+        if restart_all::wanted(&self.out.pod) && !restart_all::step(self, pod) {
+            return;
+        }
         signals::end_condemned(self, pod);
         if self.init_containers(pod) {
             for (role, container) in containers(pod).filter(|(role, _)| *role == Role::Main) {
@@ -236,7 +239,10 @@ impl Step<'_> {
     }
 
     fn initialized(&self) -> bool {
-        conditions::holds(self.before, conditions::INITIALIZED)
+        match restart_all::could(self.before) {
+            true => restart_all::initialized(&self.out.pod),
+            false => conditions::holds(self.before, conditions::INITIALIZED),
+        }
     }
 
     /// Walks the init containers in order; whether the regular ones may run.
@@ -272,9 +278,12 @@ impl Step<'_> {
         let attempt = Attempt::of(status);
         let end = status.and_then(phase::last_end).map(|end| (end.exit_code, end.finished_at.as_ref().map(|t| t.0)));
         let rerun = role == Role::Init && status.is_some_and(|s| phase::ended(s).is_none()) && end.is_some_and(|(code, _)| code == 0);
+        // All are being restarted: whatever it ended with, it has yet to start.
+        let reset = restart_all::could(self.before) && status.is_some_and(|s| phase::ended(s).is_none());
         match (attempt, end) {
-            (Attempt::Over(_), Some((code, finished))) if !rerun => {
-                if restart::should_restart(&self.out.pod, role, container, code) && !self.backing_off(container, finished) {
+            (Attempt::Over(_), Some((code, finished))) if reset || !rerun => {
+                let may = reset || restart::should_restart(&self.out.pod, role, container, code);
+                if may && !self.backing_off(container, finished) {
                     self.begin(role, container, attempt);
                 }
             }

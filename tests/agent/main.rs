@@ -31,6 +31,7 @@ mod policies;
 mod pressure;
 mod probes;
 mod restart;
+mod restart_all;
 mod rig;
 mod security;
 mod shutdown;

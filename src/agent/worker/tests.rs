@@ -10,6 +10,7 @@ mod images;
 mod life;
 mod panics;
 mod probing;
+mod restart_all;
 mod size;
 mod told;
 mod world;

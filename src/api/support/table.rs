@@ -228,7 +228,7 @@ static ROWS: &[Row] = rows! {
         "stopSignal": Honoured;
     }
     ContainerRestartRule {
-        "action": Refused("not yet: only the container itself can be restarted (Restart), not all containers of its pod") unless ["Restart"];
+        "action": Honoured;
         "exitCodes": Honoured;
     }
     EnvVar {
