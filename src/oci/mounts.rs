@@ -116,7 +116,17 @@ fn volume(inputs: &Inputs, index: usize, wanted: &VolumeMount) -> Result<Mount, 
     let access = access(inputs, wanted, propagation, &field("recursiveReadOnly"))?;
     // Kubernetes reads a relative mountPath from the root (kubelet_pods.go makeMounts).
     let path = if wanted.mount_path.starts_with('/') { wanted.mount_path.clone() } else { format!("/{}", wanted.mount_path) };
-    Ok(bind(&path, source, propagation, access))
+    let mut options = vec!["rbind", propagation, access];
+    if is_image(inputs, &wanted.name) {
+        // A bind does not keep what its source was mounted with (types.go, ImageVolumeSource: read-only and non-executable).
+        options.extend(["nosuid", "nodev", "noexec"]);
+    }
+    Ok(mount(path, "bind", source, &options))
+}
+
+fn is_image(inputs: &Inputs, volume: &str) -> bool {
+    let mut volumes = inputs.pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+    volumes.any(|v| v.name == volume && v.image.is_some())
 }
 
 /// `rw`, `ro`, or `rro` (every mount below too), which needs Linux 5.12.

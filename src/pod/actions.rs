@@ -70,6 +70,8 @@ pub struct Observed {
     pub live: BTreeMap<String, Live>,
     /// Tries that failed before anything ran.
     pub retry: BTreeMap<String, Retry>,
+    /// The image that the last such try was about.
+    pub unpulled: BTreeMap<String, String>,
     /// Signals sent.
     pub signalled: BTreeMap<String, Signalled>,
     /// Containers whose preStop hook is over, however it ended.
@@ -336,7 +338,8 @@ impl Step<'_> {
 
     /// Turns ErrImagePull into ImagePullBackOff a little after the failure.
     fn show_pull_back_off(&mut self, container: &Container, retry: Retry) {
-        let image = container.image.as_deref().unwrap_or_default();
+        // Its own, or one that it mounts as a volume.
+        let image = self.seen.unpulled.get(&container.name).or(container.image.as_ref()).map(String::as_str).unwrap_or_default();
         let event = events::back_off_pulling(self.before, image);
         let Some(status) = status::edit(&mut self.out.pod, &container.name) else { return };
         if status::waiting_reason(status) != Some("ErrImagePull") {

@@ -3,6 +3,7 @@
 //! ```text
 //! <run>/pods/<uid>/{etc-hosts,hostname,resolv.conf,shm/,containers/<c>/<attempt>.log,volume-subpaths/<volume>/<c>/<index>}
 //! <run>/pods/<uid>/volumes/{empty-dir,secret,projected,downward-api}/<name>   (tmpfs)
+//! <run>/pods/<uid>/volumes/image/<name>                                       (a view of an image; the runtime mounts it)
 //! <state>/pods/<uid>/volumes/{empty-dir,config-map}/<name>                    (disk)
 //! <state>/claims/<namespace>/<name>                                           (disk, never removed)
 //! ```
@@ -115,6 +116,11 @@ impl HostVolumes {
         }
         if let Some(source) = &volume.host_path {
             return host_path::setup(source);
+        }
+        if volume.image.is_some() {
+            let path = self.run_dir(uid).join("volumes/image").join(&volume.name);
+            // The runtime mounts it there, once a container that mounts it is made.
+            return make_private(&path).map(|()| path).map_err(|e| e.to_string());
         }
         let group = ownership::group(pod)?;
         let (path, made) = if let Some(source) = &volume.empty_dir {

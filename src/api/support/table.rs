@@ -275,7 +275,7 @@ static ROWS: &[Row] = rows! {
         "gitRepo": Refused("removed from Kubernetes; clone in an init container into an emptyDir");
         "glusterfs": Refused(NO_DRIVER);
         "hostPath": Honoured;
-        "image": Refused("not yet: images cannot be mounted as volumes; copy the files in an init container into an emptyDir");
+        "image": Honoured;
         "iscsi": Refused(NO_DRIVER);
         "name": Honoured;
         "nfs": Refused("not yet: mount it on the host and use hostPath");

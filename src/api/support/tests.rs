@@ -220,6 +220,7 @@ fn what_is_honoured_is_not_mentioned() {
         "securityContext": {"runAsNonRoot": true, "supplementalGroups": [1]},
         "containers": [{"name": "c", "image": "i", "tty": true, "stdin": true, "stdinOnce": true, "restartPolicyRules": [{"action": "RestartAllContainers"}], "securityContext": {"privileged": true, "procMount": "Default", "seccompProfile": {"type": "RuntimeDefault"}}, "resources": {"limits": {"cpu": "1"}}}],
         "volumes": [{"name": "h", "hostPath": {"path": "/", "type": "Directory"}}, {"name": "e", "emptyDir": {"sizeLimit": "1Gi"}}, {"name": "c", "configMap": {"name": "c"}},
+            {"name": "i", "image": {"reference": "r"}},
             {"name": "s", "secret": {"secretName": "s", "optional": true}}, {"name": "p", "persistentVolumeClaim": {"claimName": "p"}}],
         "overhead": {"cpu": "10m"},
     }});
