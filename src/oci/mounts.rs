@@ -282,6 +282,15 @@ mod tests {
     }
 
     #[test]
+    fn nothing_in_an_image_that_is_a_volume_is_written_or_run() {
+        let mounts = "{volumeMounts: [{name: v, mountPath: /m}, {name: w, mountPath: /n}]}";
+        let mut case = Case::new(mounts).pod("volumes: [{name: v, image: {reference: i}}]").volume("v", "/vol").volume("w", "/w");
+        case.files.read_only.insert("v".to_owned());
+        let find = |path: &str| table(&case).into_iter().find(|(d, _)| d == path).unwrap().1;
+        assert_eq!((find("/m").as_str(), find("/n").as_str()), ("/vol rbind,rprivate,ro,nosuid,nodev,noexec", "/w rbind,rprivate,rw"));
+    }
+
+    #[test]
     fn kernels_and_paths() {
         for (release, able) in [("6.18.5", true), ("5.12.0-rc1", true), ("5.11.22-amd64", false), ("6", true), ("", false), ("4.19", false)]
         {
