@@ -278,7 +278,7 @@ static ROWS: &[Row] = rows! {
         "image": Honoured;
         "iscsi": Refused(NO_DRIVER);
         "name": Honoured;
-        "nfs": Refused("not yet: mount it on the host and use hostPath");
+        "nfs": Honoured;
         "persistentVolumeClaim": Honoured;
         "photonPersistentDisk": Refused(NO_DRIVER);
         "portworxVolume": Refused(NO_DRIVER);
