@@ -161,10 +161,11 @@ async fn connect(
 async fn feed(live: &Live, target: &Target, stdin: &mut Option<Input>, mut input: Streaming<ExecRequest>) -> bool {
     while let Some(Ok(message)) = input.next().await {
         match message.message {
-            Some(Asked::Stdin(bytes)) => match stdin {
-                Some(input) => give(&mut input.pipe, &bytes).await,
-                None => {}
-            },
+            Some(Asked::Stdin(bytes)) => {
+                if let Some(input) = stdin {
+                    give(&mut input.pipe, &bytes).await;
+                }
+            }
             Some(Asked::StdinClosed(true)) => match stdin {
                 Some(Input { once: false, .. }) => return false,
                 Some(_) => end_of_input(live, target, stdin).await,
