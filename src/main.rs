@@ -1,7 +1,8 @@
 //! minik8s: the command line. `minik8s agent` is the daemon, the rest talks to it or works offline.
 //!
 //! Started as `minik8s minik8s-logger …` by a shim it is a container's logger, and as `minik8s minik8s-pod-init …` by the agent the first process
-//! of a pod whose containers share theirs, before anything else is set up.
+//! of a pod whose containers share theirs, before anything else is set up. Started by a shim under another name it becomes the OCI runtime
+//! with a container's input.
 
 mod daemon;
 
@@ -11,12 +12,17 @@ use clap::Parser;
 use minik8s::cli::agent_args::{AgentArgs, AgentConfig};
 use minik8s::cli::{self, Cli, Command};
 use minik8s::network::pod_init::{POD_INIT_ARGUMENT, pod_init_main};
+use minik8s::runtime::stdin_front::{front_main, is_front};
 use minik8s::{logs, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_default();
+    if is_front(&program) {
+        return front_main(&program, arguments);
+    }
     match arguments.next() {
         Some(first) if first == logs::LOGGER_ARGUMENT => return logs::logger_main(arguments.next()),
         Some(first) if first == POD_INIT_ARGUMENT => return pod_init_main(arguments.next()),

@@ -7,9 +7,10 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
-use minik8s::volumes::{HostVolumes, Volumes, VolumesConfig};
+use minik8s::volumes::{HostVolumes, MountProgram, Volumes, VolumesConfig};
 use serde_json::{Value, json};
 
 #[path = "host_volumes/attack.rs"]
@@ -18,6 +19,8 @@ mod attack;
 mod configuration;
 #[path = "host_volumes/fs_group.rs"]
 mod fs_group;
+#[path = "host_volumes/nfs.rs"]
+mod nfs;
 
 struct Lab {
     dir: tempfile::TempDir,
@@ -35,6 +38,7 @@ impl Lab {
             run: at("run"),
             state: at("state"),
             memory_bytes: 1 << 30,
+            mount: MountProgram { program: at("mount"), limit: Duration::from_secs(2) },
             hosts: at("hosts"),
             resolv_conf: at("resolv.conf"),
             resolved_conf: at("resolved.conf"),
@@ -150,7 +154,10 @@ async fn what_cannot_be_set_up_is_told_in_kubernetes_words() {
             format!("hostPath type check failed: {} is not a directory", file.display()),
         ),
         (json!({"name": "v", "hostPath": {"path": "/a/../b"}}), "invalid HostPath `/a/../b`: must not contain '..'".to_owned()),
-        (json!({"name": "v", "nfs": {"server": "s", "path": "/"}}), "volumes of kind \"nfs\" are not supported on this node".to_owned()),
+        (
+            json!({"name": "v", "iscsi": {"iqn": "i", "lun": 0, "targetPortal": "p"}}),
+            "volumes of kind \"iscsi\" are not supported on this node".to_owned(),
+        ),
         (json!({"name": "v", "emptyDir": {"medium": "Tape"}}), "unknown storage medium \"Tape\"".to_owned()),
     ];
     for (volume, message) in cases {

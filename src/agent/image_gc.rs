@@ -139,8 +139,9 @@ fn in_use<'a>(pods: impl Iterator<Item = &'a Pod>) -> InUse {
     let mut names = BTreeSet::new();
     for pod in pods.filter(|pod| !phase::is_terminal(phase::of(pod))) {
         let spec = pod.spec.iter();
-        let written = spec.flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers)).filter_map(|c| c.image.as_deref());
-        for reference in written.filter_map(|text| ImageReference::parse(text).ok()) {
+        let written = spec.clone().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers)).filter_map(|c| c.image.as_deref());
+        let mounted = spec.flat_map(|s| s.volumes.iter().flatten()).filter_map(|v| v.image.as_ref()?.reference.as_deref());
+        for reference in written.chain(mounted).filter_map(|text| ImageReference::parse(text).ok()) {
             names.extend(reference.digest().map(str::to_owned));
             names.insert(reference.to_string());
         }
@@ -162,6 +163,15 @@ mod tests {
         let status = ContainerStatus { image_id: image_id.into(), ..ContainerStatus::default() };
         let status = PodStatus { phase: Some(phase.into()), container_statuses: Some(vec![status]), ..PodStatus::default() };
         Pod { spec: Some(PodSpec { containers: vec![container], ..PodSpec::default() }), status: Some(status), ..Pod::default() }
+    }
+
+    #[test]
+    fn images_that_are_volumes_are_in_use() {
+        let mut pod = pod("busybox:1", "", "Running");
+        let volume = serde_json::json!([{"name": "v", "image": {"reference": "r.io/files:2"}}, {"name": "e", "emptyDir": {}}]);
+        pod.spec.as_mut().unwrap().volumes = serde_json::from_value(volume).unwrap();
+        let expected = ["docker.io/library/busybox:1".to_owned(), "r.io/files:2".to_owned()];
+        assert_eq!(in_use([&pod].into_iter()).0, expected.into_iter().collect());
     }
 
     #[test]

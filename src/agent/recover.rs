@@ -94,12 +94,13 @@ fn open_ids(pod: &Object) -> BTreeSet<String> {
     pod.as_pod().map(open_attempts).unwrap_or_default().into_iter().map(|(_, id, _)| id).collect()
 }
 
-/// The uids of all pods that hold namespaces, volumes or a cgroup.
+/// The uids of all pods that hold namespaces, volumes, images as volumes, or a cgroup.
 async fn held_by_pods(drivers: &Drivers) -> Result<BTreeSet<String>, AdoptError> {
     let (network, volumes) = tokio::join!(drivers.network.list(), drivers.volumes.list());
     let mut uids = BTreeSet::from_iter(network.map_err(AdoptError::Network)?);
     uids.extend(volumes.map_err(AdoptError::Volumes)?);
     uids.extend(drivers.cgroups.list().map_err(AdoptError::Cgroups)?);
+    uids.extend(drivers.runtime.image_volume_pods().await.map_err(AdoptError::Runtime)?);
     Ok(uids)
 }
 

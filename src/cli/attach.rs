@@ -10,7 +10,7 @@ use super::session::{self, Call, Ended, TerminalArgs};
 use crate::grpc::pb::ExecStart;
 use crate::pod::attempt;
 
-/// Connect to a running container: its output from now on, and its input if its spec has `stdin: true` and `tty: true`.
+/// Connect to a running container: its output from now on, and its input if its spec has `stdin: true`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct AttachArgs {
     #[command(flatten)]

@@ -116,7 +116,17 @@ fn volume(inputs: &Inputs, index: usize, wanted: &VolumeMount) -> Result<Mount, 
     let access = access(inputs, wanted, propagation, &field("recursiveReadOnly"))?;
     // Kubernetes reads a relative mountPath from the root (kubelet_pods.go makeMounts).
     let path = if wanted.mount_path.starts_with('/') { wanted.mount_path.clone() } else { format!("/{}", wanted.mount_path) };
-    Ok(bind(&path, source, propagation, access))
+    let mut options = vec!["rbind", propagation, access];
+    if is_image(inputs, &wanted.name) {
+        // A bind does not keep what its source was mounted with (types.go, ImageVolumeSource: read-only and non-executable).
+        options.extend(["nosuid", "nodev", "noexec"]);
+    }
+    Ok(mount(path, "bind", source, &options))
+}
+
+fn is_image(inputs: &Inputs, volume: &str) -> bool {
+    let mut volumes = inputs.pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+    volumes.any(|v| v.name == volume && v.image.is_some())
 }
 
 /// `rw`, `ro`, or `rro` (every mount below too), which needs Linux 5.12.
@@ -269,6 +279,15 @@ mod tests {
         case.sub_paths.insert(1, "/pods/u-1/sub".into());
         let find = |path: &str| table(&case).into_iter().find(|(d, _)| d == path).unwrap().1;
         assert_eq!((find("/m").as_str(), find("/n").as_str()), ("/vol rbind,rprivate,ro", "/pods/u-1/sub rbind,rprivate,ro"));
+    }
+
+    #[test]
+    fn nothing_in_an_image_that_is_a_volume_is_written_or_run() {
+        let mounts = "{volumeMounts: [{name: v, mountPath: /m}, {name: w, mountPath: /n}]}";
+        let mut case = Case::new(mounts).pod("volumes: [{name: v, image: {reference: i}}]").volume("v", "/vol").volume("w", "/w");
+        case.files.read_only.insert("v".to_owned());
+        let find = |path: &str| table(&case).into_iter().find(|(d, _)| d == path).unwrap().1;
+        assert_eq!((find("/m").as_str(), find("/n").as_str()), ("/vol rbind,rprivate,ro,nosuid,nodev,noexec", "/w rbind,rprivate,rw"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::attempt::{Attempt, Role, container_id, containers, format_pod, status_of, uid};
 use super::signals::{self, Condemned};
-use super::{backoff, conditions, events, phase, restart, status, stopping};
+use super::{backoff, conditions, events, phase, restart, restart_all, status, stopping};
 use crate::controllers::EventDraft;
 
 /// What an announced attempt is doing right now.
@@ -70,6 +70,8 @@ pub struct Observed {
     pub live: BTreeMap<String, Live>,
     /// Tries that failed before anything ran.
     pub retry: BTreeMap<String, Retry>,
+    /// The image that the last such try was about.
+    pub unpulled: BTreeMap<String, String>,
     /// Signals sent.
     pub signalled: BTreeMap<String, Signalled>,
     /// Containers whose preStop hook is over, however it ended.
@@ -221,6 +223,9 @@ impl Step<'_> {
             self.wake(deadline);
         }
         let pod = self.before;
+        if restart_all::wanted(&self.out.pod) && !restart_all::step(self, pod) {
+            return;
+        }
         signals::end_condemned(self, pod);
         if self.init_containers(pod) {
             for (role, container) in containers(pod).filter(|(role, _)| *role == Role::Main) {
@@ -236,7 +241,10 @@ impl Step<'_> {
     }
 
     fn initialized(&self) -> bool {
-        conditions::holds(self.before, conditions::INITIALIZED)
+        match restart_all::could(self.before) {
+            true => restart_all::initialized(&self.out.pod),
+            false => conditions::holds(self.before, conditions::INITIALIZED),
+        }
     }
 
     /// Walks the init containers in order; whether the regular ones may run.
@@ -272,9 +280,12 @@ impl Step<'_> {
         let attempt = Attempt::of(status);
         let end = status.and_then(phase::last_end).map(|end| (end.exit_code, end.finished_at.as_ref().map(|t| t.0)));
         let rerun = role == Role::Init && status.is_some_and(|s| phase::ended(s).is_none()) && end.is_some_and(|(code, _)| code == 0);
+        // All are being restarted: whatever it ended with, it has yet to start.
+        let reset = restart_all::could(self.before) && status.is_some_and(|s| phase::ended(s).is_none());
         match (attempt, end) {
-            (Attempt::Over(_), Some((code, finished))) if !rerun => {
-                if restart::should_restart(&self.out.pod, role, container, code) && !self.backing_off(container, finished) {
+            (Attempt::Over(_), Some((code, finished))) if reset || !rerun => {
+                let may = reset || restart::should_restart(&self.out.pod, role, container, code);
+                if may && !self.backing_off(container, finished) {
                     self.begin(role, container, attempt);
                 }
             }
@@ -327,7 +338,8 @@ impl Step<'_> {
 
     /// Turns ErrImagePull into ImagePullBackOff a little after the failure.
     fn show_pull_back_off(&mut self, container: &Container, retry: Retry) {
-        let image = container.image.as_deref().unwrap_or_default();
+        // Its own, or one that it mounts as a volume.
+        let image = self.seen.unpulled.get(&container.name).or(container.image.as_ref()).map(String::as_str).unwrap_or_default();
         let event = events::back_off_pulling(self.before, image);
         let Some(status) = status::edit(&mut self.out.pod, &container.name) else { return };
         if status::waiting_reason(status) != Some("ErrImagePull") {

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::attempt::{Role, containers, status_of};
 use super::phase::{self, FAILED, SUCCEEDED};
+use super::restart_all;
 
 /// The Pod has its namespaces and addresses.
 pub const READY_TO_START: &str = "PodReadyToStartContainers";
@@ -17,8 +18,10 @@ pub const READY: &str = "Ready";
 pub const CONTAINERS_READY: &str = "ContainersReady";
 /// The Pod is being, or was, ended by something that is not its own failure.
 pub const DISRUPTION_TARGET: &str = "DisruptionTarget";
+/// All containers are being ended, to be started as at first.
+pub const ALL_CONTAINERS_RESTARTING: &str = "AllContainersRestarting";
 /// The conditions the worker owns; the others are whoever's set them.
-pub const OURS: [&str; 4] = [READY_TO_START, INITIALIZED, READY, CONTAINERS_READY];
+pub const OURS: [&str; 5] = [READY_TO_START, INITIALIZED, READY, CONTAINERS_READY, ALL_CONTAINERS_RESTARTING];
 
 /// What a condition says, without its times.
 struct Say {
@@ -52,6 +55,7 @@ pub fn refresh(pod: &mut Pod, sandbox: bool, now: Timestamp) {
     for say in says {
         set(pod, say.kind, say.holds, say.reason, say.message, now);
     }
+    restart_all::refresh(pod, now);
 }
 
 /// Sets one condition.
@@ -92,7 +96,9 @@ fn initialized(pod: &Pod) -> Say {
     if phase::of(pod) == Some(SUCCEEDED) && unknown.is_empty() {
         return Say { reason: Some("PodCompleted"), ..Say::yes(INITIALIZED) };
     }
-    if main_started || (unknown.is_empty() && incomplete.is_empty()) {
+    // A restart of all containers does not undo it (KEP-5532).
+    let stays = restart_all::could(pod) && holds(pod, INITIALIZED);
+    if main_started || stays || (unknown.is_empty() && incomplete.is_empty()) {
         return Say::yes(INITIALIZED);
     }
     Say::no(INITIALIZED, Some("ContainersNotInitialized"), Some(listing("incomplete", &unknown, &incomplete)))

@@ -42,6 +42,7 @@ pub mod probes;
 pub mod qos;
 pub mod recover;
 pub mod restart;
+pub mod restart_all;
 pub mod signals;
 pub mod spam;
 pub mod status;

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod}
 
 use super::attempt::{Role, containers, status_of};
 use super::restart::should_restart;
+use super::restart_all;
 
 /// Not all containers run yet, or one waits for its first start.
 pub const PENDING: &str = "Pending";
@@ -56,10 +57,13 @@ struct Count {
 /// The phase that the containers' statuses amount to. `initialized`: whether the regular containers were ever let start.
 pub fn compute(pod: &Pod, initialized: bool) -> &'static str {
     let mut n = Count::default();
+    let could_reset = restart_all::could(pod);
     for (role, container) in containers(pod) {
         let status = status_of(pod, &container.name);
         let again = |code| should_restart(pod, role, container, code);
         match role {
+            // With all the others it was made to start over, whatever it ended with.
+            Role::Init if could_reset && status.is_some_and(|s| ended(s).is_none() && !running(s)) => n.pending_inits += 1,
             Role::Init => count_init(&mut n, status, again),
             Role::Sidecar => count_sidecar(&mut n, status),
             Role::Main => count_main(&mut n, status, again),

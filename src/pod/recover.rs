@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::{Deserialize, Serialize};
 
 use super::attempt::{Attempt, Role, containers, status_of};
-use super::{backoff, conditions, phase, restart, status};
+use super::{backoff, conditions, phase, restart, restart_all, status};
 use crate::api::well_known::BOOT_ID;
 
 /// What the runtime knows of an announced attempt.
@@ -108,7 +108,8 @@ pub fn after_reboot(pod: &mut Pod, boot_id: &str, now: Timestamp) {
     note_boot(pod, boot_id);
     let lost = status::open_attempts(pod);
     let may_not = |name: &str| containers(pod).any(|(role, c)| c.name == name && !restart::should_restart(pod, role, c, 137));
-    let failed = lost.iter().any(|(name, ..)| may_not(name));
+    // What was being restarted with all the others goes on with that.
+    let failed = !restart_all::wanted(pod) && lost.iter().any(|(name, ..)| may_not(name));
     let mut entries = backoff::read(pod);
     for (name, ..) in &lost {
         entries.remove(name);

@@ -9,7 +9,7 @@ pub fn should_restart(pod: &Pod, role: Role, container: &Container, exit_code: i
     if role == Role::Init && exit_code == 0 {
         return false;
     }
-    if rule_says_restart(container, exit_code) {
+    if rule_for(container, exit_code).is_some() {
         return true;
     }
     let of_pod = pod.spec.as_ref().and_then(|s| s.restart_policy.as_deref());
@@ -27,8 +27,11 @@ pub fn may_restart(pod: &Pod, container: &Container) -> bool {
     ruled || container.restart_policy.as_deref().or(of_pod) != Some("Never")
 }
 
-/// Whether one of the container's restartPolicyRules asks for a restart on this code; the first that matches decides.
-fn rule_says_restart(container: &Container, exit_code: i32) -> bool {
+/// The action that restarts all containers of the Pod, [`super::restart_all`].
+pub(super) const ALL: &str = "RestartAllContainers";
+
+/// What the container's restartPolicyRules say of this code; the first that matches decides (FindMatchingContainerRestartRule).
+pub(super) fn rule_for(container: &Container, exit_code: i32) -> Option<&str> {
     let matches = |rule: &&k8s_openapi::api::core::v1::ContainerRestartRule| {
         rule.exit_codes.as_ref().is_some_and(|codes| {
             let listed = codes.values.iter().flatten().any(|v| *v == exit_code);
@@ -39,7 +42,7 @@ fn rule_says_restart(container: &Container, exit_code: i32) -> bool {
             }
         })
     };
-    container.restart_policy_rules.iter().flatten().find(matches).is_some_and(|rule| rule.action == "Restart")
+    container.restart_policy_rules.iter().flatten().find(matches).map(|rule| rule.action.as_str())
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::actions::{End, Eviction, Observed, Step};
 use super::attempt::{Attempt, Role, containers, status_of};
 use super::recover::fail_as_disrupted;
 use super::signals::{self, Order};
-use super::{conditions, events, phase, restart, status};
+use super::{conditions, events, phase, restart, restart_all, status};
 use crate::api::well_known::KEEP_OBJECT;
 
 /// eviction_manager.go, immediateEvictionGracePeriodSeconds.
@@ -60,7 +60,8 @@ pub fn wanted(pod: &Pod, seen: &Observed, now: Timestamp) -> Option<Stop> {
     } else if phase::is_terminal(phase::of(pod)) {
         (Why::Finished, first_signal(seen).unwrap_or(now), own_grace)
     } else {
-        let finish = finished(pod).then(|| last_finish(pod).unwrap_or(now));
+        let over = finished(pod) && !restart_all::wanted(pod);
+        let finish = over.then(|| last_finish(pod).unwrap_or(now));
         let evicted = seen.evicted.as_ref().map(|e| (Why::Evicted, e.since, EVICTION_GRACE_SECONDS));
         let late = deadline(pod).filter(|d| *d <= now).map(|d| (Why::Deadline, d, own_grace));
         let down = seen.shutdown.map(|(at, most)| (Why::Shutdown, at, own_grace.min(most)));

@@ -5,6 +5,7 @@ mod ending;
 mod probes;
 mod properties;
 mod recovery;
+mod restart_all;
 mod shutdown;
 mod world;
 

@@ -1,6 +1,6 @@
 //! The container runtime as the agent sees it: images, containers, exits. `containerd` is the driver; it decides nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use images::gc::{DiskSpace, StoredImage};
 pub mod containerd;
 pub mod exec;
 pub mod images;
+pub mod stdin_front;
 
 pub use containerd::{Containerd, ContainerdConfig};
 
@@ -120,6 +121,17 @@ pub struct ImageUsers {
     pub passwd: String,
     /// `/etc/group`.
     pub group: String,
+}
+
+/// An image that is a pod's volume.
+#[derive(Clone, Copy, Debug)]
+pub struct ImageVolume<'a> {
+    /// The pod.
+    pub pod_uid: &'a str,
+    /// The volume's name.
+    pub volume: &'a str,
+    /// The directory it is mounted at, which is there.
+    pub at: &'a std::path::Path,
 }
 
 /// Where a container's output goes.
@@ -280,6 +292,12 @@ pub trait Runtime: Send + Sync + 'static {
     async fn ensure_image(&self, request: ImageRequest<'_>, tell: &(dyn Fn(PullNote) + Sync)) -> Result<Image, ImageError>;
     /// The image's user databases; cached.
     async fn image_users(&self, image: &Image) -> Result<ImageUsers, RuntimeError>;
+    /// Mounts an image, read-only. What is mounted there already stays as it is. Its layers stay until [`Self::release_image_volumes`].
+    async fn mount_image(&self, image: &Image, volume: &ImageVolume<'_>) -> Result<(), RuntimeError>;
+    /// Gives back what a pod's image volumes hold of images, once nothing of them is mounted in the pod's directory any more.
+    async fn release_image_volumes(&self, pod_uid: &str) -> Result<(), RuntimeError>;
+    /// The uids of all pods that hold images as volumes.
+    async fn image_volume_pods(&self) -> Result<BTreeSet<String>, RuntimeError>;
     /// All images of this agent's namespace.
     async fn images(&self) -> Result<Vec<StoredImage>, RuntimeError>;
     /// Removes an image by its digest, under all its names. Refused for one that is pinned or that `ensure_image` has just answered with.

@@ -34,11 +34,12 @@ pub(super) fn place(volume: &Volume) -> Option<Place> {
     }
 }
 
-/// The volumes that containers may only read: configuration volumes, and claims that say so (Attributes.ReadOnly of the kubelet's plugins).
+/// The volumes that containers may only read: configuration volumes, images, and claims and nfs that say so (Attributes.ReadOnly of the kubelet's plugins).
 pub(super) fn read_only(pod: &Pod) -> BTreeSet<String> {
     let claimed = |v: &Volume| v.persistent_volume_claim.as_ref().is_some_and(|c| c.read_only == Some(true));
     let volumes = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
-    volumes.filter(|v| place(v).is_some() || claimed(v)).map(|v| v.name.clone()).collect()
+    let exported = |v: &Volume| v.nfs.as_ref().is_some_and(|nfs| nfs.read_only == Some(true));
+    volumes.filter(|v| place(v).is_some() || v.image.is_some() || claimed(v) || exported(v)).map(|v| v.name.clone()).collect()
 }
 
 /// Makes the volume hold exactly these files, for `group` if there is one; at most `bytes` of memory.

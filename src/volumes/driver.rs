@@ -3,6 +3,8 @@
 //! ```text
 //! <run>/pods/<uid>/{etc-hosts,hostname,resolv.conf,shm/,containers/<c>/<attempt>.log,volume-subpaths/<volume>/<c>/<index>}
 //! <run>/pods/<uid>/volumes/{empty-dir,secret,projected,downward-api}/<name>   (tmpfs)
+//! <run>/pods/<uid>/volumes/nfs/<name>                                         (an export)
+//! <run>/pods/<uid>/volumes/image/<name>                                       (a view of an image; the runtime mounts it)
 //! <state>/pods/<uid>/volumes/{empty-dir,config-map}/<name>                    (disk)
 //! <state>/claims/<namespace>/<name>                                           (disk, never removed)
 //! ```
@@ -19,6 +21,7 @@ use k8s_openapi::api::core::v1::{EmptyDirVolumeSource, Pod, Volume};
 use nix::mount::MsFlags;
 
 use super::atomic_writer::Contents;
+use super::nfs::{self, MountProgram};
 use super::{
     Payloads, PodFiles, SubPath, VolumeError, Volumes, claims, configuration, empty_dir, host_path, hosts, ownership, resolv, sub_path,
     teardown, termination, usage,
@@ -40,6 +43,8 @@ pub struct VolumesConfig {
     pub hosts: PathBuf,
     /// The host's `/etc/resolv.conf`.
     pub resolv_conf: PathBuf,
+    /// What mounts nfs volumes.
+    pub mount: MountProgram,
     /// Used in place of `resolv_conf` where that only names systemd-resolved's stub (`/run/systemd/resolve/resolv.conf`).
     pub resolved_conf: PathBuf,
 }
@@ -51,6 +56,7 @@ impl VolumesConfig {
             run: paths.run.clone(),
             state: paths.state.clone(),
             memory_bytes: facts.memory_bytes,
+            mount: MountProgram::default(),
             hosts: "/etc/hosts".into(),
             resolv_conf: "/etc/resolv.conf".into(),
             resolved_conf: "/run/systemd/resolve/resolv.conf".into(),
@@ -118,6 +124,14 @@ impl HostVolumes {
         }
         if let Some(source) = &volume.host_path {
             return host_path::setup(source);
+        }
+        if volume.nfs.is_some() {
+            return Ok(nfs::path(&self.run_dir(uid), volume));
+        }
+        if volume.image.is_some() {
+            let path = self.run_dir(uid).join("volumes/image").join(&volume.name);
+            // The runtime mounts it there, once a container that mounts it is made.
+            return make_private(&path).map(|()| path).map_err(|e| e.to_string());
         }
         let group = ownership::group(pod)?;
         let (path, made) = if let Some(source) = &volume.empty_dir {
@@ -272,6 +286,7 @@ impl HostVolumes {
 #[async_trait]
 impl Volumes for HostVolumes {
     async fn setup(&self, pod: &Pod, hostname: &str, payloads: &Arc<Payloads>) -> Result<PodFiles, VolumeError> {
+        nfs::mount_all(&self.config.mount, &self.run_dir(uid_of(pod)?), pod).await?;
         let (pod, hostname, payloads) = (pod.clone(), hostname.to_owned(), payloads.clone());
         self.blocking(move |v| v.setup_blocking(&pod, &hostname, &payloads)).await
     }
@@ -356,7 +371,7 @@ fn check_uid(uid: &str) -> Result<(), VolumeError> {
 }
 
 /// A name that stays in its directory (validation holds names to less than this).
-fn is_plain_name(name: &str) -> bool {
+pub(super) fn is_plain_name(name: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
     name.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric()) && name.bytes().all(allowed) && name.len() <= 255
 }
@@ -369,7 +384,7 @@ fn not_honoured(volume: &Volume) -> String {
 }
 
 /// Makes a directory that only root reaches into from outside of containers (0750, as the kubelet's).
-fn make_private(dir: &Path) -> Result<(), VolumeError> {
+pub(super) fn make_private(dir: &Path) -> Result<(), VolumeError> {
     let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(dir);
     made.map_err(|e| VolumeError::files("create", dir, e))
 }

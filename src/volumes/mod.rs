@@ -21,6 +21,7 @@ mod driver;
 mod empty_dir;
 mod host_path;
 mod hosts;
+mod nfs;
 mod ownership;
 mod payload;
 mod resolv;
@@ -30,6 +31,7 @@ mod termination;
 mod usage;
 
 pub use driver::{HostVolumes, VolumesConfig};
+pub use nfs::MountProgram;
 pub use payload::{PayloadFile, Payloads, SubPath};
 pub use usage::{disk_usage, limits};
 

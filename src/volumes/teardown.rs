@@ -56,6 +56,17 @@ fn mounts_under(dir: &Path, mountinfo: &str) -> Vec<PathBuf> {
     points.filter(|p| p.starts_with(dir)).collect()
 }
 
+/// Whether something is mounted at this very directory, which is not looked into; absent: no.
+pub(super) fn is_mounted(at: &Path) -> io::Result<bool> {
+    // The directory above is the pod's own.
+    let (Some(above), Some(name)) = (at.parent(), at.file_name()) else { return Ok(false) };
+    let at = match above.canonicalize() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        above => above?.join(name),
+    };
+    Ok(mounts_under(&at, &std::fs::read_to_string("/proc/self/mountinfo")?).contains(&at))
+}
+
 /// mountinfo writes blanks, tabs, line feeds and backslashes in octal.
 fn unescaped(path: &str) -> String {
     ["\\040", "\\011", "\\012", "\\134"].iter().zip([" ", "\t", "\n", "\\"]).fold(path.to_owned(), |p, (from, to)| p.replace(from, to))

@@ -23,6 +23,8 @@ impl Worker {
         let right = self.parts.for_a_start()?;
         let (open, gate) = oneshot::channel();
         self.serial += 1;
+        // Nothing else is being made. What was given up before, all containers of the Pod being restarted, is no reason any more.
+        self.cancel.send_replace(false);
         self.configuration.at_start = self.bell.changes();
         let serial = self.serial;
         let of = AttemptRef { name: start.name.clone(), number: start.attempt, id: start.id.clone() };

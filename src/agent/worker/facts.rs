@@ -8,7 +8,7 @@ use tracing::warn;
 
 use super::exit::{self, AttemptRef};
 use super::files;
-use super::start::{Failure, Started};
+use super::start::{Failure, Got, Started};
 use super::task::Worker;
 use crate::api::well_known::container_labels::STOP_SIGNAL;
 use crate::config::Keyring;
@@ -23,13 +23,14 @@ const PARTS_CAP: Duration = Duration::from_secs(120);
 impl Worker {
     /// A container runs.
     pub(super) fn started(&mut self, of: AttemptRef, started: Started) {
-        let Started { at, image, image_millis, pod_ips, dns_omitted, stop_signal, post_start } = started;
-        let reference = self.image_of(&of.name);
-        if image.pulled {
-            self.events.push(events::pulled(&self.pod, &reference, image_millis, image.size));
-        } else {
-            self.events.push(events::present(&self.pod, &reference));
+        let Started { at, image, mounted, pod_ips, dns_omitted, stop_signal, post_start } = started;
+        for Got { reference, image, millis } in mounted.iter().chain([&image]) {
+            self.events.push(match image.pulled {
+                true => events::pulled(&self.pod, reference, *millis, image.size),
+                false => events::present(&self.pod, reference),
+            });
         }
+        let image = image.image;
         self.events.extend(dns_omitted.into_iter().map(|words| events::draft(&self.pod, true, "DNSConfigForming", words)));
         self.events.push(events::created(&self.pod));
         self.events.push(events::started(&self.pod));
@@ -131,7 +132,11 @@ impl Worker {
     }
 
     fn no_image(&mut self, name: &str, error: &ImageError) {
-        let image = self.image_of(name);
+        let image = match error {
+            ImageError::Pull { reference, .. } => reference.clone(),
+            _ => self.image_of(name),
+        };
+        self.seen.unpulled.insert(name.to_owned(), image.clone());
         let (reason, event, text) = match error {
             ImageError::InvalidName { .. } => ("InvalidImageName", "InspectFailed", error.to_string()),
             ImageError::NeverPull { .. } => ("ErrImageNeverPull", "ErrImageNeverPull", error.to_string()),

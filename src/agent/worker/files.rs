@@ -18,9 +18,9 @@ pub(crate) fn log_path(paths: &Paths, pod: &Pod, container: &str, number: u32) -
     logs::container_log_path(&paths.pod_logs, pod, container, number)
 }
 
-/// Makes the pipe that a terminal's input is read from, if the container is to have one.
+/// Makes the pipe that the container's input is read from, if it is to have one.
 pub(super) fn prepare_stdin(log: &Path, container: &Container) -> io::Result<()> {
-    if container.stdin == Some(true) && container.tty == Some(true) { logs::make_stdin(log) } else { Ok(()) }
+    if container.stdin == Some(true) { logs::make_stdin(log, container.tty == Some(true)) } else { Ok(()) }
 }
 
 /// Makes the log's directory and the link in `/var/log/containers`; drops what is older than the attempt before this one.

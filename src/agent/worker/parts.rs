@@ -14,6 +14,7 @@ use super::start::Failure;
 use crate::agent::Drivers;
 use crate::network::{Bandwidth, NetworkError, PortMapping, Sandbox, SandboxSpec};
 use crate::pod::attempt;
+use crate::runtime::{Image, ImageVolume, RuntimeError};
 use crate::volumes::PodFiles;
 
 /// A Pod's shared parts, as far as they are made.
@@ -27,6 +28,8 @@ pub(super) struct Parts {
     configuring: Mutex<()>,
     /// Held by a call for the cgroup, which goes on to its end even if nobody waits for it any more.
     cgroup_call: Arc<Mutex<()>>,
+    /// Held while an image is being mounted as a volume, which goes on to its end likewise.
+    image_call: Arc<Mutex<()>>,
     /// Held for reading by every start, given up or not, until it makes nothing any more.
     starts: Arc<RwLock<()>>,
 }
@@ -98,6 +101,21 @@ impl Parts {
         self.cgroup.get_or_try_init(make).await.copied()
     }
 
+    /// An image mounted as the volume of this name. In a task of its own, which nobody gives up: a mount that comes late would stay.
+    pub(super) async fn image_volume(&self, drivers: &Drivers, pod: &Pod, volume: &str, image: &Image) -> Result<(), RuntimeError> {
+        let files = self.files.get().and_then(|files| files.volumes.get(volume)).cloned();
+        let Some(at) = files else { return Ok(()) };
+        let under_way = self.image_call.clone().lock_owned().await;
+        let (runtime, uid, volume, image) = (drivers.runtime.clone(), attempt::uid(pod).to_owned(), volume.to_owned(), image.clone());
+        let name = image.name.clone();
+        let mount = async move {
+            let _under_way = under_way;
+            runtime.mount_image(&image, &ImageVolume { pod_uid: &uid, volume: &volume, at: &at }).await
+        };
+        let failed = |cause: String| RuntimeError::Images { action: "mount the image", subject: name, cause };
+        tokio::spawn(mount).await.unwrap_or_else(|e| Err(failed(e.to_string())))
+    }
+
     /// The right of one start to make parts; `None` while what there is is being released.
     pub(super) fn for_a_start(&self) -> Option<OwnedRwLockReadGuard<()>> {
         self.starts.clone().try_read_owned().ok()
@@ -107,6 +125,7 @@ impl Parts {
     pub(super) async fn settled(&self) {
         drop(self.cgroup_call.lock().await);
         drop(self.starts.write().await);
+        drop(self.image_call.lock().await);
     }
 }
 

@@ -16,8 +16,10 @@ use crate::runtime::{ImageError, PullNote, PullProgress};
 #[derive(Default)]
 struct Said {
     serial: u64,
-    begun: bool,
-    progress: Option<PullProgress>,
+    /// The images whose registries are asked.
+    begun: Vec<String>,
+    /// Of the image last told of.
+    progress: Option<(String, PullProgress)>,
     missing: Vec<String>,
 }
 
@@ -43,11 +45,11 @@ impl Pulls {
         self.bell.ring();
     }
 
-    /// What the runtime tells of a pull.
-    pub(super) fn note(&self, serial: u64, note: PullNote) {
+    /// What the runtime tells of the pull of an image.
+    pub(super) fn note(&self, serial: u64, image: &str, note: PullNote) {
         self.say(serial, |said| match note {
-            PullNote::Begun => said.begun = true,
-            PullNote::Progress(progress) => said.progress = Some(progress),
+            PullNote::Begun => said.begun.push(image.to_owned()),
+            PullNote::Progress(progress) => said.progress = Some((image.to_owned(), progress)),
         });
     }
 
@@ -77,15 +79,14 @@ impl Worker {
     pub(super) fn note_pull(&mut self) {
         let Some((serial, name)) = self.starting.clone() else { return };
         let Some(said) = self.pulls.take(serial) else { return };
-        let image = self.image_of(&name);
         if !said.missing.is_empty() {
             self.events.push(events::missing_pull_secrets(&self.pod, &said.missing));
         }
-        if said.begun {
-            self.events.push(events::pulling(&self.pod, &image));
+        for image in &said.begun {
+            self.events.push(events::pulling(&self.pod, image));
             self.pull_tenths = 0;
         }
-        if let Some(progress) = said.progress {
+        if let Some((image, progress)) = said.progress {
             self.note_progress(&name, &image, progress);
         }
     }
@@ -109,14 +110,14 @@ mod tests {
     #[test]
     fn only_the_start_under_way_is_listened_to_and_once() {
         let pulls = Pulls::new(Arc::default());
-        pulls.note(1, PullNote::Begun);
+        pulls.note(1, "a", PullNote::Begun);
         assert!(pulls.take(2).is_none());
-        pulls.note(2, PullNote::Progress(PullProgress { done: 1, total: 2 }));
+        pulls.note(2, "b", PullNote::Progress(PullProgress { done: 1, total: 2 }));
         pulls.missing(2, vec!["a".into()]);
         let said = pulls.take(2).unwrap();
-        assert_eq!((said.begun, said.progress.map(|p| p.done), said.missing.len()), (false, Some(1), 1));
+        assert_eq!((said.begun.len(), said.progress.map(|(image, p)| (image, p.done)), said.missing.len()), (0, Some(("b".into(), 1)), 1));
         let said = pulls.take(2).unwrap();
-        assert!(!said.begun && said.progress.is_none() && said.missing.is_empty());
+        assert!(said.begun.is_empty() && said.progress.is_none() && said.missing.is_empty());
         assert!(pulls.take(1).is_none());
     }
 }

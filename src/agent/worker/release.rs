@@ -23,7 +23,10 @@ impl fmt::Display for NotReleased {
 /// Releases everything of the Pod that is no container. Safe to repeat. Errors: what failed, to be tried again.
 pub(crate) async fn release(drivers: &Drivers, uid: &str) -> Result<(), NotReleased> {
     let network = async { drivers.network.remove(uid).await.map_err(|e| e.to_string()) };
-    let volumes = async { drivers.volumes.remove(uid).await.map_err(|e| format!("volumes: {e}")) };
+    let volumes = async {
+        drivers.volumes.remove(uid).await.map_err(|e| format!("volumes: {e}"))?;
+        drivers.runtime.release_image_volumes(uid).await.map_err(|e| format!("image volumes: {e}"))
+    };
     let cgroup = async { drivers.cgroups.clone().give_back(uid.to_owned()).await.map_err(|e| format!("cgroup: {e}")) };
     let (network, volumes, cgroup) = tokio::join!(network, volumes, cgroup);
     let rest: Vec<String> = [volumes, cgroup].into_iter().filter_map(Result::err).collect();

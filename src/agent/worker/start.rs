@@ -75,12 +75,22 @@ impl Failure {
     }
 }
 
+/// An image, as it was asked for and got.
+#[derive(Clone, Debug)]
+pub(super) struct Got {
+    pub(super) reference: String,
+    pub(super) image: Image,
+    /// How long it took.
+    pub(super) millis: u128,
+}
+
 /// An attempt that runs.
 #[derive(Clone, Debug)]
 pub(super) struct Started {
     pub(super) at: Timestamp,
-    pub(super) image: Image,
-    pub(super) image_millis: u128,
+    pub(super) image: Got,
+    /// The images that it mounts as volumes.
+    pub(super) mounted: Vec<Got>,
     pub(super) pod_ips: Vec<IpAddr>,
     pub(super) dns_omitted: Vec<String>,
     pub(super) stop_signal: i32,
@@ -118,9 +128,13 @@ async fn make(job: Job) -> Result<Started, Failure> {
         let gate = async { gate.await.map_err(|_| Failure::Cancelled) };
         let drivers = &shared.drivers;
         let cgroup = parts.cgroup(drivers, &pod);
-        let (_, _, image, ..) =
-            tokio::try_join!(gate, cgroup, making.image(container), parts.namespaces(drivers, &pod), parts.files(drivers, &pod))?;
-        Ok::<_, Failure>(image)
+        let files = async {
+            parts.files(drivers, &pod).await?;
+            making.image_volumes(container).await
+        };
+        let (_, _, image, _, mounted) =
+            tokio::try_join!(gate, cgroup, making.own_image(container), parts.namespaces(drivers, &pod), files)?;
+        Ok::<_, Failure>((image, mounted))
     };
     let mut given_up = cancel.clone();
     // Cancel-safe: until `prepare` is done nothing of the container exists, and the shared parts may be asked for again.
@@ -134,16 +148,16 @@ async fn make(job: Job) -> Result<Started, Failure> {
     };
     let addresses = parts.addresses(&shared.drivers, &pod);
     let create = async {
-        let (image, image_millis) = prepared.await?;
-        let stop_signal = making.create(container, &image).await?;
-        Ok((image, image_millis, stop_signal))
+        let (image, mounted) = prepared.await?;
+        let stop_signal = making.create(container, &image.image).await?;
+        Ok((image, mounted, stop_signal))
     };
-    let ((image, image_millis, stop_signal), pod_ips) = making.both(create, addresses, &no_address).await?;
+    let ((image, mounted, stop_signal), pod_ips) = making.both(create, addresses, &no_address).await?;
     let at = making.start().await?;
     let post_start = post_start(&shared, container, &of, &pod_ips, &mut cancel).await;
     // They are made, or there would be no container.
     let dns_omitted = parts.files(&shared.drivers, &pod).await.map(|files| files.dns_omitted).unwrap_or_default();
-    Ok(Started { at, image, image_millis, pod_ips, dns_omitted, stop_signal, post_start })
+    Ok(Started { at, image, mounted, pod_ips, dns_omitted, stop_signal, post_start })
 }
 
 struct Making<'a> {
@@ -162,15 +176,33 @@ impl Making<'_> {
         found.map(|(_, c)| c).ok_or_else(|| Failure::Config(format!("container {:?} is not in the pod's spec", self.of.name)))
     }
 
-    /// The image, and how long it took in milliseconds.
-    async fn image(&self, container: &Container) -> Result<(Image, u128), Failure> {
-        let reference = container.image.as_deref().unwrap_or_default();
+    async fn own_image(&self, container: &Container) -> Result<Got, Failure> {
+        self.image(container.image.as_deref().unwrap_or_default(), container.image_pull_policy.as_deref()).await
+    }
+
+    /// The images that the container mounts as volumes, each mounted (kuberuntime_manager.go, getImageVolumes). One after another.
+    async fn image_volumes(&self, container: &Container) -> Result<Vec<Got>, Failure> {
+        let mut all = Vec::new();
+        for volume in self.pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()) {
+            let Some(source) = &volume.image else { continue };
+            if !container.volume_mounts.iter().flatten().any(|mount| mount.name == volume.name) {
+                continue;
+            }
+            let got = self.image(source.reference.as_deref().unwrap_or_default(), source.pull_policy.as_deref()).await?;
+            let mounted = self.parts.image_volume(&self.shared.drivers, self.pod, &volume.name, &got.image).await;
+            mounted.map_err(create_failure)?;
+            all.push(got);
+        }
+        Ok(all)
+    }
+
+    async fn image(&self, reference: &str, policy: Option<&str>) -> Result<Got, Failure> {
         let begun = Instant::now();
         let drivers = &self.shared.drivers;
         let keyring = self.pulls.keyring(self.serial, drivers, self.pod, reference).map_err(Failure::Image)?;
-        let request = ImageRequest { reference, policy: pull_policy(container), keyring: &keyring };
-        match drivers.runtime.ensure_image(request, &|note| self.pulls.note(self.serial, note)).await {
-            Ok(image) => Ok((image, begun.elapsed().as_millis())),
+        let request = ImageRequest { reference, policy: pull_policy(policy, reference), keyring: &keyring };
+        match drivers.runtime.ensure_image(request, &|note| self.pulls.note(self.serial, reference, note)).await {
+            Ok(image) => Ok(Got { reference: reference.to_owned(), image, millis: begun.elapsed().as_millis() }),
             Err(error @ ImageError::Unavailable { .. }) => Err(Failure::Unavailable(error.to_string())),
             Err(error) => Err(Failure::Image(error)),
         }
@@ -350,13 +382,12 @@ fn of_the_process(cause: &str) -> bool {
 }
 
 /// imagePullPolicy; where it is not set, Always for `:latest` or no tag, else IfNotPresent (pkg/apis/core/v1/defaults.go).
-fn pull_policy(container: &Container) -> PullPolicy {
-    match container.image_pull_policy.as_deref() {
+fn pull_policy(policy: Option<&str>, image: &str) -> PullPolicy {
+    match policy {
         Some("Always") => PullPolicy::Always,
         Some("Never") => PullPolicy::Never,
         Some(_) => PullPolicy::IfNotPresent,
         None => {
-            let image = container.image.as_deref().unwrap_or_default();
             let last = image.rsplit('/').next().unwrap_or_default();
             let floating = !image.contains('@') && (!last.contains(':') || last.ends_with(":latest"));
             if floating { PullPolicy::Always } else { PullPolicy::IfNotPresent }

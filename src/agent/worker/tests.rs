@@ -11,6 +11,7 @@ mod life;
 mod network;
 mod panics;
 mod probing;
+mod restart_all;
 mod size;
 mod told;
 mod world;

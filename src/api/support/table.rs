@@ -213,8 +213,8 @@ static ROWS: &[Row] = rows! {
         "restartPolicyRules": Honoured => ContainerRestartRule;
         "securityContext": Honoured => SecurityContext;
         "startupProbe": Honoured;
-        "stdin": Warned("only a container with tty: true, too, reads what is attached to it; any other an empty input") unless ["false"];
-        "stdinOnce": Warned("the input stays open for whoever attaches next") unless ["false"];
+        "stdin": Honoured;
+        "stdinOnce": Honoured;
         "terminationMessagePath": Honoured;
         "terminationMessagePolicy": Honoured;
         "tty": Honoured;
@@ -228,7 +228,7 @@ static ROWS: &[Row] = rows! {
         "stopSignal": Honoured;
     }
     ContainerRestartRule {
-        "action": Refused("not yet: only the container itself can be restarted (Restart), not all containers of its pod") unless ["Restart"];
+        "action": Honoured;
         "exitCodes": Honoured;
     }
     EnvVar {
@@ -275,10 +275,10 @@ static ROWS: &[Row] = rows! {
         "gitRepo": Refused("removed from Kubernetes; clone in an init container into an emptyDir");
         "glusterfs": Refused(NO_DRIVER);
         "hostPath": Honoured;
-        "image": Refused("not yet: images cannot be mounted as volumes; copy the files in an init container into an emptyDir");
+        "image": Honoured;
         "iscsi": Refused(NO_DRIVER);
         "name": Honoured;
-        "nfs": Refused("not yet: mount it on the host and use hostPath");
+        "nfs": Honoured;
         "persistentVolumeClaim": Honoured;
         "photonPersistentDisk": Refused(NO_DRIVER);
         "portworxVolume": Refused(NO_DRIVER);

@@ -206,7 +206,6 @@ fn each_field_is_reported_by_name_with_its_severity() {
         (Severity::Info, "spec.template.spec.affinity.podAntiAffinity"),
         (Severity::Error, "spec.template.spec.containers[0].env[1].valueFrom.fileKeyRef"),
         (Severity::Error, "spec.template.spec.hostUsers"),
-        (Severity::Error, "spec.template.spec.initContainers[1].restartPolicyRules[1].action"),
         (Severity::Info, "spec.template.spec.serviceAccountName"),
         (Severity::Error, "spec.template.spec.volumes[0].projected.sources[1].serviceAccountToken"),
         (Severity::Error, "spec.template.spec.volumes[2].gitRepo"),
@@ -219,8 +218,9 @@ fn what_is_honoured_is_not_mentioned() {
     let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {
         "hostNetwork": true, "tolerations": [{"operator": "Exists"}], "os": {"name": "linux"}, "nodeSelector": {"a": "b"},
         "securityContext": {"runAsNonRoot": true, "supplementalGroups": [1]},
-        "containers": [{"name": "c", "image": "i", "tty": true, "stdin": false, "securityContext": {"privileged": true, "procMount": "Default", "seccompProfile": {"type": "RuntimeDefault"}}, "resources": {"limits": {"cpu": "1"}}}],
+        "containers": [{"name": "c", "image": "i", "tty": true, "stdin": true, "stdinOnce": true, "restartPolicyRules": [{"action": "RestartAllContainers"}], "securityContext": {"privileged": true, "procMount": "Default", "seccompProfile": {"type": "RuntimeDefault"}}, "resources": {"limits": {"cpu": "1"}}}],
         "volumes": [{"name": "h", "hostPath": {"path": "/", "type": "Directory"}}, {"name": "e", "emptyDir": {"sizeLimit": "1Gi"}}, {"name": "c", "configMap": {"name": "c"}},
+            {"name": "i", "image": {"reference": "r"}},
             {"name": "s", "secret": {"secretName": "s", "optional": true}}, {"name": "p", "persistentVolumeClaim": {"claimName": "p"}}],
         "overhead": {"cpu": "10m"},
     }});

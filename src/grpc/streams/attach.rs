@@ -1,13 +1,18 @@
-//! Attach: a running container's output from now on, and its terminal's input where its spec has one.
+//! Attach: a running container's output from now on, and its input where its spec has one.
 //!
 //! The output is read from the container's log, since the logger has the only other end of it: whole lines, both streams as one, nothing
-//! from before. The input is the pipe that a container with `stdin: true` and `tty: true` was made with; it stays open after the client.
+//! from before. The input is the pipe that a container with `stdin: true` was made with. As with the CRI plugin (containerd
+//! `internal/cri/io/container_io.go`, `Attach`): it stays open after the client, but with `stdinOnce: true` and without a terminal, where
+//! it is closed as soon as the first client has no more of it, or goes. A session ends with its client's input unless that closed it. An
+//! agent that ends, or is killed, closes no input.
 
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Container;
+use nix::errno::Errno;
 use tokio::net::unix::pipe;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -36,7 +41,7 @@ pub(super) async fn attach(
     let pod = target::pod(state.store.as_ref(), &start.namespace, &start.pod)?;
     let target = target::running(pod, &start.container, "attach")?;
     let log_path = container_log_path(&state.paths.pod_logs, &target.pod, &target.container.name, target.attempt);
-    let stdin = if start.stdin { Some(stdin(&target, &log_path)?) } else { None };
+    let stdin = if start.stdin { stdin(&target, log_path.clone())? } else { None };
     let place = live.place()?;
     tracing::info!(
         peer_uid = peer,
@@ -52,15 +57,31 @@ pub(super) async fn attach(
     Ok(ReceiverStream::new(answers))
 }
 
-/// The pipe to the container's terminal. Errors: it has none.
-fn stdin(target: &Target, log: &Path) -> Result<pipe::Sender, Status> {
-    let Container { name, stdin, tty, .. } = &target.container;
-    if (*stdin, *tty) != (Some(true), Some(true)) {
-        let message = format!("container {name} has no stdin: its spec needs `stdin: true` and `tty: true`; attach without -i");
-        return Err(Status::failed_precondition(message));
+/// The container's input, as a session has it.
+struct Input {
+    /// Our end; none once nobody reads it any more.
+    pipe: Option<pipe::Sender>,
+    path: PathBuf,
+    /// Whether its end is the container's, too.
+    once: bool,
+}
+
+/// The pipe to the container; none where it was closed before. Errors: it has none.
+fn stdin(target: &Target, log: PathBuf) -> Result<Option<Input>, Status> {
+    let Container { name, stdin, stdin_once, tty, .. } = &target.container;
+    let (tty, once) = (*tty == Some(true), *stdin_once == Some(true) && *tty != Some(true));
+    if *stdin != Some(true) {
+        return Err(Status::failed_precondition(format!("container {name} has no stdin: its spec needs `stdin: true`; attach without -i")));
     }
-    let opened = pipe::OpenOptions::new().open_sender(logs::stdin_path(log));
-    opened.map_err(|cause| Status::failed_precondition(format!("the stdin of container {name} cannot be opened: {cause}")))
+    let path = logs::stdin_path(&log, tty);
+    match pipe::OpenOptions::new().open_sender(&path) {
+        Ok(pipe) => Ok(Some(Input { pipe: Some(pipe), path, once })),
+        // The first client took it along.
+        Err(cause) if once && cause.kind() == ErrorKind::NotFound => Ok(None),
+        // Its programs have closed their end.
+        Err(cause) if cause.raw_os_error() == Some(Errno::ENXIO as i32) => Ok(Some(Input { pipe: None, path, once })),
+        Err(cause) => Err(Status::failed_precondition(format!("the stdin of container {name} cannot be opened: {cause}"))),
+    }
 }
 
 async fn log(state: &ApiState, target: &Target, path: PathBuf) -> Result<LogStream, Status> {
@@ -81,14 +102,14 @@ async fn log(state: &ApiState, target: &Target, path: PathBuf) -> Result<LogStre
 /// Who is attached to, and what the client brings.
 struct Attached {
     target: Target,
-    stdin: Option<pipe::Sender>,
+    stdin: Option<Input>,
     first_size: Option<TerminalSize>,
 }
 
 async fn session(
     live: Arc<Live>,
-    Attached { target, stdin, first_size }: Attached,
-    mut log: LogStream,
+    Attached { target, mut stdin, first_size }: Attached,
+    log: LogStream,
     input: Streaming<ExecRequest>,
     out: Out<ExecResponse>,
     _place: OwnedSemaphorePermit,
@@ -96,14 +117,32 @@ async fn session(
     if let Some(first) = &first_size {
         resize(&live, &target, first).await;
     }
-    let feeding = feed(&live, &target, stdin, input);
+    connect(&live, &target, &mut stdin, log, input, &out).await;
+    drop(out);
+    end_of_input(&live, &target, &mut stdin).await;
+}
+
+/// Moves bytes until the session is over.
+async fn connect(
+    live: &Live,
+    target: &Target,
+    stdin: &mut Option<Input>,
+    mut log: LogStream,
+    input: Streaming<ExecRequest>,
+    out: &Out<ExecResponse>,
+) {
+    let feeding = feed(live, target, stdin, input);
     tokio::pin!(feeding);
     let mut fed = false;
     loop {
         // A piece of the log is taken only when it is returned; the others are polled by reference or end the session.
         let piece = tokio::select! {
             piece = log.next() => piece,
-            () = &mut feeding, if !fed => { fed = true; continue }
+            goes_on = &mut feeding, if !fed => {
+                fed = true;
+                if goes_on { continue }
+                return;
+            }
             () = out.closed() => return,
             () = live.stopped() => return,
         };
@@ -118,14 +157,40 @@ async fn session(
     }
 }
 
-/// Passes input and sizes on until the client has no more of them. Its end is not passed on: the input stays open.
-async fn feed(live: &Live, target: &Target, mut stdin: Option<pipe::Sender>, mut input: Streaming<ExecRequest>) {
+/// Passes input and sizes on until the client has no more of them. Whether the session goes on after that.
+async fn feed(live: &Live, target: &Target, stdin: &mut Option<Input>, mut input: Streaming<ExecRequest>) -> bool {
     while let Some(Ok(message)) = input.next().await {
         match message.message {
-            Some(Asked::Stdin(bytes)) => give(&mut stdin, &bytes).await,
+            Some(Asked::Stdin(bytes)) => {
+                if let Some(input) = stdin {
+                    give(&mut input.pipe, &bytes).await;
+                }
+            }
+            Some(Asked::StdinClosed(true)) => match stdin {
+                Some(Input { once: false, .. }) => return false,
+                Some(_) => end_of_input(live, target, stdin).await,
+                None => {}
+            },
             Some(Asked::Resize(new)) => resize(live, target, &new).await,
             _ => {}
         }
+    }
+    true
+}
+
+/// Closes our end, and the container's where that belongs to it. Not when the agent ends: the next one may be attached to.
+async fn end_of_input(live: &Live, target: &Target, stdin: &mut Option<Input>) {
+    let Some(Input { pipe, path, once }) = stdin.take() else { return };
+    drop(pipe);
+    if !once || live.is_stopping() {
+        return;
+    }
+    match live.containerd.execs().close_container_stdin(&target.id).await {
+        Ok(()) => {
+            // Nobody finds it any more. One that cannot be removed goes with the log.
+            let _ = std::fs::remove_file(path);
+        }
+        Err(error) => tracing::debug!(%error, "the input's end cannot be told"),
     }
 }
 

@@ -70,6 +70,10 @@ impl Live {
         self.places.clone().try_acquire_owned().map_err(refused)
     }
 
+    fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
     /// Resolves when the agent ends. Cancel-safe.
     async fn stopped(&self) {
         // The sender lives as long as we do.

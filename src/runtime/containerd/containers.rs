@@ -1,6 +1,11 @@
 //! Making and removing a container: record, snapshot and task, in the one order that containerd's garbage collector leaves alone.
 
 use std::collections::HashMap;
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use containerd_client::services::v1::container::Runtime as ShimRuntime;
 use containerd_client::services::v1::snapshots::{PrepareSnapshotRequest, RemoveSnapshotRequest};
@@ -8,26 +13,35 @@ use containerd_client::services::v1::{
     Container, CreateContainerRequest, CreateTaskRequest, DeleteContainerRequest, GetContainerRequest, ListTasksRequest,
 };
 use containerd_client::types::Mount;
+use nix::fcntl::OFlag;
 use oci_spec::runtime::{RootBuilder, Spec};
 use tonic::{Code, Status};
 
-use super::Containerd;
 use super::connection::{QUICK, SLOW, accept, answer};
 use super::errors::Subject;
 use super::logger_uri::logger_uri;
 use super::options::runc_options;
+use super::{Containerd, ContainerdConfig};
 use crate::logs;
+use crate::runtime::stdin_front::{self, STDIN_ANNOTATION};
 use crate::runtime::{ContainerConfig, RuntimeError};
 
 /// The type under which containerd hands a spec to the shim.
 const SPEC_TYPE_URL: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 
+/// How long, and how often, a shim is waited for that has yet to open a container's input.
+const HELD_WAIT: Duration = Duration::from_secs(10);
+const HELD_POLL: Duration = Duration::from_millis(1);
+
 impl Containerd {
     pub(super) async fn create_container(&self, config: &ContainerConfig) -> Result<(), RuntimeError> {
         let subject = Subject::new(&self.connection, "create", &config.id);
-        let spec = spec_bytes(&config.spec).map_err(|cause| subject.failed(cause))?;
-        self.create_record(self.record(config, spec)).await.map_err(|status| subject.error(status))?;
-        match self.create_snapshot_and_task(config).await {
+        let stdin = stdin_of(config);
+        let piped = stdin.as_deref().filter(|_| !config.tty);
+        let spec = spec_bytes(&config.spec, piped).map_err(|cause| subject.failed(cause))?;
+        let binary = self.runtime_binary(piped.is_some()).map_err(|cause| subject.failed(cause))?;
+        self.create_record(self.record(config, spec, binary.as_deref())).await.map_err(|status| subject.error(status))?;
+        match self.create_snapshot_and_task(config, stdin.as_deref()).await {
             Ok(()) => Ok(()),
             // A task without a record was in the way (pitfall 5). Now it has one, and `remove` can reach it.
             Err(status) if status.code() == Code::AlreadyExists => Err(subject.error(status)),
@@ -50,12 +64,22 @@ impl Containerd {
         subject.error(status)
     }
 
-    fn record(&self, config: &ContainerConfig, spec: Vec<u8>) -> Container {
+    /// The program the shim runs for this container: the runtime, or what stands in front of it where the container has an input.
+    fn runtime_binary(&self, piped: bool) -> Result<Option<PathBuf>, String> {
+        let ContainerdConfig { run_dir, logger_binary, runtime_binary, .. } = &self.config;
+        if !piped {
+            return Ok(runtime_binary.clone());
+        }
+        let made = stdin_front::front(run_dir, logger_binary, runtime_binary.as_deref());
+        made.map(Some).map_err(|e| format!("cannot make what gives it its stdin, below {}: {e}", run_dir.display()))
+    }
+
+    fn record(&self, config: &ContainerConfig, spec: Vec<u8>, binary: Option<&Path>) -> Container {
         Container {
             id: config.id.clone(),
             labels: config.labels.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             image: config.image.name.clone(),
-            runtime: Some(ShimRuntime { name: self.config.runtime.clone(), options: Some(runc_options(&self.config)) }),
+            runtime: Some(ShimRuntime { name: self.config.runtime.clone(), options: Some(runc_options(&self.config, binary)) }),
             spec: Some(prost_types::Any { type_url: SPEC_TYPE_URL.to_owned(), value: spec }),
             snapshotter: self.config.snapshotter.clone(),
             snapshot_key: config.id.clone(),
@@ -68,7 +92,7 @@ impl Containerd {
         answer(QUICK, self.connection.containers().create(request)).await.map(drop)
     }
 
-    async fn create_snapshot_and_task(&self, config: &ContainerConfig) -> Result<(), Status> {
+    async fn create_snapshot_and_task(&self, config: &ContainerConfig, stdin: Option<&Path>) -> Result<(), Status> {
         let rootfs = match self.prepare_snapshot(config).await {
             // Without a record it was nobody's; it may hold another attempt's files.
             Err(status) if status.code() == Code::AlreadyExists => {
@@ -84,10 +108,14 @@ impl Containerd {
             stdout: log.clone(),
             stderr: if config.tty { String::new() } else { log },
             terminal: config.tty,
-            stdin: stdin(config),
+            stdin: stdin.map(|path| path.display().to_string()).unwrap_or_default(),
             ..Default::default()
         });
-        answer(SLOW, self.connection.tasks().create(request)).await.map(drop)
+        answer(SLOW, self.connection.tasks().create(request)).await?;
+        match stdin {
+            Some(pipe) if !config.tty => held_open(pipe).await,
+            _ => Ok(()),
+        }
     }
 
     async fn prepare_snapshot(&self, config: &ContainerConfig) -> Result<Vec<Mount>, Status> {
@@ -134,9 +162,10 @@ impl Containerd {
         if !tasks.iter().any(|task| task.id == id) {
             return Ok(false);
         }
+        let options = runc_options(&self.config, self.config.runtime_binary.as_deref());
         let record = Container {
             id: id.to_owned(),
-            runtime: Some(ShimRuntime { name: self.config.runtime.clone(), options: Some(runc_options(&self.config)) }),
+            runtime: Some(ShimRuntime { name: self.config.runtime.clone(), options: Some(options) }),
             spec: Some(prost_types::Any { type_url: SPEC_TYPE_URL.to_owned(), value: b"{}".to_vec() }),
             snapshotter: self.config.snapshotter.clone(),
             snapshot_key: id.to_owned(),
@@ -146,15 +175,34 @@ impl Containerd {
     }
 }
 
-/// The pipe of a terminal's input, where one stands beside the log. Without a terminal the shim knows no input beside a logger.
-fn stdin(config: &ContainerConfig) -> String {
-    let has = config.tty && logs::has_stdin(&config.log.path);
-    if has { logs::stdin_path(&config.log.path).display().to_string() } else { String::new() }
+/// The pipe of the container's input, where one stands beside the log.
+fn stdin_of(config: &ContainerConfig) -> Option<PathBuf> {
+    let log = &config.log.path;
+    logs::has_stdin(log, config.tty).then(|| logs::stdin_path(log, config.tty))
 }
 
-/// The spec as JSON, with the root where the shim mounts the snapshot.
-fn spec_bytes(spec: &Spec) -> Result<Vec<u8>, String> {
+/// Waits until the shim holds the pipe open: it answers before it does, and a program that is started earlier would read an end.
+async fn held_open(pipe: &Path) -> Result<(), Status> {
+    let cannot = |error: io::Error| Status::internal(format!("the container's stdin {} cannot be opened: {error}", pipe.display()));
+    let reader = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(pipe).map_err(cannot)?;
+    let wait = async {
+        // Nobody writes before the start. Without a writer a read is an end, with one there is nothing to read yet.
+        while (&reader).read(&mut [0]).is_ok() {
+            tokio::time::sleep(HELD_POLL).await;
+        }
+    };
+    let held = tokio::time::timeout(HELD_WAIT, wait).await;
+    held.map_err(|_| Status::internal(format!("the shim has not opened the container's stdin within {} s", HELD_WAIT.as_secs())))
+}
+
+/// The spec as JSON, with the root where the shim mounts the snapshot, and with the pipe that is to be the container's input.
+fn spec_bytes(spec: &Spec, stdin: Option<&Path>) -> Result<Vec<u8>, String> {
     let mut spec = spec.clone();
+    if let Some(stdin) = stdin {
+        let mut annotations = spec.annotations().clone().unwrap_or_default();
+        annotations.insert(STDIN_ANNOTATION.to_owned(), stdin.display().to_string());
+        spec.set_annotations(Some(annotations));
+    }
     let readonly = spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false);
     let root = RootBuilder::default().path("rootfs").readonly(readonly).build().map_err(|e| e.to_string())?;
     spec.set_root(Some(root));
@@ -169,7 +217,8 @@ mod tests {
     fn the_root_is_the_bundles_and_keeps_readonly() {
         let mut spec = Spec::default();
         spec.set_root(Some(RootBuilder::default().path("/elsewhere").readonly(true).build().unwrap()));
-        let json: serde_json::Value = serde_json::from_slice(&spec_bytes(&spec).unwrap()).unwrap();
+        let json: serde_json::Value = serde_json::from_slice(&spec_bytes(&spec, Some(Path::new("/p"))).unwrap()).unwrap();
         assert_eq!(json["root"], serde_json::json!({"path": "rootfs", "readonly": true}));
+        assert_eq!(json["annotations"], serde_json::json!({"io.minik8s.stdin": "/p"}));
     }
 }

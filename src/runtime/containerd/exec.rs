@@ -141,9 +141,18 @@ impl Execs {
 
     /// Tells the shim that no more input comes. Our end must be dropped, too.
     pub async fn close_stdin(&self, id: &ExecId) -> Result<(), RuntimeError> {
-        let request = CloseIoRequest { container_id: id.container.clone(), exec_id: id.exec.clone(), stdin: true };
+        self.close_input(&id.container, &id.exec).await
+    }
+
+    /// As [`Self::close_stdin`], of the container's own process.
+    pub async fn close_container_stdin(&self, container: &str) -> Result<(), RuntimeError> {
+        self.close_input(container, "").await
+    }
+
+    async fn close_input(&self, container: &str, exec: &str) -> Result<(), RuntimeError> {
+        let request = CloseIoRequest { container_id: container.to_owned(), exec_id: exec.to_owned(), stdin: true };
         let closed = answer(QUICK, self.connection.tasks().close_io(self.connection.request(request))).await.map(drop);
-        closed.map_err(|status| Subject::new(&self.connection, "close the input of a process in", &id.container).error(status))
+        closed.map_err(|status| Subject::new(&self.connection, "close the input of a process in", container).error(status))
     }
 
     /// Waits until the process has ended. Cancel-safe.

@@ -8,6 +8,7 @@
 //! Guarantees: every call may be repeated; every call but `wait` ends in bounded time; nothing is decided here; a containerd that is
 //! away is [`RuntimeError::Unavailable`] and is found again by itself. Leaves to others: what to run, when to retry, and the logs.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +20,8 @@ use tokio::task::JoinHandle;
 use super::images::Images;
 use super::images::gc::{DiskSpace, StoredImage};
 use super::{
-    ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageRequest, ImageUsers, PullNote, Runtime,
-    RuntimeError, RuntimeEvent,
+    ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageRequest, ImageUsers, ImageVolume, PullNote,
+    Runtime, RuntimeError, RuntimeEvent,
 };
 use crate::controllers::pressure::DiskUsage;
 
@@ -196,6 +197,18 @@ impl Runtime for Containerd {
 
     async fn image_users(&self, image: &Image) -> Result<ImageUsers, RuntimeError> {
         self.images.users(image).await
+    }
+
+    async fn mount_image(&self, image: &Image, volume: &ImageVolume<'_>) -> Result<(), RuntimeError> {
+        self.images.mount_volume(image, volume).await
+    }
+
+    async fn release_image_volumes(&self, pod_uid: &str) -> Result<(), RuntimeError> {
+        self.images.release_volumes(pod_uid).await
+    }
+
+    async fn image_volume_pods(&self) -> Result<BTreeSet<String>, RuntimeError> {
+        self.images.volume_pods().await
     }
 
     async fn images(&self) -> Result<Vec<StoredImage>, RuntimeError> {

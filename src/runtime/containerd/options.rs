@@ -23,10 +23,10 @@ struct RuncOptions {
     systemd_cgroup: bool,
 }
 
-/// The options every container of this driver carries.
-pub(super) fn runc_options(config: &ContainerdConfig) -> prost_types::Any {
+/// The options of a container that is run by this binary; none: by what the shim finds.
+pub(super) fn runc_options(config: &ContainerdConfig, binary: Option<&Path>) -> prost_types::Any {
     let options = RuncOptions {
-        binary_name: config.runtime_binary.as_deref().map(|path| path.display().to_string()).unwrap_or_default(),
+        binary_name: binary.map(|path| path.display().to_string()).unwrap_or_default(),
         root: config.run_dir.join("runc").display().to_string(),
         systemd_cgroup: config.systemd_cgroup,
     };
@@ -107,8 +107,7 @@ mod tests {
     fn options_carry_the_bare_type_name_and_runc_field_numbers() {
         let mut config = ContainerdConfig::new("/s", "ns", "/run/x");
         config.systemd_cgroup = true;
-        config.runtime_binary = Some("crun".into());
-        let any = runc_options(&config);
+        let any = runc_options(&config, Some(Path::new("crun")));
         assert_eq!(any.type_url, "containerd.runc.v1.Options");
         assert_eq!(any.value, b"\x32\x04crun\x3a\x0b/run/x/runc\x48\x01");
     }

@@ -13,7 +13,7 @@
 //! Guarantees: concurrent asks for one image are one pull; nothing half-pulled is ever used; garbage collection takes neither what is
 //! being made nor what an image record needs; a second container of an image costs one call. Leaves to others: back-off and events.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,6 +40,7 @@ mod stock;
 mod store;
 mod unpack;
 mod users;
+mod volume;
 
 pub use reference::{ImageReference, ImageVersion};
 
@@ -78,6 +79,8 @@ pub(crate) struct Images {
     promised: Mutex<HashMap<String, Instant>>,
     /// The node's own logins.
     registry_config: PathBuf,
+    /// The pods that have images as volumes, once containerd was asked.
+    volume_pods: Mutex<Option<BTreeSet<String>>>,
 }
 
 impl Images {
@@ -93,6 +96,7 @@ impl Images {
             flights: Flights::new(),
             promised: Mutex::default(),
             registry_config: config.registry_config.clone(),
+            volume_pods: Mutex::default(),
         }
     }
 

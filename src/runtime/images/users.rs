@@ -52,14 +52,20 @@ struct Mounted(PathBuf);
 impl Mounted {
     fn new(mounts: &[Mount], at: &Path) -> Result<Self, String> {
         let mounted = Self(at.to_path_buf());
-        for wanted in mounts {
-            let (flags, data) = options(&wanted.options);
-            let data = Some(data.as_str()).filter(|data| !data.is_empty());
-            mount(Some(wanted.source.as_str()), at, Some(wanted.r#type.as_str()), flags, data)
-                .map_err(|e| format!("cannot mount the image at {}: {e}", at.display()))?;
-        }
+        mount_at(mounts, at)?;
         Ok(mounted)
     }
+}
+
+/// Mounts a view at a directory that is there. Blocking.
+pub(super) fn mount_at(mounts: &[Mount], at: &Path) -> Result<(), String> {
+    for wanted in mounts {
+        let (flags, data) = options(&wanted.options);
+        let data = Some(data.as_str()).filter(|data| !data.is_empty());
+        mount(Some(wanted.source.as_str()), at, Some(wanted.r#type.as_str()), flags, data)
+            .map_err(|e| format!("cannot mount the image at {}: {e}", at.display()))?;
+    }
+    Ok(())
 }
 
 impl Drop for Mounted {

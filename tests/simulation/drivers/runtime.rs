@@ -8,8 +8,8 @@ use minik8s::api::well_known::container_labels as label;
 use minik8s::controllers::pressure::DiskUsage;
 use minik8s::runtime::images::gc::{DiskSpace, StoredImage};
 use minik8s::runtime::{
-    ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageRequest, ImageUsers, PullNote, Runtime,
-    RuntimeError, RuntimeEvent, TaskState,
+    ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageRequest, ImageUsers, ImageVolume, PullNote,
+    Runtime, RuntimeError, RuntimeEvent, TaskState,
 };
 use oci_spec::image::ImageConfiguration;
 use tokio::sync::broadcast;
@@ -51,6 +51,19 @@ impl Runtime for Driver {
 
     async fn image_users(&self, _: &Image) -> Result<ImageUsers, RuntimeError> {
         self.world.call(self.life, ("users", ""), |state| answers(state).map(|()| ImageUsers::default()), away).await
+    }
+
+    /// No manifest here has an image as a volume.
+    async fn mount_image(&self, image: &Image, _: &ImageVolume<'_>) -> Result<(), RuntimeError> {
+        Err(not_found(&image.name))
+    }
+
+    async fn release_image_volumes(&self, _: &str) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn image_volume_pods(&self) -> Result<std::collections::BTreeSet<String>, RuntimeError> {
+        Ok(std::collections::BTreeSet::new())
     }
 
     /// No manifest here has a probe or a hook.

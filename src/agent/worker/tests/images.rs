@@ -58,3 +58,41 @@ async fn a_pull_is_told_of_when_it_begins_and_when_it_is_done() {
     assert!(!told(&world.host(), "Failed"));
     agent.kill().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_image_that_is_a_volume_is_there_before_the_container_and_given_back_with_the_volumes() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    let mut with_volume = pod("Always", vec![container("c")]);
+    let spec = with_volume.spec.as_mut().unwrap();
+    spec.volumes = serde_json::from_value(serde_json::json!([
+        {"name": "files", "image": {"reference": "r.io/files:1", "pullPolicy": "IfNotPresent"}},
+        {"name": "unused", "image": {"reference": "r.io/unused:1"}},
+    ]))
+    .unwrap();
+    spec.containers[0].volume_mounts = serde_json::from_value(serde_json::json!([{"name": "files", "mountPath": "/files"}])).unwrap();
+    let uid = with_volume.metadata.uid.clone().unwrap();
+    world.host().pull_error = true;
+    world.put(with_volume);
+    let agent = world.agent().await;
+    world.until("the pull fails", |h| waits_for(h, "c", "ImagePullBackOff")).await;
+    assert!(world.host().specs.is_empty() && world.host().image_volumes.is_empty());
+    world.host().pull_error = false;
+    world.until("running", |h| running(h, "c")).await;
+    let held: Vec<_> = world.host().image_volumes.keys().cloned().collect();
+    assert_eq!(held, [(uid, "files".to_owned())], "only what the container mounts");
+    let trace = world.host().trace.clone();
+    let at = |what: &str| trace.iter().position(|call| call.starts_with(what)).unwrap_or_else(|| panic!("{what} in {trace:?}"));
+    assert!(at("volumes") < at("mount_image") && at("mount_image") < at("create"), "{trace:?}");
+    let present = "Pulled: Container image \"r.io/files:1\" already present on machine";
+    assert!(world.event_reasons().iter().any(|e| e.starts_with(present)), "{:?}", world.event_reasons());
+    world.edit(|pod| {
+        pod.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(world.now()));
+        pod.metadata.deletion_grace_period_seconds = Some(0);
+    });
+    world.until("given back", |h| h.image_volumes.is_empty() && h.volumes.is_empty()).await;
+    let trace = world.host().trace.clone();
+    let at = |what: &str| trace.iter().rposition(|call| call.starts_with(what)).unwrap_or_else(|| panic!("{what} in {trace:?}"));
+    assert!(at("unmount") < at("release_image_volumes"), "{trace:?}");
+    agent.kill().await;
+}

@@ -29,6 +29,8 @@ pub(in super::super) struct Host {
     pub(in super::super) namespaces: BTreeSet<String>,
     pub(in super::super) volumes: BTreeSet<String>,
     pub(in super::super) cgroups: BTreeSet<String>,
+    /// (uid, volume) → the image mounted there.
+    pub(in super::super) image_volumes: BTreeMap<(String, String), String>,
     /// The specs of the containers that were made.
     pub(in super::super) specs: BTreeMap<String, Spec>,
     /// What was last written to configuration volumes.

@@ -10,8 +10,8 @@ use super::{Double, Host};
 use crate::controllers::pressure::DiskUsage;
 use crate::runtime::images::gc::{DiskSpace, StoredImage};
 use crate::runtime::{
-    ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageRequest, ImageUsers, PullNote, PullPolicy,
-    PullProgress, Runtime, RuntimeError, RuntimeEvent, TaskState,
+    ContainerConfig, ContainerState, ExecOnce, ExecOutput, Exit, Image, ImageError, ImageRequest, ImageUsers, ImageVolume, PullNote,
+    PullPolicy, PullProgress, Runtime, RuntimeError, RuntimeEvent, TaskState,
 };
 
 #[async_trait]
@@ -43,6 +43,27 @@ impl Runtime for Double {
     }
     async fn image_users(&self, _: &Image) -> Result<ImageUsers, RuntimeError> {
         Ok(ImageUsers::default())
+    }
+    async fn mount_image(&self, image: &Image, volume: &ImageVolume<'_>) -> Result<(), RuntimeError> {
+        let held = (volume.pod_uid.to_owned(), volume.volume.to_owned());
+        let mount = |host: &mut Host| {
+            host.away()?;
+            assert!(host.volumes.contains(volume.pod_uid), "there is a directory to mount at");
+            host.image_volumes.insert(held, image.name.clone());
+            Ok(())
+        };
+        self.0.call("mount_image", mount).await
+    }
+    async fn release_image_volumes(&self, pod_uid: &str) -> Result<(), RuntimeError> {
+        let release = |host: &mut Host| {
+            host.away()?;
+            host.image_volumes.retain(|(uid, _), _| uid != pod_uid);
+            Ok(())
+        };
+        self.0.call("release_image_volumes", release).await
+    }
+    async fn image_volume_pods(&self) -> Result<std::collections::BTreeSet<String>, RuntimeError> {
+        Ok(self.0.host().image_volumes.keys().map(|(uid, _)| uid.clone()).collect())
     }
     async fn images(&self) -> Result<Vec<StoredImage>, RuntimeError> {
         Ok(Vec::new())

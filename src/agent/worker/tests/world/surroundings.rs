@@ -78,7 +78,8 @@ impl Network for Double {
 impl Volumes for Double {
     async fn setup(&self, pod: &Pod, _: &str, payloads: &Arc<Payloads>) -> Result<PodFiles, VolumeError> {
         let (uid, payloads) = (pod.metadata.uid.clone().unwrap_or_default(), payloads.clone());
-        let volumes = payloads.volumes.keys().map(|name| (name.clone(), PathBuf::from("/volumes").join(name))).collect();
+        let images = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()).filter(|v| v.image.is_some()).map(|v| &v.name);
+        let volumes = payloads.volumes.keys().chain(images).map(|name| (name.clone(), PathBuf::from("/volumes").join(name))).collect();
         let set_up = |host: &mut Host| {
             host.payloads = payloads.volumes.clone();
             host.volumes.insert(uid)
