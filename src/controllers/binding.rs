@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::admission;
 use crate::admission::security::{self, Rejection};
 use crate::api::{Key, Kind, Object};
-use crate::controllers::{EventDraft, Plan, pods, pressure};
+use crate::controllers::{EventDraft, Plan, id_ranges, pods, pressure};
 use crate::host::HostFacts;
 
 /// What became of one pod that was not bound.
@@ -26,7 +26,7 @@ pub struct Outcome {
 }
 
 /// Tries to bind `pod` beside the pods `others` that hold this node's resources and ports. What would fit but asks for rights that `host` cannot give
-/// is bound and Failed, as by the kubelet; without a host nobody asks.
+/// is bound and Failed, as by the kubelet; without a host nobody asks. One with `hostUsers: false` is given ids that none of `others` has.
 pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, host: Option<&HostFacts>, now: Timestamp) -> Outcome {
     let spec = pod.spec.clone().unwrap_or_default();
     let unsuitable = match pods::is_static(pod) {
@@ -42,9 +42,12 @@ pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, host: Option<&HostFa
     }
     // In the kubelet's order of admit handlers (pkg/kubelet/kubelet.go): pressure, then what the host can enforce.
     let pressed = admission::pressure(pod, node, pressure::critical(pod)).map(|message| Rejection { reason: "Evicted", message });
-    match pressed.or_else(|| host.and_then(|host| security::rejection(pod, host))) {
-        Some(rejection) => reject(accept(pod, node, now), rejection),
-        None => tell(accept(pod, node, now), host.and_then(|host| security::passed_over(pod, host))),
+    if let Some(rejection) = pressed.or_else(|| host.and_then(|host| security::rejection(pod, host))) {
+        return reject(accept(pod, node, now), rejection);
+    }
+    match id_ranges::give(pod, others, node) {
+        Ok(pod) => tell(accept(&pod, node, now), host.and_then(|host| security::passed_over(&pod, host))),
+        Err(why) => postpone(pod, &admission::unavailable(&[why.to_owned()]), now),
     }
 }
 

@@ -24,6 +24,7 @@ impl HostFacts {
             apparmor: false,
             selinux: false,
             seccomp: true,
+            user_namespaces: Ok(()),
         }
     }
 }

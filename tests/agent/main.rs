@@ -35,4 +35,5 @@ mod rig;
 mod security;
 mod shutdown;
 mod sidecars;
+mod user_namespaces;
 mod volumes;

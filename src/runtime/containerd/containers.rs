@@ -16,6 +16,7 @@ use super::connection::{QUICK, SLOW, accept, answer};
 use super::errors::Subject;
 use super::logger_uri::logger_uri;
 use super::options::runc_options;
+use super::root;
 use crate::logs;
 use crate::runtime::{ContainerConfig, RuntimeError};
 
@@ -55,7 +56,7 @@ impl Containerd {
             id: config.id.clone(),
             labels: config.labels.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             image: config.image.name.clone(),
-            runtime: Some(ShimRuntime { name: self.config.runtime.clone(), options: Some(runc_options(&self.config)) }),
+            runtime: Some(ShimRuntime { name: self.config.runtime.clone(), options: Some(runc_options(&self.config, owner(config))) }),
             spec: Some(prost_types::Any { type_url: SPEC_TYPE_URL.to_owned(), value: spec }),
             snapshotter: self.config.snapshotter.clone(),
             snapshot_key: config.id.clone(),
@@ -77,7 +78,9 @@ impl Containerd {
             }
             other => other,
         }?;
-        let log = logger_uri(&self.config.logger_binary, &config.log);
+        let layers = self.config.run_dir.join("layers").join(&config.id);
+        let (rootfs, mounted) = root::with_ids(rootfs, config.user_namespace.clone(), layers).await.map_err(Status::internal)?;
+        let log = logger_uri(&self.config.logger_binary, &config.log, owner(config));
         let request = self.connection.request(CreateTaskRequest {
             container_id: config.id.clone(),
             rootfs,
@@ -87,7 +90,10 @@ impl Containerd {
             stdin: stdin(config),
             ..Default::default()
         });
-        answer(SLOW, self.connection.tasks().create(request)).await.map(drop)
+        let created = answer(SLOW, self.connection.tasks().create(request)).await.map(drop);
+        // The overlay has layers of its own now.
+        mounted.release().await;
+        created
     }
 
     async fn prepare_snapshot(&self, config: &ContainerConfig) -> Result<Vec<Mount>, Status> {
@@ -136,7 +142,7 @@ impl Containerd {
         }
         let record = Container {
             id: id.to_owned(),
-            runtime: Some(ShimRuntime { name: self.config.runtime.clone(), options: Some(runc_options(&self.config)) }),
+            runtime: Some(ShimRuntime { name: self.config.runtime.clone(), options: Some(runc_options(&self.config, None)) }),
             spec: Some(prost_types::Any { type_url: SPEC_TYPE_URL.to_owned(), value: b"{}".to_vec() }),
             snapshotter: self.config.snapshotter.clone(),
             snapshot_key: id.to_owned(),
@@ -144,6 +150,11 @@ impl Containerd {
         };
         accept(self.create_record(record).await, Code::AlreadyExists).map(|()| true)
     }
+}
+
+/// Who is root in the container, where that is not the host's root.
+fn owner(config: &ContainerConfig) -> Option<u32> {
+    config.user_namespace.as_ref().map(|users| users.ids.first())
 }
 
 /// The pipe of a terminal's input, where one stands beside the log. Without a terminal the shim knows no input beside a logger.
