@@ -6,7 +6,7 @@ CORPUS ?= ../shared/corpus
 SHELL := /bin/bash
 SECONDS ?= 60
 
-.PHONY: help run stop test test-matrix corpus vm-smoke vm-test soak mutations bench lint deny docs deb rpm tarball install
+.PHONY: help run stop test test-matrix test-userns corpus vm-smoke vm-test soak mutations bench lint deny docs deb rpm tarball install
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,8 +30,11 @@ vm-smoke: ## run it under a real systemd with cgroup v2, in an emulated virtual 
 vm-test: ## install, upgrade, reboot, power cut, remove and purge the Debian package in such a machine (many minutes)
 	@tests/vm/run.sh package.sh
 
-test-matrix: ## the containerd tests against three releases of containerd and two OCI runtimes
+test-matrix: ## the containerd tests against three releases of containerd and four OCI runtimes
 	@tests/lab/matrix.sh
+
+test-userns: ## pods with hostUsers: false, where the OCI runtime can and where it cannot
+	@MATRIX="1.6 2.1" RUNTIMES="runc runc-forky crun-forky" FILTER="test(user_namespaces)" tests/lab/matrix.sh
 
 soak: ## run the whole agent in virtual time on seeds nobody tried, for SECONDS (60); FIRST=n: from that seed on
 	SECONDS="$(SECONDS)" cargo test --test simulation soak -- --ignored --nocapture

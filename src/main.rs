@@ -1,8 +1,8 @@
 //! minik8s: the command line. `minik8s agent` is the daemon, the rest talks to it or works offline.
 //!
 //! Started as `minik8s minik8s-logger …` by a shim it is a container's logger, and as `minik8s minik8s-pod-init …` by the agent the first process
-//! of a pod whose containers share theirs, before anything else is set up. Started by a shim under another name it becomes the OCI runtime
-//! with a container's input.
+//! of a pod whose containers share theirs, as `minik8s minik8s-user-namespace …` what makes a pod's user namespace, before anything else is set up.
+//! Started by a shim under another name it becomes the OCI runtime with a container's input.
 
 mod daemon;
 
@@ -13,6 +13,7 @@ use minik8s::cli::agent_args::{AgentArgs, AgentConfig};
 use minik8s::cli::{self, Cli, Command};
 use minik8s::network::pod_init::{POD_INIT_ARGUMENT, pod_init_main};
 use minik8s::runtime::stdin_front::{front_main, is_front};
+use minik8s::network::user_namespace::{USER_NAMESPACE_ARGUMENT, user_namespace_main};
 use minik8s::{logs, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -25,7 +26,8 @@ fn main() -> ExitCode {
     }
     match arguments.next() {
         Some(first) if first == logs::LOGGER_ARGUMENT => return logs::logger_main(arguments.next()),
-        Some(first) if first == POD_INIT_ARGUMENT => return pod_init_main(arguments.next()),
+        Some(first) if first == POD_INIT_ARGUMENT => return pod_init_main(arguments),
+        Some(first) if first == USER_NAMESPACE_ARGUMENT => return user_namespace_main(arguments),
         _ => {}
     }
     match Cli::parse().command {

@@ -1,8 +1,9 @@
 //! What a node refuses a pod for after it was bound to it, by the rights the pod asks for: the kubelet's admit handlers AppArmor and sysctl
-//! (pkg/security/apparmor/validate.go, pkg/kubelet/sysctl/allowlist.go), and what it is told that the host goes without.
+//! (pkg/security/apparmor/validate.go, pkg/kubelet/sysctl/allowlist.go), user namespaces, and what it is told that the host goes without.
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
+use crate::api::user_namespace;
 use crate::api::well_known::SAFE_SYSCTLS;
 use crate::host::HostFacts;
 
@@ -12,7 +13,7 @@ pub const APPARMOR_ANNOTATION: &str = "container.apparmor.security.beta.kubernet
 /// Why a pod that is bound here cannot run here: it ends as Failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
-    /// `AppArmor`, `SysctlForbidden`, `UnexpectedAdmissionError`.
+    /// `AppArmor`, `SysctlForbidden`, `UserNamespacesNotSupported`, `UnexpectedAdmissionError`.
     pub reason: &'static str,
     /// The kubelet's words.
     pub message: String,
@@ -20,7 +21,14 @@ pub struct Rejection {
 
 /// The first thing that the host cannot give the pod.
 pub fn rejection(pod: &Pod, host: &HostFacts) -> Option<Rejection> {
-    apparmor(pod, host).or_else(|| sysctl(pod))
+    apparmor(pod, host).or_else(|| sysctl(pod)).or_else(|| user_namespace(pod, host))
+}
+
+/// The kubelet's words (pkg/kubelet/userns GetOrCreateUserNamespaceMappings); there the pod's sandbox fails for ever, here the pod does at once.
+fn user_namespace(pod: &Pod, host: &HostFacts) -> Option<Rejection> {
+    let why = host.user_namespaces.as_ref().err().filter(|_| user_namespace::wanted(pod))?;
+    let message = format!("can't set `spec.hostUsers: false`, runtime does not support user namespaces: {why}");
+    Some(Rejection { reason: "UserNamespacesNotSupported", message })
 }
 
 /// What the pod asks for that the runtime passes over on this host, as upstream; to be told.
@@ -144,6 +152,19 @@ mod tests {
             let found = rejection(&pod(json!({}), spec), &host(false, false));
             assert_eq!(found, said.map(|m| Rejection { reason: "SysctlForbidden", message: m.to_owned() }), "{name}");
         }
+    }
+
+    #[test]
+    fn a_user_namespace_is_given_or_the_pod_is_refused() {
+        let able = host(false, false);
+        let unable = HostFacts { user_namespaces: Err("runc has no idmapped mounts".to_owned()), ..able.clone() };
+        let of = |host_users: Value| pod(json!({}), json!({"hostUsers": host_users}));
+        let found = rejection(&of(json!(false)), &unable).unwrap();
+        assert_eq!(found.reason, "UserNamespacesNotSupported");
+        let words = "can't set `spec.hostUsers: false`, runtime does not support user namespaces: runc has no idmapped mounts";
+        assert_eq!(found.message, words);
+        assert_eq!(rejection(&of(json!(false)), &able), None);
+        assert_eq!((rejection(&of(json!(true)), &unable), rejection(&of(json!(null)), &unable)), (None, None));
     }
 
     #[test]

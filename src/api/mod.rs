@@ -17,6 +17,7 @@ pub mod schedule;
 pub mod selector;
 pub mod suggest;
 pub mod support;
+pub mod user_namespace;
 pub mod validation;
 pub mod well_known;
 pub mod yaml;

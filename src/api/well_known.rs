@@ -12,6 +12,8 @@ pub const NOT_ADMITTED: &str = "minik8s.io/not-admitted";
 pub const RESTART_BACKOFF: &str = "minik8s.io/restart-backoff";
 /// Annotation on a Pod: the boot id of the host it was last seen running on.
 pub const BOOT_ID: &str = "minik8s.io/boot-id";
+/// Annotation on a Pod with `hostUsers: false` that is bound: the first of the host's ids that are its own. See [`super::user_namespace`].
+pub const USER_NAMESPACE: &str = "minik8s.io/user-namespace";
 /// Annotation on a Pod that is being stopped but whose object and logs stay: once its containers are stopped its worker sets a terminal
 /// phase, takes deletionTimestamp away and leaves the object.
 pub const KEEP_OBJECT: &str = "minik8s.io/keep-object";

@@ -17,7 +17,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::host::doctor::{AtSocket, Check, Directory, Found, Level, Room, judge};
 use crate::host::{self, CgroupDriver, Hierarchies, HostFacts};
 use crate::network::{CniNetwork, NetworkConfig};
-use crate::runtime::containerd::{Containerd, ContainerdConfig, probe_runtime_binary};
+use crate::runtime::containerd::{Containerd, ContainerdConfig, probe_runtime_binary, user_namespaces};
 
 /// Longer than this nothing may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -88,6 +88,9 @@ async fn gather(config: &AgentConfig) -> Found {
         CgroupDriverChoice::Auto => {}
         CgroupDriverChoice::Systemd => facts.cgroup_driver = CgroupDriver::Systemd,
         CgroupDriverChoice::Cgroupfs => facts.cgroup_driver = CgroupDriver::Cgroupfs,
+    }
+    if facts.user_namespaces.is_ok() {
+        facts.user_namespaces = user_namespaces(config.runtime.as_deref(), &config.snapshotter).await;
     }
     let mut network = NetworkConfig::new(paths);
     network.conf_dirs.clone_from(&config.cni_conf_dirs);

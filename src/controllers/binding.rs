@@ -14,7 +14,7 @@ use crate::admission::devices;
 use crate::admission::security::{self, Rejection};
 use crate::api::devices::{Assigned, note};
 use crate::api::{Key, Kind, Object};
-use crate::controllers::{EventDraft, Plan, pods, pressure};
+use crate::controllers::{EventDraft, Plan, id_ranges, pods, pressure};
 use crate::host::HostFacts;
 
 /// What became of one pod that was not bound.
@@ -29,7 +29,7 @@ pub struct Outcome {
 }
 
 /// Tries to bind `pod` beside the pods `others` that hold this node's resources and ports. What would fit but asks for rights that `host` cannot give
-/// is bound and Failed, as by the kubelet; without a host nobody asks.
+/// is bound and Failed, as by the kubelet; without a host nobody asks. One with `hostUsers: false` is given ids that none of `others` has.
 pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, host: Option<&HostFacts>, now: Timestamp) -> Outcome {
     let spec = pod.spec.clone().unwrap_or_default();
     let unsuitable = match pods::is_static(pod) {
@@ -49,9 +49,13 @@ pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, host: Option<&HostFa
         Some(rejection) => Err(rejection),
         None => devices::assign(pod, others, node),
     };
-    match assigned {
-        Err(rejection) => reject(accept(pod, &Assigned::new(), node, now), rejection),
-        Ok(assigned) => tell(accept(pod, &assigned, node, now), host.and_then(|host| security::passed_over(pod, host))),
+    let assigned = match assigned {
+        Err(rejection) => return reject(accept(pod, &Assigned::new(), node, now), rejection),
+        Ok(assigned) => assigned,
+    };
+    match id_ranges::give(pod, others, node) {
+        Ok(pod) => tell(accept(&pod, &assigned, node, now), host.and_then(|host| security::passed_over(&pod, host))),
+        Err(why) => postpone(pod, &admission::unavailable(&[why.to_owned()]), now),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod cronjob;
 pub mod daemonset;
 pub mod deletion;
 pub mod forecast;
+mod id_ranges;
 pub mod job;
 pub mod pods;
 pub mod pressure;

@@ -12,7 +12,7 @@ use minik8s::host::devices::RealDevices;
 use minik8s::host::usage::UsageReader;
 use minik8s::host::{self, CgroupDriver, Hierarchies, HostFacts};
 use minik8s::network::{CniNetwork, NetworkConfig};
-use minik8s::runtime::containerd::{Containerd, ContainerdConfig, probe_runtime_binary};
+use minik8s::runtime::containerd::{Containerd, ContainerdConfig, probe_runtime_binary, user_namespaces};
 use minik8s::store::Store;
 use minik8s::volumes::{HostVolumes, VolumesConfig};
 
@@ -29,10 +29,13 @@ pub(super) struct RealDrivers {
 impl RealDrivers {
     /// Makes them, and says what pods go without on this host. containerd need not answer yet.
     pub(super) async fn new(config: AgentConfig, store: Arc<dyn Store>) -> anyhow::Result<RealDrivers> {
-        let facts = facts(&config);
+        let mut facts = facts(&config);
+        let binary = usable(config.runtime.clone(), &config.paths.run).await;
         let network = CniNetwork::new(network(&config)).context("cannot prepare the pods' namespaces; the agent must run as root")?;
         let network = Arc::new(network);
-        for sentence in host::describe(&facts, &network.describe().await) {
+        let (lacking, runtimes) = tokio::join!(network.describe(), user_namespaces(binary.as_deref(), &config.snapshotter));
+        facts.user_namespaces = facts.user_namespaces.and(runtimes);
+        for sentence in host::describe(&facts, &lacking) {
             tracing::warn!("on this host: {sentence}");
         }
         let mut runtime = ContainerdConfig::new(&config.containerd, &config.containerd_namespace, &config.paths.run);
@@ -40,7 +43,7 @@ impl RealDrivers {
         runtime.snapshotter = config.snapshotter;
         runtime.registry_hosts = config.registry_hosts;
         runtime.registry_config = config.registry_config;
-        runtime.runtime_binary = usable(config.runtime, &config.paths.run).await;
+        runtime.runtime_binary = binary;
         let containerd = Arc::new(Containerd::connect(runtime).await?);
         let agents = Drivers {
             store,

@@ -34,6 +34,9 @@ pub fn describe(facts: &HostFacts, network: &[String]) -> Vec<String> {
     if !facts.apparmor {
         said.push("AppArmor is off: pods that ask for a profile are refused, others run without".into());
     }
+    if let Err(why) = &facts.user_namespaces {
+        said.push(format!("no user namespaces: pods with hostUsers: false are rejected: {why}"));
+    }
     let lacking: Vec<_> = capabilities::lacking(&facts.capabilities);
     if !lacking.is_empty() {
         said.push(format!("containers cannot be given {}, privileged ones neither", lacking.join(", ")));
@@ -68,13 +71,15 @@ mod tests {
         let mut facts = complete();
         facts.sys_resource = false;
         facts.min_oom_score_adj = 0;
+        facts.user_namespaces = Err("runc has no idmapped mounts".to_owned());
         facts.controllers.retain(|c| c != "pids");
         facts.capabilities = capabilities::names(0x1ff_feff_ffff);
         let said = describe(&facts, &["no bridge".to_owned()]);
-        assert_eq!(said.len(), 4);
+        assert_eq!(said.len(), 5);
         assert!(said[0].contains("oom_score_adj below 0"), "{said:?}");
         assert_eq!(said[1], "no pids cgroup controller: process limits have no effect");
-        assert_eq!(said[2], "containers cannot be given CAP_SYS_RESOURCE, privileged ones neither");
-        assert_eq!(said[3], "no bridge");
+        assert_eq!(said[2], "no user namespaces: pods with hostUsers: false are rejected: runc has no idmapped mounts");
+        assert_eq!(said[3], "containers cannot be given CAP_SYS_RESOURCE, privileged ones neither");
+        assert_eq!(said[4], "no bridge");
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::parse::version;
 use super::{CgroupDriver, CgroupVersion, HostFacts, describe};
 
 /// The oldest containerd that this is tested with.
@@ -322,12 +323,6 @@ fn agent(found: &Found) -> Check {
         ),
         (AtSocket::Other(why), _) => failure("agent", why.clone(), "stop what is there, or choose another --socket"),
     }
-}
-
-/// The first two numbers of `1.6.20~ds1`, `v2.1.9`, `6.1.0-13-amd64`.
-fn version(text: &str) -> Option<(u32, u32)> {
-    let mut numbers = text.trim_start_matches('v').split(|c: char| !c.is_ascii_digit());
-    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ mod systemd;
 #[cfg(test)]
 mod testing;
 pub mod usage;
+pub mod user_namespaces;
 
 pub use cgroupfs::CgroupfsPods;
 pub use describe::describe;
@@ -124,6 +125,8 @@ pub struct HostFacts {
     pub selinux: bool,
     /// Whether runc was built with, and the kernel has, seccomp.
     pub seccomp: bool,
+    /// Whether pods can have user namespaces of their own, or why not. `probe` knows the kernel's part, the daemon adds the OCI runtime's.
+    pub user_namespaces: Result<(), String>,
 }
 
 /// The pod-level cgroups: a QoS tree as the kubelet's. The driver of `HostFacts::cgroup_driver` decides the names.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
 
-use super::{CgroupDriver, CgroupVersion, Hierarchies, HostFacts, Paths, capabilities, parse};
+use super::{CgroupDriver, CgroupVersion, Hierarchies, HostFacts, Paths, capabilities, parse, user_namespaces};
 
 /// What this host is and allows. Reads files only, but for one attempt to lower this process' own oom_score_adj (put back at once).
 /// What cannot be read is empty or zero, and [`super::describe`] says so where it matters.
@@ -13,11 +13,13 @@ pub fn probe(paths: &Paths) -> HostFacts {
     let status = text("/proc/self/status");
     let hierarchies = Hierarchies::read().ok();
     let (min_oom_score_adj, sys_resource) = oom_score_adj(parse::capability_mask(&status, "CapEff:").unwrap_or(0));
+    let kernel = text("/proc/sys/kernel/osrelease");
     let controllers = hierarchies.as_ref().map(Hierarchies::controllers).unwrap_or_default();
     HostFacts {
         hostname: hostname(),
+        user_namespaces: user_namespaces::kernel_has_them(&kernel, &text("/proc/sys/user/max_user_namespaces")),
+        kernel,
         arch: parse::go_arch(std::env::consts::ARCH).to_owned(),
-        kernel: text("/proc/sys/kernel/osrelease"),
         os_image: parse::pretty_name(&text("/etc/os-release")).unwrap_or_else(|| "Linux".into()),
         machine_id: text("/etc/machine-id"),
         boot_id: text("/proc/sys/kernel/random/boot_id"),

@@ -25,6 +25,7 @@ impl HostFacts {
             apparmor: false,
             selinux: false,
             seccomp: true,
+            user_namespaces: Ok(()),
         }
     }
 }

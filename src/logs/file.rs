@@ -253,7 +253,7 @@ mod tests {
     use super::*;
 
     fn config(path: PathBuf) -> LoggerConfig {
-        LoggerConfig { path, max_bytes: 1 << 20, max_files: 3 }
+        LoggerConfig { path, max_bytes: 1 << 20, max_files: 3, owner: None }
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub const LOGGER_ARGUMENT: &str = "minik8s-logger";
 /// A file name is at most 255 bytes on every file system that matters, `.log` among them.
 const MAX_LINK_NAME: usize = 251;
 
-/// What a logger is told by its one argument: `<max bytes>,<max files>,<path>`.
+/// What a logger is told by its one argument: `<max bytes>,<max files>[:<owner>],<path>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggerConfig {
     /// The current file.
@@ -37,12 +37,15 @@ pub struct LoggerConfig {
     pub max_bytes: u64,
     /// Files kept, the current one among them (kubelet: containerLogMaxFiles, 5).
     pub max_files: u32,
+    /// Whose the pipes are to be, by user and group id: a container's root with a user namespace of its own, which opens them as /dev/stdout.
+    pub owner: Option<u32>,
 }
 
 impl LoggerConfig {
     /// The argument that says this.
     pub fn to_argument(&self) -> OsString {
-        let mut text = OsString::from(format!("{},{},", self.max_bytes, self.max_files));
+        let owner = self.owner.map(|id| format!(":{id}")).unwrap_or_default();
+        let mut text = OsString::from(format!("{},{}{owner},", self.max_bytes, self.max_files));
         text.push(&self.path);
         text
     }
@@ -53,9 +56,11 @@ impl LoggerConfig {
         let mut parts = argument.as_bytes().splitn(3, |&byte| byte == b',');
         let mut number = || std::str::from_utf8(parts.next()?).ok();
         let max_bytes = number()?.parse().ok()?;
-        let max_files = number()?.parse().ok()?;
+        let files = number()?;
+        let (files, owner) = files.split_once(':').map_or((files, None), |(files, owner)| (files, Some(owner)));
+        let (max_files, owner) = (files.parse().ok()?, owner.map(str::parse).transpose().ok()?);
         let path = PathBuf::from(OsStr::from_bytes(parts.next()?));
-        path.is_absolute().then_some(Self { path, max_bytes, max_files })
+        path.is_absolute().then_some(Self { path, max_bytes, max_files, owner })
     }
 }
 
@@ -87,10 +92,13 @@ mod tests {
 
     #[test]
     fn the_argument_carries_any_path() {
-        let config = LoggerConfig { path: "/var/log/pods/a,b c/0.log".into(), max_bytes: 10 << 20, max_files: 5 };
+        let config = LoggerConfig { path: "/var/log/pods/a,b c/0.log".into(), max_bytes: 10 << 20, max_files: 5, owner: None };
         assert_eq!(config.to_argument(), "10485760,5,/var/log/pods/a,b c/0.log");
-        assert_eq!(LoggerConfig::from_argument(&config.to_argument()), Some(config));
-        for bad in ["", "1", "1,2", "1,2,relative", "x,2,/p", "1,-2,/p"] {
+        assert_eq!(LoggerConfig::from_argument(&config.to_argument()), Some(config.clone()));
+        let owned = LoggerConfig { owner: Some(65536), ..config };
+        assert_eq!(owned.to_argument(), "10485760,5:65536,/var/log/pods/a,b c/0.log");
+        assert_eq!(LoggerConfig::from_argument(&owned.to_argument()), Some(owned));
+        for bad in ["", "1,2:,/p", "1,2:x,/p", "1", "1,2", "1,2,relative", "x,2,/p", "1,-2,/p"] {
             assert_eq!(LoggerConfig::from_argument(OsStr::new(bad)), None, "{bad}");
         }
     }

@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
+use std::os::unix::fs::fchown;
 use std::process::ExitCode;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -35,6 +36,10 @@ pub fn logger_main(argument: Option<OsString>) -> ExitCode {
         eprintln!("minik8s-logger: no pipes on 3 and 4");
         return ExitCode::from(2);
     };
+    if let Some(owner) = config.owner {
+        // Where that fails, only who opens /dev/stdout by its name goes without.
+        let _ = [&stdout, &stderr].map(|pipe| fchown(pipe, Some(owner), Some(owner)));
+    }
     // Not to hold the bundle the shim was started in.
     let _ = std::env::set_current_dir("/");
     // Until the container has ended.
@@ -151,7 +156,7 @@ mod tests {
     fn logged(max_bytes: u64, stdout: Vec<u8>, stderr: Vec<u8>) -> (tempfile::TempDir, Vec<(String, String, String)>) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("c/0.log");
-        let mut log = LogFile::new(LoggerConfig { path: path.clone(), max_bytes, max_files: 3 });
+        let mut log = LogFile::new(LoggerConfig { path: path.clone(), max_bytes, max_files: 3, owner: None });
         let inputs = [(stdout, Stream::Stdout), (stderr, Stream::Stderr)].map(|(bytes, stream)| {
             let (reader, mut writer) = std::io::pipe().unwrap();
             std::thread::spawn(move || writer.write_all(&bytes));
@@ -196,7 +201,7 @@ mod tests {
         let bytes: Vec<u8> = (0..=255u8).filter(|&b| b != b'\n').collect();
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("0.log");
-        let mut log = LogFile::new(LoggerConfig { path: path.clone(), max_bytes: 1 << 20, max_files: 2 });
+        let mut log = LogFile::new(LoggerConfig { path: path.clone(), max_bytes: 1 << 20, max_files: 2, owner: None });
         log.line(Stream::Stdout, true, &bytes, &[]);
         log.flush();
         let written = std::fs::read(&path).unwrap();

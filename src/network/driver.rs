@@ -21,7 +21,7 @@ use super::cache::{Cache, Record};
 use super::cni::{self, Plugins};
 use super::conflist::{self, ConfList};
 use super::namespaces::{Kind, Pins, check_uid};
-use super::{Namespace, Network, NetworkError, Sandbox, SandboxSpec, addresses, masquerade, netlink, orphans, plugin, result};
+use super::{Namespace, Network, NetworkError, Sandbox, SandboxSpec, UserNamespace, addresses, masquerade, netlink, orphans, plugin, result};
 use crate::host::Paths;
 
 /// The bridge used where no CNI configuration exists.
@@ -316,6 +316,7 @@ impl Network for CniNetwork {
             uts: namespace(Kind::Uts),
             ipc: namespace(Kind::Ipc),
             pid: spec.share_processes.then(|| self.pins.pid_path(&spec.uid)),
+            user: spec.ids.map(|ids| UserNamespace { path: self.pins.path(&spec.uid, Kind::User), ids }),
         };
         check_uid(&spec.uid, &self.config.run)?;
         if !self.pins.is_pinned(&spec.uid, Kind::Net) {
@@ -324,9 +325,13 @@ impl Network for CniNetwork {
             self.detach_recorded(&spec.uid).await?;
         }
         let (uid, hostname, share_processes) = (spec.uid.clone(), spec.hostname.clone(), spec.share_processes);
+        let users = sandbox.user.clone();
         let pin = move |n: &Parts| {
-            n.pins.pin(&uid, &kinds, &hostname)?;
-            if share_processes { n.pins.pin_pid(&uid) } else { Ok(()) }
+            match &users {
+                None => n.pins.pin(&uid, &kinds, &hostname)?,
+                Some(users) => n.pins.pin_with_users(&uid, &kinds, &hostname, users)?,
+            }
+            if share_processes { n.pins.pin_pid(&uid, users.as_ref()) } else { Ok(()) }
         };
         self.blocking(pin).await?;
         Ok(sandbox)

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 
 use crate::api::quantity;
+use crate::api::user_namespace::IdRange;
 
 mod addresses;
 mod bridge;
@@ -27,6 +28,7 @@ mod plugin;
 pub mod pod_init;
 mod result;
 mod upkeep;
+pub mod user_namespace;
 
 pub use dial::dial;
 pub use driver::{BridgeConfig, CniNetwork, NetworkConfig};
@@ -38,6 +40,15 @@ pub enum Namespace {
     Host,
     /// The one pinned at this path.
     Pinned(PathBuf),
+}
+
+/// A user namespace that a pod's containers join.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserNamespace {
+    /// Where it is pinned.
+    pub path: PathBuf,
+    /// The host's ids that are its own, root first.
+    pub ids: IdRange,
 }
 
 /// A port of the pod that answers on the host.
@@ -70,6 +81,8 @@ pub struct SandboxSpec {
     pub host_ipc: bool,
     /// Has one PID namespace for all containers (shareProcessNamespace).
     pub share_processes: bool,
+    /// Has a user namespace with these ids, which owns its other namespaces (`hostUsers: false`). Not with a namespace of the host's.
+    pub ids: Option<IdRange>,
     /// Ports to publish; empty with the host's network.
     pub ports: Vec<PortMapping>,
     /// Bits a second into and out of the pod, for plugins with the capability `bandwidth`.
@@ -113,6 +126,8 @@ pub struct Sandbox {
     pub ipc: Namespace,
     /// Where the PID namespace that all containers join is pinned; `None`: each has its own, or the host's.
     pub pid: Option<PathBuf>,
+    /// The user namespace that owns the others; `None`: the host's.
+    pub user: Option<UserNamespace>,
 }
 
 /// Why a pod has no namespaces or no address; shown as `FailedCreatePodSandBox`.

@@ -1,4 +1,5 @@
-//! A pod's namespaces, pinned: `<run>/ns/<uid>/{net,uts,ipc}` are bind mounts of nsfs files in the host's mount namespace.
+//! A pod's namespaces, pinned: `<run>/ns/<uid>/{net,uts,ipc}`, and `user` with `hostUsers: false`, are bind mounts of nsfs files in the host's
+//! mount namespace.
 //!
 //! Guarantees: a pin that is there is whole (hostname set and `lo` up before the mount, which is the last step), so a crash
 //! leaves either a pin or a plain file that the next call replaces. `<run>/ns` is a shared mount of its own, so a pin made
@@ -6,13 +7,14 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::statfs::{NSFS_MAGIC, statfs};
 
-use super::{NetworkError, netlink, pod_init};
+use super::{NetworkError, UserNamespace, netlink, pod_init, user_namespace};
 
 /// How many mounts may be stacked on one pin before we give up unmounting.
 const MAX_STACKED: usize = 16;
@@ -23,10 +25,12 @@ pub(super) enum Kind {
     Net,
     Uts,
     Ipc,
+    /// Owns the others, where it is there.
+    User,
 }
 
 impl Kind {
-    const ALL: [Kind; 3] = [Kind::Net, Kind::Uts, Kind::Ipc];
+    const ALL: [Kind; 4] = [Kind::Net, Kind::Uts, Kind::Ipc, Kind::User];
 
     /// The file's name under /proc/thread-self/ns and in the pod's directory.
     fn file(self) -> &'static str {
@@ -34,6 +38,7 @@ impl Kind {
             Kind::Net => "net",
             Kind::Uts => "uts",
             Kind::Ipc => "ipc",
+            Kind::User => "user",
         }
     }
 
@@ -42,6 +47,7 @@ impl Kind {
             Kind::Net => CloneFlags::CLONE_NEWNET,
             Kind::Uts => CloneFlags::CLONE_NEWUTS,
             Kind::Ipc => CloneFlags::CLONE_NEWIPC,
+            Kind::User => CloneFlags::CLONE_NEWUSER,
         }
     }
 }
@@ -106,17 +112,38 @@ impl Pins {
         Ok(!missing.is_empty())
     }
 
+    /// As [`Self::pin`], with a user namespace that owns them, and is pinned last: where it is, all are there; where it is not, all are made anew. Blocking.
+    pub(super) fn pin_with_users(&self, uid: &str, kinds: &[Kind], hostname: &str, users: &UserNamespace) -> Result<(), NetworkError> {
+        check_uid(uid, &self.root)?;
+        let places: Vec<(Kind, PathBuf)> =
+            kinds.iter().map(|k| (*k, self.path(uid, *k))).chain([(Kind::User, users.path.clone())]).collect();
+        // Each of a pod's containers may ask for them.
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        if places.iter().all(|(_, path)| is_pinned(path)) {
+            return Ok(());
+        }
+        // What another user namespace owns cannot be entered from the new one.
+        pod_init::end(&self.pid_path(uid))?;
+        for path in places.iter().map(|(_, path)| path).chain([&self.pid_path(uid)]) {
+            unmount(path).map_err(|e| failed("unmount", path, e))?;
+        }
+        let dir = self.root.join(uid);
+        std::fs::create_dir_all(&dir).map_err(|e| failed("create", &dir, e))?;
+        user_namespace::make(&dir, hostname, users.ids, |pid| places.iter().try_for_each(|(kind, path)| pin_of(pid, *kind, path)))
+    }
+
     /// Where the PID namespace is pinned that the pod's containers share.
     pub(super) fn pid_path(&self, uid: &str) -> PathBuf {
         self.root.join(uid).join("pid")
     }
 
-    /// Pins a PID namespace for all containers of the pod, with a process that keeps it. Blocking.
-    pub(super) fn pin_pid(&self, uid: &str) -> Result<(), NetworkError> {
+    /// Pins a PID namespace for all containers of the pod, with a process that keeps it; the pod's `users` own it, if it has a user namespace. Blocking.
+    pub(super) fn pin_pid(&self, uid: &str, users: Option<&UserNamespace>) -> Result<(), NetworkError> {
         check_uid(uid, &self.root)?;
         let dir = self.root.join(uid);
         std::fs::create_dir_all(&dir).map_err(|e| failed("create", &dir, e))?;
-        pod_init::pin(&self.pid_path(uid))
+        pod_init::pin(&self.pid_path(uid), users.map(|users| users.path.as_path()))
     }
 
     /// Whether the pod's namespace is pinned.
@@ -174,12 +201,17 @@ fn pin_from_inside(missing: &[(Kind, PathBuf)], hostname: &str) -> Result<(), Ne
     if flags.contains(CloneFlags::CLONE_NEWNET) {
         netlink::loopback_up().map_err(|e| failed("bring lo up in", &own.join("net"), e))?;
     }
-    for (kind, path) in missing {
-        std::fs::File::create(path).map_err(|e| failed("create", path, e))?;
-        let source = own.join(kind.file());
-        mount(Some(&source), path, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(|e| failed("pin a namespace at", path, e))?;
-    }
-    Ok(())
+    missing.iter().try_for_each(|(kind, path)| pin_file(&own.join(kind.file()), path))
+}
+
+/// Pins a namespace of another process.
+fn pin_of(pid: u32, kind: Kind, path: &Path) -> Result<(), NetworkError> {
+    pin_file(&PathBuf::from(format!("/proc/{pid}/ns")).join(kind.file()), path)
+}
+
+fn pin_file(source: &Path, path: &Path) -> Result<(), NetworkError> {
+    std::fs::File::create(path).map_err(|e| failed("create", path, e))?;
+    mount(Some(source), path, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(|e| failed("pin a namespace at", path, e))
 }
 
 fn make_shared(path: &Path) -> Result<(), Errno> {

@@ -11,35 +11,41 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
-use nix::mount::{MsFlags, mount};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Gid, Pid, Uid, chdir, chroot, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Pid, Uid, chdir, chroot, pivot_root, setgroups, setresgid, setresuid};
 
-use super::NetworkError;
 use super::namespaces::failed;
+use super::{NetworkError, user_namespace};
 
-/// The first argument that makes this program such a process; the second is the directory it locks itself into.
+/// The first argument that makes this program such a process; the second is the directory it locks itself into; the third, [`OWN_MOUNTS`], is there in
+/// a user namespace.
 pub const POD_INIT_ARGUMENT: &str = "minik8s-pod-init";
+/// Lock up a mount namespace, not only a directory: who has all rights in the user namespace may look behind a directory of the host's.
+pub(super) const OWN_MOUNTS: &str = "own-mounts";
 /// Nobody's, as pause's.
 const NOBODY: u32 = 65535;
+/// The directory beside the pin that it locks itself into.
+const EMPTY: &str = "empty";
 /// What tells it that it is recorded and pinned.
 const STAY: u8 = b'!';
 
 /// The process itself. Ends only by SIGKILL, or at once where it was given up.
-pub fn pod_init_main(root: Option<std::ffi::OsString>) -> ExitCode {
+pub fn pod_init_main(mut arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+    let (root, own_mounts) = (arguments.next(), arguments.next().is_some_and(|a| a == OWN_MOUNTS));
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGCHLD);
     // Only for who looks at a list of processes.
     let _ = nix::sys::prctl::set_name(c"minik8s-init");
     let mut word = [0];
     let wanted = std::io::stdin().read_exact(&mut word).is_ok() && word[0] == STAY;
-    if !wanted || signals.thread_block().is_err() || renounce(root).is_err() {
+    if !wanted || signals.thread_block().is_err() || renounce(root, own_mounts).is_err() {
         return ExitCode::FAILURE;
     }
     loop {
@@ -50,14 +56,31 @@ pub fn pod_init_main(root: Option<std::ffi::OsString>) -> ExitCode {
     }
 }
 
-fn renounce(root: Option<std::ffi::OsString>) -> io::Result<()> {
-    let root = PathBuf::from(root.ok_or(io::ErrorKind::InvalidInput)?);
-    chroot(&root)?;
+fn renounce(root: Option<std::ffi::OsString>, own_mounts: bool) -> io::Result<()> {
+    if own_mounts {
+        leave_mounts()?;
+    } else {
+        chroot(&PathBuf::from(root.ok_or(io::ErrorKind::InvalidInput)?))?;
+    }
     chdir("/")?;
     setgroups(&[])?;
     let (uid, gid) = (Uid::from_raw(NOBODY), Gid::from_raw(NOBODY));
     setresgid(gid, gid, gid)?;
     setresuid(uid, uid, uid)?;
+    Ok(())
+}
+
+/// Makes an empty file system the root, in a mount namespace that has nothing else. It was started in the empty directory.
+fn leave_mounts() -> io::Result<()> {
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(none, "/", none, MsFlags::MS_SLAVE | MsFlags::MS_REC, none)?;
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("none"), ".", Some("tmpfs"), flags, Some("size=4k,mode=555"))?;
+    // By its name: where we are is below what was mounted.
+    chdir(&Path::new("..").join(EMPTY))?;
+    pivot_root(".", ".")?;
+    umount2(".", MntFlags::MNT_DETACH)?;
     Ok(())
 }
 
@@ -67,14 +90,18 @@ fn record(pin: &Path) -> PathBuf {
 }
 
 /// Makes sure that a PID namespace with a living process is pinned at `pin`, whose directory is there. Blocking; nothing changes for the caller's
-/// own thread.
-pub(super) fn pin(pin: &Path) -> Result<(), NetworkError> {
+/// own thread. `users`: where the user namespace is pinned that is to own it.
+pub(super) fn pin(pin: &Path, users: Option<&Path>) -> Result<(), NetworkError> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     if living(pin).is_some() {
         return Ok(());
     }
     super::namespaces::unmount(pin).map_err(|e| failed("unmount", pin, e))?;
+    if let Some(users) = users {
+        let child = user_namespace::spawn_init(users, &empty_root(pin)?);
+        return keep(pin, child.map_err(|e| failed("start the pod's first process for", pin, e))?);
+    }
     let place = pin.to_owned();
     // A thread of its own that ends afterwards: its children are born into the new namespace.
     let pinner = std::thread::Builder::new().name("pod-init".into()).spawn(move || pin_from_inside(&place));
@@ -82,18 +109,35 @@ pub(super) fn pin(pin: &Path) -> Result<(), NetworkError> {
     pinner.join().unwrap_or_else(|_| Err(failed("pin a namespace at", pin, io::Error::other("the thread panicked"))))
 }
 
-fn pin_from_inside(pin: &Path) -> Result<(), NetworkError> {
-    let root = pin.with_file_name("empty");
+/// The directory that the process locks itself into.
+fn empty_root(pin: &Path) -> Result<PathBuf, NetworkError> {
+    let root = pin.with_file_name(EMPTY);
     std::fs::create_dir_all(&root).map_err(|e| failed("create", &root, e))?;
+    Ok(root)
+}
+
+fn pin_from_inside(pin: &Path) -> Result<(), NetworkError> {
+    let root = empty_root(pin)?;
     unshare(CloneFlags::CLONE_NEWPID).map_err(|e| failed("unshare a PID namespace for", pin, e))?;
+    let child = command(&root).stdin(Stdio::piped()).spawn();
+    let child = child.map_err(|e| failed("start the pod's first process for", pin, e))?;
+    keep(pin, (child.id(), child))
+}
+
+/// The process' program, which is not to know where it comes from.
+pub(super) fn command(root: &Path) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.arg(POD_INIT_ARGUMENT).arg(&root).env_clear().process_group(0).current_dir("/");
-    let child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let mut child = child.map_err(|e| failed("start the pod's first process for", pin, e))?;
+    command.arg(POD_INIT_ARGUMENT).arg(root).env_clear().process_group(0).current_dir("/");
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Records and pins the process with this number, and tells it to stay. `child` is it, or whom it was born to: our child, whose input it reads.
+fn keep(pin: &Path, (pid, mut child): (u32, Child)) -> Result<(), NetworkError> {
     let done = (|| {
-        std::fs::write(record(pin), child.id().to_string())?;
+        std::fs::write(record(pin), pid.to_string())?;
         std::fs::File::create(pin)?;
-        let source = PathBuf::from(format!("/proc/{}/ns/pid", child.id()));
+        let source = PathBuf::from(format!("/proc/{pid}/ns/pid"));
         mount(Some(&source), pin, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
         child.stdin.take().ok_or(io::ErrorKind::BrokenPipe)?.write_all(&[STAY])
     })();
@@ -110,7 +154,7 @@ pub(super) fn end(pin: &Path) -> Result<(), NetworkError> {
             Err(e) => return Err(failed("end the process of", pin, e)),
         }
     }
-    for path in [record(pin), pin.with_file_name("empty")] {
+    for path in [record(pin), pin.with_file_name(EMPTY)] {
         let removed = if path.is_dir() { std::fs::remove_dir(&path) } else { std::fs::remove_file(&path) };
         match removed {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed("remove", &path, e)),

@@ -1,4 +1,4 @@
-//! The specs of the three example manifests, whole, against the JSON files in golden/. `MINIK8S_GOLDEN=write` writes them anew.
+//! The specs of the three example manifests and of a pod with a user namespace of its own, whole, against the JSON files in golden/. `MINIK8S_GOLDEN=write` writes them anew.
 
 use std::path::PathBuf;
 
@@ -43,7 +43,11 @@ fn ordered(mut spec: Value) -> Value {
 }
 
 fn check(name: &str, manifest: &str, image_config: &str) {
-    let spec = ordered(serde_json::to_value(case(manifest, image_config).build()).unwrap());
+    check_case(name, &case(manifest, image_config));
+}
+
+fn check_case(name: &str, case: &Case) {
+    let spec = ordered(serde_json::to_value(case.build()).unwrap());
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("src/oci/golden/{name}.json"));
     let shown = format!("{}\n", serde_json::to_string_pretty(&spec).unwrap());
     if std::env::var("MINIK8S_GOLDEN").is_ok_and(|v| v == "write") {
@@ -74,4 +78,13 @@ fn job_pi() {
 #[test]
 fn cronjob_hello() {
     check("hello", include_str!("../../examples/cronjob-hello.yaml"), r#"{"Cmd": ["sh"]}"#);
+}
+
+/// `hostUsers: false`: the namespace and its ids, and every file from outside mounted with them.
+#[test]
+fn own_users() {
+    let container = "{securityContext: {procMount: Unmasked, runAsUser: 1000}, volumeMounts: [{name: v, mountPath: /v}, {name: w, mountPath: /w, readOnly: true, subPath: s}]}";
+    let mut case = Case::new(container).volume("v", "/vol/v").volume("w", "/vol/w").own_users();
+    case.sub_paths.insert(1, "/pods/u-1/sub".into());
+    check_case("own-users", &case);
 }

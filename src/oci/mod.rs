@@ -215,6 +215,8 @@ fn linux(inputs: &Inputs) -> Result<Linux, OciError> {
     let mut linux = linux.expect("every field of linux has a default");
     linux
         .set_devices(None)
+        .set_uid_mappings(namespaces::id_mappings(inputs.sandbox))
+        .set_gid_mappings(namespaces::id_mappings(inputs.sandbox))
         .set_sysctl(sysctls::sysctls(inputs)?)
         .set_seccomp(seccomp::seccomp(inputs)?)
         .set_rootfs_propagation(mounts::root_propagation(inputs.container))

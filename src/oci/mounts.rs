@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Container, VolumeMount};
 use oci_spec::runtime::{Mount, MountBuilder};
 
-use super::{Inputs, OciError, security, sub_path};
+use super::{Inputs, OciError, namespaces, security, sub_path};
 use crate::network::Namespace;
 
 /// Kubernetes' default of terminationMessagePath.
@@ -22,6 +22,11 @@ pub(super) fn mounts(inputs: &Inputs) -> Result<Vec<Mount>, OciError> {
     let dev_taken = taken.iter().any(|t| t == Path::new("/dev"));
     binds.extend(own_files(inputs).into_iter().filter(|m| !taken.contains(&clean(m.destination()))));
     binds.sort_by_key(|m| clean(m.destination()).components().count());
+    // In a user namespace files have their owners as they would outside of one (KEP-127); the kernel's own file systems belong to it anyway.
+    for bind in &mut binds {
+        let mappings = namespaces::id_mappings(inputs.sandbox);
+        bind.set_uid_mappings(mappings.clone()).set_gid_mappings(mappings);
+    }
 
     let covered: Vec<PathBuf> = binds.iter().map(|m| clean(m.destination())).collect();
     let mut all: Vec<Mount> = kernel(inputs).into_iter().filter(|m| !covered.contains(m.destination())).collect();

@@ -1,13 +1,14 @@
 //! Which namespaces the container joins, makes or shares with the host.
 //!
-//! No pause container: network, UTS and IPC are joined by the paths of the pod's sandbox; the PID namespace is the container's own,
-//! unless the pod shares its processes.
+//! No pause container: network, UTS, IPC and, with `hostUsers: false`, the user namespace that owns them are joined by the paths of the pod's
+//! sandbox; the PID namespace is the container's own, unless the pod shares its processes.
 
-use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType as Type};
+use oci_spec::runtime::{LinuxIdMapping, LinuxIdMappingBuilder, LinuxNamespace, LinuxNamespaceBuilder, LinuxNamespaceType as Type};
 
 use super::Inputs;
+use crate::api::user_namespace::IdRange;
 use crate::host::CgroupVersion;
-use crate::network::Namespace;
+use crate::network::{Namespace, Sandbox};
 use crate::pod::attempt::{hostname, kernel_hostname};
 
 /// linux.namespaces: what is not listed is the host's.
@@ -26,11 +27,23 @@ pub(super) fn namespaces(inputs: &Inputs) -> Vec<LinuxNamespace> {
             out.push(joined);
         }
     }
+    if let Some(users) = &sandbox.user {
+        let mut joined = own(Type::User);
+        joined.set_path(Some(users.path.clone()));
+        out.push(joined);
+    }
     // On v1 a cgroup namespace would only hide what the read-only mount shows anyway, and CRI makes none.
     if inputs.host.cgroup_version == CgroupVersion::V2 {
         out.push(own(Type::Cgroup));
     }
     out
+}
+
+/// The ids of the pod's user namespace, for users and groups alike; none where it is the host's.
+pub(super) fn id_mappings(sandbox: &Sandbox) -> Option<Vec<LinuxIdMapping>> {
+    let ids = sandbox.user.as_ref()?.ids;
+    let mapping = LinuxIdMappingBuilder::default().container_id(0_u32).host_id(ids.first()).size(IdRange::LENGTH).build();
+    Some(vec![mapping.expect("every field of a mapping is given")])
 }
 
 /// A new namespace.
@@ -69,6 +82,8 @@ mod tests {
         let mut shared = Case::new("{}");
         shared.sandbox.pid = Some("/run/ns/pid".into());
         assert_eq!(names(&shared), [&["mnt", "pid=/run/ns/pid"][..], &joined].concat());
+        let own_users = [&["mnt", "pid"][..], &joined, &["user=/run/ns/user"]].concat();
+        assert_eq!(names(&Case::new("{}").own_users()), own_users);
         let mut v2 = Case::new("{}");
         v2.host.cgroup_version = CgroupVersion::V2;
         assert_eq!(names(&v2), [&["mnt", "pid"][..], &joined, &["cgroup"]].concat());

@@ -39,25 +39,32 @@ pub(super) fn no_new_privileges(container: &Container) -> bool {
     container.security_context.as_ref().and_then(|c| c.allow_privilege_escalation) == Some(false)
 }
 
+/// securityContext.procMount.
+fn unmasked(container: &Container) -> bool {
+    container.security_context.as_ref().and_then(|c| c.proc_mount.as_deref()) == Some("Unmasked")
+}
+
 /// Paths hidden from the container.
 pub(super) fn masked_paths(inputs: &Inputs) -> Vec<String> {
-    unless_privileged(inputs, &MASKED)
+    unless_open(inputs, &MASKED)
 }
 
 /// Paths the container may read but not write.
 pub(super) fn readonly_paths(inputs: &Inputs) -> Vec<String> {
-    unless_privileged(inputs, &READ_ONLY)
+    unless_open(inputs, &READ_ONLY)
 }
 
-fn unless_privileged(inputs: &Inputs, paths: &[&str]) -> Vec<String> {
-    if privileged(inputs.container) { Vec::new() } else { paths.iter().map(|p| (*p).to_owned()).collect() }
+/// None for a privileged container, nor for one with procMount Unmasked (pkg/securitycontext ConvertToRuntimeMaskedPaths).
+fn unless_open(inputs: &Inputs, paths: &[&str]) -> Vec<String> {
+    let open = privileged(inputs.container) || unmasked(inputs.container);
+    if open { Vec::new() } else { paths.iter().map(|p| (*p).to_owned()).collect() }
 }
 
 /// Refuses what no other file of this room honours.
 pub(super) fn refuse_unsupported(inputs: &Inputs) -> Result<(), OciError> {
     let spec = inputs.spec();
-    if spec.and_then(|s| s.host_users) == Some(false) {
-        return Err(OciError::refused("spec.hostUsers", "can't set `spec.hostUsers: false`, runtime does not support user namespaces"));
+    if spec.and_then(|s| s.host_users) == Some(false) && inputs.sandbox.user.is_none() {
+        return Err(OciError::refused("spec.hostUsers", "the pod asked for a user namespace of its own but was given none"));
     }
     let shares = spec.is_some_and(|s| s.share_process_namespace == Some(true) && s.host_pid != Some(true));
     if shares && inputs.sandbox.pid.is_none() {
@@ -67,8 +74,8 @@ pub(super) fn refuse_unsupported(inputs: &Inputs) -> Result<(), OciError> {
         return Err(OciError::refused("spec.hostNetwork", "the pod did not ask for the host's network but was given it"));
     }
     let own = inputs.container.security_context.as_ref();
-    if own.and_then(|c| c.proc_mount.as_deref()).is_some_and(|m| m == "Unmasked") {
-        return Err(OciError::refused("securityContext.procMount", "Unmasked needs a user namespace, which is not honoured yet"));
+    if unmasked(inputs.container) && inputs.sandbox.user.is_none() {
+        return Err(OciError::refused("securityContext.procMount", "`hostUsers` must be false to use `Unmasked`"));
     }
     if own.is_some_and(|c| c.windows_options.is_some()) {
         return Err(OciError::refused("securityContext.windowsOptions", "cannot be set for a linux pod"));
@@ -125,5 +132,14 @@ mod tests {
             assert!(error.starts_with(field), "{error}");
         }
         assert!(build(&Case::new("{}").pod("{hostUsers: true, shareProcessNamespace: false}").inputs()).is_ok());
+    }
+
+    #[test]
+    fn unmasked_hides_nothing_in_a_user_namespace_of_its_own() {
+        let spec = Case::new("{securityContext: {procMount: Unmasked}}").own_users().build();
+        let linux = spec.linux().as_ref().unwrap();
+        assert!(linux.masked_paths().as_ref().unwrap().is_empty() && linux.readonly_paths().as_ref().unwrap().is_empty());
+        let spec = Case::new("{securityContext: {procMount: Default}}").own_users().build();
+        assert_eq!(spec.linux().as_ref().unwrap().masked_paths().as_ref().unwrap(), &MASKED);
     }
 }

@@ -10,10 +10,11 @@ use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
 use super::{Inputs, build};
+use crate::api::user_namespace::IdRange;
 use crate::api::{Kind, Object};
 use crate::config::Objects;
 use crate::host::HostFacts;
-use crate::network::{Namespace, Sandbox};
+use crate::network::{Namespace, Sandbox, UserNamespace};
 use crate::runtime::ImageUsers;
 use crate::volumes::PodFiles;
 
@@ -147,6 +148,12 @@ impl Case {
         self.pod("{hostNetwork: true}")
     }
 
+    /// With a user namespace of the pod's own (`hostUsers: false`).
+    pub(super) fn own_users(mut self) -> Case {
+        self.sandbox.user = Some(UserNamespace { path: "/run/ns/user".into(), ids: IdRange::starting_at(131_072).unwrap() });
+        self.pod("{hostUsers: false}")
+    }
+
     /// With the host's IPC namespace.
     pub(super) fn host_ipc(mut self) -> Case {
         self.sandbox.ipc = Namespace::Host;
@@ -186,7 +193,7 @@ impl Case {
 
 fn pinned() -> Sandbox {
     let at = |name: &str| Namespace::Pinned(format!("/run/ns/{name}").into());
-    Sandbox { network: at("net"), uts: at("uts"), ipc: at("ipc"), pid: None }
+    Sandbox { network: at("net"), uts: at("uts"), ipc: at("ipc"), pid: None, user: None }
 }
 
 /// A host of 2 cores and 4 GiB on cgroup v1, with every capability but SYS_RESOURCE.

@@ -27,6 +27,7 @@ pub(super) fn user(inputs: &Inputs) -> Result<User, OciError> {
     };
     let gid = wanted_gid.or(image_gid).unwrap_or(entry.gid);
     let groups = groups(inputs, gid, &entry)?;
+    verify_mapped(inputs, entry.uid, gid, &groups)?;
     let user = UserBuilder::default().uid(entry.uid).gid(gid).additional_gids(groups).build();
     Ok(user.expect("every field of user has a default"))
 }
@@ -135,6 +136,18 @@ fn in_range(field: &str, value: i64) -> Result<u32, OciError> {
     })
 }
 
+/// In a user namespace of the pod's own there are the ids up to 65535 only: the runtime could not become another.
+fn verify_mapped(inputs: &Inputs, uid: u32, gid: u32, groups: &[u32]) -> Result<(), OciError> {
+    let Some(users) = &inputs.sandbox.user else { return Ok(()) };
+    let unmapped = |id: &u32| users.ids.on_host(*id).is_none();
+    let said = "must be between 0 and 65535, inclusive, when `hostUsers` is false";
+    match (unmapped(&uid), [gid].iter().chain(groups).find(|g| unmapped(g))) {
+        (true, _) => Err(OciError::invalid("securityContext.runAsUser", uid.to_string(), said)),
+        (_, Some(group)) => Err(OciError::invalid("securityContext: the process' groups", group.to_string(), said)),
+        _ => Ok(()),
+    }
+}
+
 /// The kubelet's verdict on runAsNonRoot.
 fn verify_non_root(inputs: &Inputs, image_user: &str) -> Result<(), OciError> {
     if effective(inputs, |c| c.run_as_non_root, |p| p.run_as_non_root) != Some(true) {
@@ -159,6 +172,7 @@ fn verify_non_root(inputs: &Inputs, image_user: &str) -> Result<(), OciError> {
 mod tests {
     use super::super::build;
     use super::super::testing::Case;
+    use super::user;
 
     fn who(container: &str, pod: &str, image_user: &str) -> Result<(u32, u32, Vec<u32>), String> {
         let case = Case::new(container).pod(pod).image(&format!(r#"{{"Cmd": ["x"], "User": "{image_user}"}}"#));
@@ -216,6 +230,26 @@ mod tests {
             assert_eq!(who(container, "{}", image).err(), expected, "{container} {image}");
         }
         assert!(who("{securityContext: {runAsNonRoot: false}}", "{securityContext: {runAsNonRoot: true}}", "").is_ok());
+    }
+
+    #[test]
+    fn a_user_namespace_has_65536_ids() {
+        let who = |container: &str, image: &str| {
+            user(&Case::new(container).image(&format!(r#"{{"User": "{image}"}}"#)).own_users().inputs())
+                .map_err(|e| e.to_string())
+                .map(drop)
+        };
+        let said = |field: &str, id: u32| {
+            Err(format!(
+                "securityContext{field}: Invalid value: \"{id}\": must be between 0 and 65535, inclusive, when `hostUsers` is false"
+            ))
+        };
+        assert_eq!(who("{securityContext: {runAsUser: 65535, runAsGroup: 65535}}", ""), Ok(()));
+        assert_eq!(who("{securityContext: {runAsUser: 65536}}", ""), said(".runAsUser", 65536));
+        assert_eq!(who("{}", "100000"), said(".runAsUser", 100_000));
+        assert_eq!(who("{securityContext: {runAsGroup: 65536}}", ""), said(": the process' groups", 65536));
+        let case = Case::new("{}").own_users().pod("{securityContext: {fsGroup: 70000}}");
+        assert_eq!(user(&case.inputs()).map(drop).map_err(|e| e.to_string()), said(": the process' groups", 70_000));
     }
 
     #[test]

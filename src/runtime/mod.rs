@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 
 use crate::config::Keyring;
 use crate::controllers::pressure::DiskUsage;
+use crate::network::UserNamespace;
 use images::gc::{DiskSpace, StoredImage};
 
 pub mod containerd;
@@ -160,6 +161,8 @@ pub struct ContainerConfig {
     pub log: LogTarget,
     /// Whether the process has a terminal.
     pub tty: bool,
+    /// The user namespace that the spec joins: its files and pipes are to have that one's ids. `None`: the host's.
+    pub user_namespace: Option<UserNamespace>,
 }
 
 /// What a container is doing.

@@ -40,4 +40,5 @@ mod security;
 mod shutdown;
 mod sidecars;
 mod stdin;
+mod user_namespaces;
 mod volumes;

@@ -290,7 +290,7 @@ impl Rig {
         rows.map(|row| (row[0].to_owned(), row[1].parse().unwrap())).collect()
     }
 
-    fn containers(&self) -> Vec<String> {
+    pub fn containers(&self) -> Vec<String> {
         self.lab.ctr(&["containers", "ls", "-q"]).lines().map(str::to_owned).collect()
     }
 

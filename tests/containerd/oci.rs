@@ -93,7 +93,7 @@ impl Bundle {
                 shm: file("shm"),
                 ..PodFiles::default()
             },
-            sandbox: &Sandbox { network: pinned("net"), uts: pinned("uts"), ipc: pinned("ipc"), pid: None },
+            sandbox: &Sandbox { network: pinned("net"), uts: pinned("uts"), ipc: pinned("ipc"), pid: None, user: None },
             host: &host(),
             cgroups_path: self.cgroup.clone(),
             termination_log: file("log"),
@@ -151,6 +151,7 @@ fn host() -> HostFacts {
         apparmor: false,
         selinux: false,
         seccomp: true,
+        user_namespaces: Ok(()),
     }
 }
 

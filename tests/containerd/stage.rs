@@ -45,6 +45,7 @@ impl Stage {
             labels: BTreeMap::from([("io.kubernetes.pod.name".to_owned(), id.to_owned())]),
             log: LogTarget { path: self.log_path(id), max_bytes: 10 << 20, max_files: 5 },
             tty: false,
+            user_namespace: None,
         }
     }
 

@@ -112,6 +112,7 @@ pub fn spec(uid: &str) -> SandboxSpec {
         host_network: false,
         host_ipc: false,
         share_processes: false,
+        ids: None,
         ports: Vec::new(),
         bandwidth: minik8s::network::Bandwidth::default(),
     }

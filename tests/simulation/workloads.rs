@@ -98,6 +98,9 @@ impl Program {
         if zone {
             spec["nodeSelector"] = json!({"zone": "a"});
         }
+        if self.init || self.sidecar {
+            spec["hostUsers"] = json!(false);
+        }
         if tolerant {
             spec["tolerations"] = json!([{"operator": "Exists"}]);
         }

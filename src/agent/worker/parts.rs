@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, OnceCell, OwnedRwLockReadGuard, RwLock};
 use super::configuration::{self, RefreshError};
 use super::start::Failure;
 use crate::agent::Drivers;
+use crate::api::user_namespace;
 use crate::network::{Bandwidth, NetworkError, PortMapping, Sandbox, SandboxSpec};
 use crate::pod::attempt;
 use crate::runtime::{Image, ImageVolume, RuntimeError};
@@ -40,6 +41,9 @@ impl Parts {
         let make = async || {
             attempt::kernel_hostname(pod).map_err(Failure::Sandbox)?;
             Bandwidth::of(pod.metadata.annotations.as_ref()).map_err(Failure::Sandbox)?;
+            if user_namespace::wanted(pod) && user_namespace::assigned(pod).is_none() {
+                return Err(Failure::Sandbox("create user namespace: the pod was bound without ids of its own".to_owned()));
+            }
             drivers.network.create(&sandbox_spec(pod)).await.map_err(|e| Failure::Sandbox(e.to_string()))
         };
         if sandbox_spec(pod).share_processes {
@@ -157,6 +161,7 @@ pub(super) fn sandbox_spec(pod: &Pod) -> SandboxSpec {
         host_network,
         host_ipc: pod.spec.as_ref().is_some_and(|s| s.host_ipc == Some(true)),
         share_processes: pod.spec.as_ref().is_some_and(|s| s.share_process_namespace == Some(true) && s.host_pid != Some(true)),
+        ids: user_namespace::assigned(pod),
         ports: if host_network { Vec::new() } else { host_ports(pod) },
         // What cannot be read is told before anything is asked of a plugin.
         bandwidth: Bandwidth::of(meta.annotations.as_ref()).unwrap_or_default(),

@@ -242,6 +242,7 @@ impl Making<'_> {
     async fn create(&self, container: &Container, image: &Image) -> Result<i32, Failure> {
         let drivers = &self.shared.drivers;
         let spec = self.spec(container, image).await?;
+        let user_namespace = self.parts.namespaces(drivers, self.pod).await?.user;
         let stop_signal = oci::stop_signal(container, &image.config);
         let path = files::prepare_log(&drivers.paths, self.pod, &self.of.name, self.of.number, &self.of.id)
             .and_then(|path| files::prepare_stdin(&path, container).map(|()| path))
@@ -254,6 +255,7 @@ impl Making<'_> {
             labels: self.labels(stop_signal),
             log: LogTarget { path, max_bytes: settings.log_max_bytes, max_files: settings.log_max_files },
             tty: container.tty == Some(true),
+            user_namespace,
         };
         let _permit = self.shared.creates.acquire().await.map_err(|_| Failure::Cancelled)?;
         match drivers.runtime.create(&config).await {

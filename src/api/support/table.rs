@@ -115,7 +115,7 @@ static ROWS: &[Row] = rows! {
         "hostIPC": Honoured;
         "hostNetwork": Honoured;
         "hostPID": Honoured;
-        "hostUsers": Refused("can't set `spec.hostUsers: false`, runtime does not support user namespaces (containerd 2.0 and runc 1.2 are the first that do); remove the field") unless ["true"];
+        "hostUsers": Honoured;
         "hostname": Honoured;
         "hostnameOverride": Honoured;
         "imagePullSecrets": Honoured;
@@ -178,7 +178,7 @@ static ROWS: &[Row] = rows! {
         "appArmorProfile": Honoured => AppArmorProfile;
         "capabilities": Honoured;
         "privileged": Honoured;
-        "procMount": Refused("Unmasked needs hostUsers: false, which this node's runtime does not support") unless ["Default"];
+        "procMount": Honoured;
         "readOnlyRootFilesystem": Honoured;
         "runAsGroup": Honoured;
         "runAsNonRoot": Honoured;

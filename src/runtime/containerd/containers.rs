@@ -21,7 +21,7 @@ use super::connection::{QUICK, SLOW, accept, answer};
 use super::errors::Subject;
 use super::logger_uri::logger_uri;
 use super::options::runc_options;
-use super::{Containerd, ContainerdConfig};
+use super::{Containerd, ContainerdConfig, root};
 use crate::logs;
 use crate::runtime::stdin_front::{self, STDIN_ANNOTATION};
 use crate::runtime::{ContainerConfig, RuntimeError};
@@ -79,7 +79,7 @@ impl Containerd {
             id: config.id.clone(),
             labels: config.labels.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             image: config.image.name.clone(),
-            runtime: Some(ShimRuntime { name: self.config.runtime.clone(), options: Some(runc_options(&self.config, binary)) }),
+            runtime: Some(ShimRuntime { name: self.config.runtime.clone(), options: Some(runc_options(&self.config, binary, owner(config))) }),
             spec: Some(prost_types::Any { type_url: SPEC_TYPE_URL.to_owned(), value: spec }),
             snapshotter: self.config.snapshotter.clone(),
             snapshot_key: config.id.clone(),
@@ -101,7 +101,9 @@ impl Containerd {
             }
             other => other,
         }?;
-        let log = logger_uri(&self.config.logger_binary, &config.log);
+        let layers = self.config.run_dir.join("layers").join(&config.id);
+        let (rootfs, mounted) = root::with_ids(rootfs, config.user_namespace.clone(), layers).await.map_err(Status::internal)?;
+        let log = logger_uri(&self.config.logger_binary, &config.log, owner(config));
         let request = self.connection.request(CreateTaskRequest {
             container_id: config.id.clone(),
             rootfs,
@@ -111,7 +113,10 @@ impl Containerd {
             stdin: stdin.map(|path| path.display().to_string()).unwrap_or_default(),
             ..Default::default()
         });
-        answer(SLOW, self.connection.tasks().create(request)).await?;
+        let created = answer(SLOW, self.connection.tasks().create(request)).await.map(drop);
+        // The overlay has layers of its own now.
+        mounted.release().await;
+        created?;
         match stdin {
             Some(pipe) if !config.tty => held_open(pipe).await,
             _ => Ok(()),
@@ -162,7 +167,7 @@ impl Containerd {
         if !tasks.iter().any(|task| task.id == id) {
             return Ok(false);
         }
-        let options = runc_options(&self.config, self.config.runtime_binary.as_deref());
+        let options = runc_options(&self.config, self.config.runtime_binary.as_deref(), None);
         let record = Container {
             id: id.to_owned(),
             runtime: Some(ShimRuntime { name: self.config.runtime.clone(), options: Some(options) }),
@@ -173,6 +178,11 @@ impl Containerd {
         };
         accept(self.create_record(record).await, Code::AlreadyExists).map(|()| true)
     }
+}
+
+/// Who is root in the container, where that is not the host's root.
+fn owner(config: &ContainerConfig) -> Option<u32> {
+    config.user_namespace.as_ref().map(|users| users.ids.first())
 }
 
 /// The pipe of the container's input, where one stands beside the log.

@@ -7,10 +7,10 @@ use std::path::Path;
 use crate::logs::{LOGGER_ARGUMENT, LoggerConfig};
 use crate::runtime::LogTarget;
 
-/// `binary:///usr/bin/minik8s?minik8s-logger=<config>`.
-pub(super) fn logger_uri(binary: &Path, log: &LogTarget) -> String {
+/// `binary:///usr/bin/minik8s?minik8s-logger=<config>`. `owner`: whose the pipes are to be, if not root's.
+pub(super) fn logger_uri(binary: &Path, log: &LogTarget, owner: Option<u32>) -> String {
     use std::os::unix::ffi::OsStrExt as _;
-    let config = LoggerConfig { path: log.path.clone(), max_bytes: log.max_bytes, max_files: log.max_files };
+    let config = LoggerConfig { path: log.path.clone(), max_bytes: log.max_bytes, max_files: log.max_files, owner };
     let mut uri = String::from("binary://");
     escape(binary.as_os_str().as_bytes(), &mut uri);
     uri.push('?');
@@ -42,7 +42,7 @@ mod tests {
     fn everything_but_unreserved_is_escaped() {
         let log = LogTarget { path: "/var/log/a b+c&d=é/0.log".into(), max_bytes: 10, max_files: 5 };
         assert_eq!(
-            logger_uri(Path::new("/opt/mini k8s"), &log),
+            logger_uri(Path::new("/opt/mini k8s"), &log, None),
             "binary:///opt/mini%20k8s?minik8s-logger=10%2C5%2C/var/log/a%20b%2Bc%26d%3D%C3%A9/0.log"
         );
     }

@@ -34,13 +34,15 @@ mod exec;
 mod exec_fifos;
 mod exec_once;
 mod exec_process;
+mod idmap;
 mod listing;
 mod logger_uri;
 mod options;
+mod root;
 mod tasks;
 pub(crate) mod timestamps;
 
-pub use options::{RuntimeFeatures, probe_runtime_binary};
+pub use options::{RuntimeFeatures, probe_runtime_binary, user_namespaces};
 
 use connection::Connection;
 use errors::Subject;

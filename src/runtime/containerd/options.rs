@@ -8,6 +8,7 @@ use prost::Message as _;
 use tokio::process::Command;
 
 use super::ContainerdConfig;
+use crate::host::user_namespaces;
 
 /// The name containerd looks the message up by; without a slash or host before it.
 const TYPE_URL: &str = "containerd.runc.v1.Options";
@@ -15,6 +16,10 @@ const TYPE_URL: &str = "containerd.runc.v1.Options";
 /// `containerd.runc.v1.Options` (containerd `runtime/v2/runc/options/oci.proto`), with the fields that are set here.
 #[derive(Clone, PartialEq, prost::Message)]
 struct RuncOptions {
+    #[prost(uint32, tag = "4")]
+    io_uid: u32,
+    #[prost(uint32, tag = "5")]
+    io_gid: u32,
     #[prost(string, tag = "6")]
     binary_name: String,
     #[prost(string, tag = "7")]
@@ -23,9 +28,12 @@ struct RuncOptions {
     systemd_cgroup: bool,
 }
 
-/// The options of a container that is run by this binary; none: by what the shim finds.
-pub(super) fn runc_options(config: &ContainerdConfig, binary: Option<&Path>) -> prost_types::Any {
+/// The options of a container that is run by this binary; none: by what the shim finds. `owner`: whose the pipes of what is executed in it are to
+/// be, if not root's.
+pub(super) fn runc_options(config: &ContainerdConfig, binary: Option<&Path>, owner: Option<u32>) -> prost_types::Any {
     let options = RuncOptions {
+        io_uid: owner.unwrap_or_default(),
+        io_gid: owner.unwrap_or_default(),
         binary_name: binary.map(|path| path.display().to_string()).unwrap_or_default(),
         root: config.run_dir.join("runc").display().to_string(),
         systemd_cgroup: config.systemd_cgroup,
@@ -55,6 +63,15 @@ pub async fn probe_runtime_binary(binary: &Path, scratch: &Path) -> Result<Runti
     // On tmpfs, and named after this process: what stays is small and gone with the boot.
     let _ = std::fs::remove_dir_all(&bundle);
     result.map(|()| RuntimeFeatures { binary: binary.to_path_buf(), version: line })
+}
+
+/// Whether the OCI runtime (none: the shim's default) and the snapshotter can give containers a user namespace of their own. Errors: why not.
+pub async fn user_namespaces(runtime: Option<&Path>, snapshotter: &str) -> Result<(), String> {
+    user_namespaces::snapshotter_has_them(snapshotter)?;
+    let binary = runtime.unwrap_or(Path::new("runc"));
+    let said = output(Command::new(binary).arg("features")).await;
+    let said = said.and_then(|o| if o.success { Ok(o.stdout) } else { Err(o.stderr.trim().to_owned()) });
+    user_namespaces::runtime_has_them(&binary.display().to_string(), said.as_deref().map_err(String::as_str))
 }
 
 async fn probe_in(binary: &Path, bundle: &Path) -> Result<(), String> {
@@ -107,8 +124,9 @@ mod tests {
     fn options_carry_the_bare_type_name_and_runc_field_numbers() {
         let mut config = ContainerdConfig::new("/s", "ns", "/run/x");
         config.systemd_cgroup = true;
-        let any = runc_options(&config, Some(Path::new("crun")));
+        let any = runc_options(&config, Some(Path::new("crun")), None);
         assert_eq!(any.type_url, "containerd.runc.v1.Options");
         assert_eq!(any.value, b"\x32\x04crun\x3a\x0b/run/x/runc\x48\x01");
+        assert_eq!(runc_options(&config, Some(Path::new("crun")), Some(65536)).value, b"\x20\x80\x80\x04\x28\x80\x80\x04\x32\x04crun\x3a\x0b/run/x/runc\x48\x01");
     }
 }

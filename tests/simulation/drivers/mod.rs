@@ -83,6 +83,7 @@ fn facts(boot: u64) -> HostFacts {
         apparmor: false,
         selinux: false,
         seccomp: true,
+        user_namespaces: Ok(()),
     }
 }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use k8s_openapi::api::core::v1::Pod;
 use minik8s::controllers::pressure::DiskUsage;
 use minik8s::host::PodCgroups;
-use minik8s::network::{Namespace, Network, NetworkError, Sandbox, SandboxSpec};
+use minik8s::network::{Namespace, Network, NetworkError, Sandbox, SandboxSpec, UserNamespace};
 use minik8s::volumes::{Payloads, PodFiles, SubPath, VolumeError, Volumes};
 
 use super::Driver;
@@ -30,7 +30,13 @@ fn uid(pod: &Pod) -> String {
 impl Network for Driver {
     async fn create(&self, spec: &SandboxSpec) -> Result<Sandbox, NetworkError> {
         let pinned = |name: &str| Namespace::Pinned(format!("/run/ns/{}/{name}", spec.uid).into());
-        let sandbox = Sandbox { network: pinned("net"), uts: pinned("uts"), ipc: pinned("ipc"), pid: None };
+        let sandbox = Sandbox {
+            network: pinned("net"),
+            uts: pinned("uts"),
+            ipc: pinned("ipc"),
+            pid: None,
+            user: spec.ids.map(|ids| UserNamespace { path: format!("/run/ns/{}/user", spec.uid).into(), ids }),
+        };
         let create = |state: &mut crate::world::State| {
             state.namespaces.insert(spec.uid.clone());
             Ok(sandbox)

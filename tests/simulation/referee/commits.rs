@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use minik8s::api::user_namespace::{self, IdRange};
 use minik8s::api::{Key, Kind, Object};
 use minik8s::controllers::{job, pods};
 use minik8s::pod::{attempt, phase};
@@ -38,6 +39,7 @@ impl Referee {
                 self.pod(change, pod, mirror, containers);
             }
         }
+        self.own_ids(mirror, containers);
         for change in changes {
             match (&*change.object, change.kind) {
                 (object @ (Object::Job(_) | Object::CronJob(_) | Object::DaemonSet(_) | Object::StaticPod(_)), ChangeKind::Deleted) => {
@@ -49,6 +51,23 @@ impl Referee {
                 (Object::Job(job), kind) => self.job(kind, &change.object, job, mirror),
                 _ => {}
             }
+        }
+    }
+
+    /// A range of the host's ids is one pod's, as long as that holds a place here or something of it runs.
+    fn own_ids(&mut self, mirror: &Mirror, containers: &BTreeMap<String, Container>) {
+        let runs = |uid: &str| containers.values().any(|c| c.uid == uid && matches!(c.state.task, TaskState::Running { .. }));
+        let mut whose: BTreeMap<IdRange, Key> = BTreeMap::new();
+        for object in mirror.list(Kind::Pod) {
+            let Some(pod) = object.as_pod() else { continue };
+            let Some(range) = user_namespace::assigned(pod) else { continue };
+            if phase::is_terminal(phase::of(pod)) && !runs(object.uid()) {
+                continue;
+            }
+            let other = whose.insert(range, object.key());
+            self.hold("ids are one pod's", other.is_none(), || {
+                format!("{} and {other:?} have the ids from {}", object.key(), range.first())
+            });
         }
     }
 

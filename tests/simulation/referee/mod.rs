@@ -16,6 +16,7 @@
 //! | `attempt once` | a process started twice for one (uid, container, attempt) |
 //! | `ends as they were` | a stored exit code that is not the process's own |
 //! | `stopped for a reason` | a signal to a container of a pod that nobody wants stopped |
+//! | `ids are one pod's` | two pods that hold a place or run with one range of the host's ids |
 //! | `owner goes last` | an object removed before what it owns, a pod before its containers |
 //! | `comes to rest` | work that can be finished and is not, or anything left behind, once all is quiet |
 

@@ -29,7 +29,7 @@ impl Network for Double {
             false => Namespace::Pinned(format!("/run/ns/{}/{name}", spec.uid).into()),
         };
         let (network, uts) = (pinned(spec.host_network, "net"), pinned(spec.host_network, "uts"));
-        Ok(Sandbox { network, uts, ipc: pinned(spec.host_ipc, "ipc"), pid: None })
+        Ok(Sandbox { network, uts, ipc: pinned(spec.host_ipc, "ipc"), pid: None, user: None })
     }
     async fn attach(&self, _: &SandboxSpec) -> Result<Vec<IpAddr>, NetworkError> {
         self.0.call("attach", |_| ()).await;
