@@ -21,6 +21,7 @@ mod directory;
 mod drain;
 mod exec;
 mod forward;
+mod hanging;
 mod images;
 mod job;
 mod monitoring;
