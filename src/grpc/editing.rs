@@ -12,7 +12,7 @@ use crate::agent::manifest_edit::EditError;
 /// A file system that takes longer than this hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs `work` on the manifests directory. Errors: the edit's own; UNAVAILABLE where the directory does not answer: the edit is then made
+/// Runs `work` on the manifests directory. Errors: the edit's own; DEADLINE_EXCEEDED where the directory does not answer: the edit is then made
 /// when it does, unless the agent ends before. At most one thread hangs, however many ask.
 pub async fn edit<T, F>(state: &ApiState, work: F) -> Result<T, Status>
 where
@@ -36,5 +36,5 @@ where
 
 fn silent(root: &Path, then: &str) -> Status {
     let (root, seconds) = (root.display(), PATIENCE.as_secs());
-    Status::unavailable(format!("the manifests directory {root} does not answer within {seconds} s, so {then}; see findmnt -T {root}"))
+    Status::deadline_exceeded(format!("the manifests directory {root} does not answer within {seconds} s, so {then}; see findmnt -T {root}"))
 }
