@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, Unit};
 
 use crate::clock::Clock;
 
@@ -32,6 +32,7 @@ pub async fn tell(clock: Arc<dyn Clock>) {
 fn step(before: Timestamp, passed: Duration, now: Timestamp) -> Option<SignedDuration> {
     let passed = SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
     let step = now.duration_since(before).saturating_sub(passed);
+    let step = step.round(Unit::Second).unwrap_or(step);
     (step.unsigned_abs() >= NOTEWORTHY.unsigned_abs()).then_some(step)
 }
 

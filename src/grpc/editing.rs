@@ -36,5 +36,7 @@ where
 
 fn silent(root: &Path, then: &str) -> Status {
     let (root, seconds) = (root.display(), PATIENCE.as_secs());
-    Status::deadline_exceeded(format!("the manifests directory {root} does not answer within {seconds} s, so {then}; see findmnt -T {root}"))
+    Status::deadline_exceeded(format!(
+        "the manifests directory {root} does not answer within {seconds} s, so {then}; see findmnt -T {root}"
+    ))
 }
