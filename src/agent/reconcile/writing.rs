@@ -72,7 +72,7 @@ mod tests {
     #[tokio::test]
     async fn it_is_handed_over_before_anybody_waits_and_fails_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = EmbeddedStore::open(&dir.path().join("state.redb")).unwrap();
+        let store: Arc<dyn Store> = EmbeddedStore::open(dir.path().join("state.redb")).unwrap();
         let object = Object::from(ConfigMap { metadata: meta(), ..Default::default() });
         let writing = Writing::begin(&store, creates(object.clone())).await;
         let begun = std::time::Instant::now();
@@ -88,7 +88,7 @@ mod tests {
     #[tokio::test]
     async fn no_plan_rests_on_what_is_being_written() {
         let dir = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = EmbeddedStore::open(&dir.path().join("state.redb")).unwrap();
+        let store: Arc<dyn Store> = EmbeddedStore::open(dir.path().join("state.redb")).unwrap();
         let data = Writing::begin(&store, creates(ConfigMap { metadata: meta(), ..Default::default() }.into())).await;
         assert!(data.concerns(&[key("other"), key("busy")]));
         assert!(!data.concerns(&[key("other"), key("idle")]));
