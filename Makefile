@@ -25,10 +25,10 @@ corpus: ## check the real manifests in CORPUS
 	CORPUS="$(abspath $(CORPUS))" SHARES="$(SHARES)" cargo test --test corpus -- --ignored --nocapture
 
 vm-smoke: ## run it under a real systemd with cgroup v2, in an emulated virtual machine (minutes)
-	@tests/vm/run.sh smoke.sh
+	@VM="$(VM)" tests/vm/run.sh smoke.sh
 
-vm-test: ## install, upgrade, reboot, power cut, remove and purge the Debian package in such a machine (many minutes)
-	@tests/vm/run.sh package.sh
+vm-test: ## install, upgrade, reboot, power cut, bad input, remove and purge the Debian package in such a machine (many minutes; VM=lima or vagrant: that one)
+	@VM="$(VM)" tests/vm/run.sh package.sh
 
 test-matrix: ## the containerd tests against three releases of containerd and four OCI runtimes
 	@tests/lab/matrix.sh

@@ -4,6 +4,7 @@
 #   PROFILE=dist       the cargo profile of the binary (debug, release, dist)
 #   BINARY=FILE        this binary, built already
 #   DEB_VERSION=V      the package's version, where it is not Cargo.toml's
+#   DEB_FAST=1         a larger package, sooner: for tests
 # stage only lays target/packaging out: the binary, man pages, completions, the file of defaults; the other three begin with that.
 set -euo pipefail
 
@@ -60,7 +61,7 @@ stage() {
 deb() {
     need cargo-deb cargo-deb
     stage
-    cargo deb --quiet --no-build --no-strip ${DEB_VERSION:+--deb-version "$DEB_VERSION"} --output "$OUT/"
+    cargo deb --quiet --no-build --no-strip ${DEB_FAST:+--fast} ${DEB_VERSION:+--deb-version "$DEB_VERSION"} --output "$OUT/"
 }
 
 rpm() {

@@ -13,13 +13,15 @@ use minik8s::agent::manifests::ManifestSet;
 use minik8s::agent::pressure::{Guard, Reclaim};
 use minik8s::agent::reconcile::{Inputs, Reconciler};
 use minik8s::agent::worker::{PodWorkers, ShutdownPeriods};
-use minik8s::agent::{Drivers, housekeeping, manifests};
+use minik8s::agent::{Drivers, clock_steps, housekeeping, manifests};
 use minik8s::api::Object;
 use minik8s::api::fault::{Fault, Severity};
 use minik8s::cli::agent_args::AgentConfig;
+use minik8s::clock::{Clock as _, SystemClock};
 use minik8s::controllers::pressure::Conditions;
 use minik8s::grpc::{self, ApiState, Live};
 use minik8s::host;
+use minik8s::host::doctor::{self, Level};
 use minik8s::metrics::Pulse;
 use minik8s::store::embedded::EmbeddedStore;
 use sd_notify::NotifyState;
@@ -47,7 +49,13 @@ pub async fn run(config: AgentConfig, stop: watch::Receiver<bool>) -> anyhow::Re
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make the directory {}", dir.display()))?;
     }
     let _alone = alone(&config)?;
-    let store = EmbeddedStore::open(config.paths.state.join("state.redb"))?;
+    let state_file = config.paths.state.join("state.redb");
+    let (installed, written) = host::landmarks(&state_file);
+    let clock = doctor::clock(SystemClock.now(), installed, written);
+    if clock.status != Level::Ok {
+        tracing::warn!("the clock of this host: {}; {}", clock.message, clock.advice);
+    }
+    let store = EmbeddedStore::open(state_file)?;
     let metrics = monitoring::listen(config.metrics_address).await?;
     let shutdown = config.shutdown;
     Daemon { real: RealDrivers::new(config, store).await?, shutdown, pulse: Arc::default() }.serve(metrics, stop).await
@@ -78,8 +86,10 @@ impl Daemon {
         let mut reconciling = tokio::spawn(reconciler.run(stop.clone()));
         let housekeeping = tokio::spawn(housekeeping::run(drivers.store.clone(), drivers.clock.clone()));
         let collecting = tokio::spawn(images.run(watcher.sets.clone()));
+        let watching = tokio::spawn(clock_steps::tell(drivers.clock.clone()));
         let preloading = tokio::spawn(Preload::new(drivers.clone(), self.real.containerd.clone()).run());
         let telling = tokio::spawn(tell_faults(watcher.sets.clone()));
+        let listening = tokio::spawn(manifests::tell_silence(drivers.paths.manifests.clone(), watcher.looking.clone()));
         tracing::info!(node = drivers.settings.node_name, manifests = %drivers.paths.manifests.display(), "minik8s is running");
         tell_systemd(NotifyState::Ready);
         let adopting = tokio::spawn(self.adoption(version, workers.clone(), adopted).run());
@@ -95,7 +105,7 @@ impl Daemon {
             },
         };
         tell_systemd(NotifyState::Stopping);
-        for task in [adopting, housekeeping, collecting, preloading, telling, guarding].into_iter().chain(monitoring) {
+        for task in [adopting, housekeeping, collecting, preloading, telling, listening, watching, guarding].into_iter().chain(monitoring) {
             task.abort();
         }
         if outcome.is_ok() {

@@ -7,16 +7,20 @@
 mod daemon;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use minik8s::cli::agent_args::{AgentArgs, AgentConfig};
-use minik8s::cli::{self, Cli, Command};
+use minik8s::cli::{self, Cli, Command, settings_file};
 use minik8s::network::pod_init::{POD_INIT_ARGUMENT, pod_init_main};
 use minik8s::runtime::stdin_front::{front_main, is_front};
 use minik8s::network::user_namespace::{USER_NAMESPACE_ARGUMENT, user_namespace_main};
 use minik8s::{logs, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+
+/// How long what hangs may hold up the process' end.
+const HANGING: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
@@ -47,6 +51,10 @@ fn agent(args: AgentArgs) -> ExitCode {
     if let Err(error) = telemetry::init(log_format) {
         return complain(1, &format!("{:#}", anyhow::Error::from(error)));
     }
+    let variables: Vec<String> = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
+    for sentence in settings_file::unknown(variables.iter().map(String::as_str)) {
+        tracing::warn!("the environment (/etc/default/minik8s): {sentence}; it has no effect");
+    }
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -58,7 +66,7 @@ fn agent(args: AgentArgs) -> ExitCode {
 
 fn run(config: AgentConfig) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async {
+    let outcome = runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -71,7 +79,10 @@ fn run(config: AgentConfig) -> anyhow::Result<()> {
             stop.send_replace(true);
         });
         daemon::run(config, stopped).await
-    })
+    });
+    // A call that hangs in a file system must not hold the end up; what it would do is no longer wanted.
+    runtime.shutdown_timeout(HANGING);
+    outcome
 }
 
 fn complain(code: u8, message: &str) -> ExitCode {

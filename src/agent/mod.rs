@@ -14,6 +14,7 @@ use crate::runtime::images::gc::GcPolicy;
 use crate::store::Store;
 use crate::volumes::Volumes;
 
+pub mod clock_steps;
 pub mod commit;
 pub mod events;
 pub mod housekeeping;

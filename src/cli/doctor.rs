@@ -4,7 +4,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use clap::Parser as _;
 use nix::sys::statvfs::statvfs;
 use serde_json::json;
 
@@ -12,12 +12,14 @@ use super::agent_args::{AgentArgs, AgentConfig, CgroupDriverChoice};
 use super::client::{Client, ClientArgs};
 use super::error::CliError;
 use super::output::{complain, put};
+use super::settings_file;
 use super::tabwriter::{self, TABLE};
 use crate::clock::{Clock, SystemClock};
-use crate::host::doctor::{AtSocket, Check, Directory, Found, Level, Room, judge};
+use crate::host::doctor::{AtSocket, Check, Directory, Found, Level, Room, Settings, judge};
 use crate::host::{self, CgroupDriver, Hierarchies, HostFacts};
 use crate::network::{CniNetwork, NetworkConfig};
 use crate::runtime::containerd::{Containerd, ContainerdConfig, probe_runtime_binary, user_namespaces};
+use crate::store::embedded::EmbeddedStore;
 
 /// Longer than this nothing may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -31,6 +33,9 @@ const NAMED: usize = 5;
 pub struct DoctorArgs {
     #[command(flatten)]
     agent: AgentArgs,
+    /// The service's settings: what stands there counts unless a flag or a variable says otherwise.
+    #[arg(long, default_value = "/etc/default/minik8s", value_name = "FILE")]
+    defaults: PathBuf,
     /// Output form.
     #[arg(short, long, default_value = "text", value_parser = ["text", "json"])]
     output: String,
@@ -39,16 +44,43 @@ pub struct DoctorArgs {
 /// Runs the command. Exit codes: 0 no failure, 1 a failure, 2 wrong flags.
 pub async fn run(args: DoctorArgs) -> Result<u8, CliError> {
     let hostname = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let config = match args.agent.resolve(&hostname) {
+    let alone = args.agent.clone().resolve(&hostname);
+    let (with_file, settings) = with_settings(&args, &hostname);
+    let config = match with_file.map_or(alone, Ok) {
         Ok(config) => config,
         Err(message) => {
             complain(&format!("error: {message}"));
             return Ok(2);
         }
     };
-    let checks = judge(&gather(&config).await);
+    let checks = judge(&gather(&config, settings).await);
     put(if args.output == "json" { as_json(&checks) } else { as_text(&checks) })?;
     Ok(u8::from(checks.iter().any(|check| check.status == Level::Failure)))
+}
+
+/// The same command once more.
+#[derive(clap::Parser)]
+struct Again {
+    #[command(flatten)]
+    doctor: DoctorArgs,
+}
+
+/// What the agent is told by the file of settings and by what was typed; `None` where there is no such file, or it cannot start so.
+fn with_settings(args: &DoctorArgs, hostname: &str) -> (Option<AgentConfig>, Settings) {
+    let text = match std::fs::read_to_string(&args.defaults) {
+        Ok(text) => text,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return (None, Settings::default()),
+        Err(cause) => return (None, Settings { path: args.defaults.clone(), error: cause.to_string(), idle: Vec::new() }),
+    };
+    let file = settings_file::parse(&text);
+    let typed: Vec<String> = std::env::args_os().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
+    let flags = settings_file::flags(&file, &typed, |name| std::env::var_os(name).is_some());
+    let words = std::iter::once("doctor".to_owned()).chain(flags).chain(typed);
+    // clap's first line says all; what follows is about its help.
+    let first = |error: clap::Error| error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let resolved = Again::try_parse_from(words).map_err(first).and_then(|again| again.doctor.agent.resolve(hostname));
+    let error = resolved.as_ref().err().cloned().unwrap_or_default();
+    (resolved.ok(), Settings { path: args.defaults.clone(), error, idle: file.idle })
 }
 
 fn count(checks: &[Check], level: Level) -> usize {
@@ -81,7 +113,7 @@ fn as_text(checks: &[Check]) -> String {
     format!("{}\n{} ok, {warnings}, {failures}\n", tabwriter::align(&text, TABLE), count(checks, Level::Ok))
 }
 
-async fn gather(config: &AgentConfig) -> Found {
+async fn gather(config: &AgentConfig, settings: Settings) -> Found {
     let paths = &config.paths;
     let mut facts = host::probe(paths);
     match config.cgroup_driver {
@@ -99,7 +131,10 @@ async fn gather(config: &AgentConfig) -> Found {
     network.bridge.subnet.clone_from(&config.pod_cidr);
     // Both: what it takes to talk to an agent, and whether one is there that does not.
     let held = host::alone::hold(&config.containerd, &config.containerd_namespace).is_err();
+    let (installed, written) = host::landmarks(&paths.state.join("state.redb"));
     Found {
+        version: env!("CARGO_PKG_VERSION"),
+        settings,
         root: nix::unistd::geteuid().is_root(),
         cgroups: Hierarchies::read().is_ok(),
         containerd: containerd(config).await,
@@ -109,12 +144,14 @@ async fn gather(config: &AgentConfig) -> Found {
         lacking: lacking(config, &facts),
         manifests: manifests(&paths.manifests),
         state: directory(&paths.state),
+        // Where an agent runs it has read it; and one that starts meanwhile must not find it in use.
+        state_file: if held { String::new() } else { unreadable(&paths.state.join("state.redb")) },
         room: room(&paths.state),
         socket: at_socket(&paths.socket).await,
         held,
         now: SystemClock.now(),
-        installed: std::env::current_exe().ok().and_then(|path| modified(&path)),
-        written: modified(&paths.state.join("state.redb")),
+        installed,
+        written,
         host: facts,
     }
 }
@@ -169,8 +206,30 @@ fn directory(path: &Path) -> Directory {
     Directory { path: path.to_owned(), error, absent, mode, writable: Vec::new() }
 }
 
-/// The manifests directory, with the files directly in it that everybody may write to.
+/// Why an agent could not read this state file; "" if it can, or there is none.
+fn unreadable(path: &Path) -> String {
+    match EmbeddedStore::examine(path) {
+        Err(error) if path.exists() => format!("{:#}", anyhow::Error::from(error)),
+        _ => String::new(),
+    }
+}
+
+/// The manifests directory, where its file system answers: a dead NFS server would hold us for ever.
 fn manifests(path: &Path) -> Directory {
+    let (tell, told) = std::sync::mpsc::channel();
+    let looked_at = path.to_owned();
+    // Left behind if it hangs, until the process ends.
+    let look = std::thread::Builder::new().spawn(move || tell.send(look_at_manifests(&looked_at)));
+    let error = match look.map(|_| told.recv_timeout(PATIENCE)) {
+        Ok(Ok(directory)) => return directory,
+        Ok(Err(_)) => format!("its file system does not answer within {} s", PATIENCE.as_secs()),
+        Err(cause) => cause.to_string(),
+    };
+    Directory { path: path.to_owned(), error, ..Directory::default() }
+}
+
+/// With the files directly in it that everybody may write to.
+fn look_at_manifests(path: &Path) -> Directory {
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten().take(ENTRIES);
     let open = entries.filter(|entry| {
         let is_one = crate::api::files::is_manifest(Path::new(&entry.file_name())) || entry.path().is_dir();
@@ -200,10 +259,6 @@ async fn at_socket(path: &Path) -> AtSocket {
         Ok(Err(cause)) => AtSocket::Other(cause.to_string().trim_start_matches("error: ").to_owned()),
         Err(_) => AtSocket::Other(format!("what listens on {} does not answer within {} s", path.display(), PATIENCE.as_secs())),
     }
-}
-
-fn modified(path: &Path) -> Option<Timestamp> {
-    Timestamp::from_second(std::fs::metadata(path).ok()?.mtime()).ok()
 }
 
 #[cfg(test)]

@@ -58,6 +58,7 @@ impl From<Status> for CliError {
             Code::NotFound => "NotFound",
             Code::AlreadyExists => "AlreadyExists",
             Code::Aborted => "Conflict",
+            Code::DeadlineExceeded => "Timeout",
             Code::InvalidArgument => "BadRequest",
             Code::FailedPrecondition | Code::PermissionDenied => "Forbidden",
             Code::ResourceExhausted if status.metadata().contains_key(REASON) => "TooManyRequests",

@@ -38,6 +38,7 @@ mod rerun;
 mod rollout;
 mod schedule;
 mod session;
+pub mod settings_file;
 pub mod simulate;
 pub mod tables;
 mod tabwriter;

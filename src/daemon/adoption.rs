@@ -15,6 +15,7 @@ use std::time::Duration;
 use minik8s::agent::worker::PodWorkers;
 use minik8s::agent::{Drivers, recover};
 use minik8s::api::Kind;
+use minik8s::host::doctor::too_old;
 use minik8s::runtime::{Containerd, Runtime as _, RuntimeEvent};
 use tokio::sync::{broadcast, watch};
 
@@ -88,14 +89,18 @@ impl Adoption {
     }
 
     async fn tell_version(&self) -> anyhow::Result<()> {
-        let version = format!("containerd://{}", self.containerd.version().await?);
-        self.version.send_if_modified(|known| {
+        let number = self.containerd.version().await?;
+        let version = format!("containerd://{number}");
+        let told = self.version.send_if_modified(|known| {
             let differs = *known != version;
             if differs {
                 *known = version;
             }
             differs
         });
+        if told && too_old(&number) {
+            tracing::error!("containerd {number} is older than 1.6 and may refuse what pods need; install containerd 1.6 or newer");
+        }
         Ok(())
     }
 

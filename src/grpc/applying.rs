@@ -5,6 +5,7 @@ use std::path::Path;
 use tonic::Status;
 
 use super::ApiState;
+use super::editing::edit;
 use super::pb::{ApplyRequest, ApplyResponse, ApplyResult, ManifestFault};
 use super::status::chain;
 use crate::agent::manifest_edit::{self, EditError, Place};
@@ -26,15 +27,13 @@ pub async fn apply(state: &ApiState, request: ApplyRequest) -> Result<ApplyRespo
     if faults.iter().any(|fault| fault.severity == Severity::Error) {
         return Ok(ApplyResponse { results: Vec::new(), faults: shown });
     }
-    let guard = state.edits.clone().lock_owned().await;
-    let (store, root) = (state.store.clone(), state.paths.manifests.clone());
-    let written = tokio::task::spawn_blocking(move || {
-        let _one_at_a_time = guard;
+    let store = state.store.clone();
+    let written = edit(state, move |root| {
         // Once dry, so that a refusal in the middle leaves nothing half applied.
-        let dry = write_all(&*store, &root, &wanted, true)?;
-        if request.dry_run { Ok(dry) } else { write_all(&*store, &root, &wanted, false) }
+        let dry = write_all(&*store, root, &wanted, true)?;
+        if request.dry_run { Ok(dry) } else { write_all(&*store, root, &wanted, false) }
     });
-    let results = written.await.map_err(|cause| Status::internal(cause.to_string()))?.map_err(|error| edit_status(&error))?;
+    let results = written.await?;
     Ok(ApplyResponse { results, faults: shown })
 }
 

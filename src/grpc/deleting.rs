@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::Status;
 
 use super::ApiState;
-use super::applying::edit_status;
+use super::editing::edit;
 use super::filter::item;
 use super::pb::{DeleteRequest, DeleteResponse};
 use super::status::{from_store, not_found, parse_kind};
@@ -50,13 +50,7 @@ fn find(state: &ApiState, request: &DeleteRequest) -> Result<(Key, Arc<Object>),
 }
 
 async fn remove_from_file(state: &ApiState, place: Place, key: Key) -> Result<String, Status> {
-    let guard = state.edits.clone().lock_owned().await;
-    let root = state.paths.manifests.clone();
-    let edit = tokio::task::spawn_blocking(move || {
-        let _one_at_a_time = guard;
-        manifest_edit::remove(&root, &place, &key).map(|()| place.file)
-    });
-    edit.await.map_err(|cause| Status::internal(cause.to_string()))?.map_err(|error| edit_status(&error))
+    edit(state, move |root| manifest_edit::remove(root, &place, &key).map(|()| place.file)).await
 }
 
 async fn mark_deleted(state: &ApiState, key: &Key, grace: Option<i64>) -> Result<(), Status> {

@@ -17,6 +17,7 @@ use crate::store::Store;
 
 mod applying;
 mod deleting;
+mod editing;
 mod filter;
 mod listing;
 mod logs;

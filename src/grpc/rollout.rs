@@ -8,7 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tonic::Status;
 
 use super::ApiState;
-use super::applying::edit_status;
+use super::editing::edit;
 use super::pb::rollout_request::Change;
 use super::pb::{RolloutRequest, RolloutResponse};
 use super::status::not_found;
@@ -33,13 +33,8 @@ pub async fn rollout(state: &ApiState, request: RolloutRequest) -> Result<Rollou
     let place = Place::of(&stored).ok_or_else(|| Status::failed_precondition(format!("{key} has no manifest file to change")))?;
     let wish = wish(state, &stored, request.change)?;
     let mut changes = state.store.watch();
-    let guard = state.edits.clone().lock_owned().await;
-    let (root, edited) = (state.paths.manifests.clone(), key.clone());
-    let edit = tokio::task::spawn_blocking(move || {
-        let _one_at_a_time = guard;
-        write(&root, &place, &edited, &wish)
-    });
-    let (file, template) = edit.await.map_err(|cause| Status::internal(cause.to_string()))?.map_err(|error| edit_status(&error))?;
+    let edited = key.clone();
+    let (file, template) = edit(state, move |root| write(root, &place, &edited, &wish)).await?;
     let read = async {
         while template_of(state, &key) != template {
             // Cancel-safe, and what was missed is read from the Store.

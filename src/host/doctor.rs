@@ -62,6 +62,17 @@ pub struct Directory {
     pub writable: Vec<String>,
 }
 
+/// The service's file of settings as it was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Where; empty where there is none.
+    pub path: PathBuf,
+    /// What keeps the agent from starting with it; "" if nothing.
+    pub error: String,
+    /// What in it has no effect, a sentence each.
+    pub idle: Vec<String>,
+}
+
 /// Room on the file system of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
@@ -85,6 +96,10 @@ pub enum AtSocket {
 /// All that was found.
 #[derive(Clone, Debug)]
 pub struct Found {
+    /// This program's version.
+    pub version: &'static str,
+    /// The service's settings.
+    pub settings: Settings,
     /// Whether this is root.
     pub root: bool,
     /// The host.
@@ -105,6 +120,8 @@ pub struct Found {
     pub manifests: Directory,
     /// The state directory.
     pub state: Directory,
+    /// Why an agent could not read the state file; "" if it can, or one does.
+    pub state_file: String,
     /// Room for the state; `None`: cannot be told.
     pub room: Option<Room>,
     /// Who is at the agent's socket.
@@ -122,6 +139,7 @@ pub struct Found {
 /// All findings, in the order in which they are best dealt with.
 pub fn judge(found: &Found) -> Vec<Check> {
     vec![
+        settings(&found.settings),
         privileges(found),
         kernel(found),
         cgroups(found),
@@ -129,9 +147,9 @@ pub fn judge(found: &Found) -> Vec<Check> {
         runtime(found),
         network(found),
         manifests(&found.manifests),
-        state(&found.state),
+        state(&found.state, &found.state_file),
         disk(found),
-        clock(found),
+        clock(found.now, found.installed, found.written),
         agent(found),
     ]
 }
@@ -146,6 +164,16 @@ fn warning(name: &'static str, message: impl Into<String>, advice: impl Into<Str
 
 fn failure(name: &'static str, message: impl Into<String>, advice: impl Into<String>) -> Check {
     Check { name, status: Level::Failure, message: message.into(), advice: advice.into() }
+}
+
+fn settings(found: &Settings) -> Check {
+    let path = found.path.display();
+    match (found.error.as_str(), found.idle.as_slice()) {
+        ("", []) if found.path.as_os_str().is_empty() => ok("settings", "flags and variables only, there is no file of them"),
+        ("", []) => ok("settings", path.to_string()),
+        ("", idle) => warning("settings", format!("{path}: {}", idle.join("; ")), "minik8s agent --help has all settings"),
+        (why, _) => failure("settings", format!("{path}: {why}"), "mend it: the service starts by itself once it is right"),
+    }
 }
 
 fn privileges(found: &Found) -> Check {
@@ -208,7 +236,7 @@ fn containerd(found: &Found) -> Check {
             "apt-get install containerd && systemctl start containerd, or name its socket with --containerd",
         ),
         Ok(text) => match version(text) {
-            Some(v) if v < OLDEST_CONTAINERD => {
+            Some(_) if too_old(text) => {
                 failure("containerd", format!("{text} at {socket} is older than 1.6"), "install containerd 1.6 or newer")
             }
             Some(_) => ok("containerd", format!("{text} at {socket}")),
@@ -262,13 +290,16 @@ fn manifests(dir: &Directory) -> Check {
     }
 }
 
-fn state(dir: &Directory) -> Check {
+fn state(dir: &Directory, file: &str) -> Check {
     let path = dir.path.display();
     if dir.absent {
         return ok("state", format!("{path} is made at the first start"));
     }
     if !dir.error.is_empty() {
         return failure("state", format!("{path}: {}", dir.error), "see to its permissions, or to what is mounted there");
+    }
+    if !file.is_empty() {
+        return failure("state", file, "see journalctl -u minik8s; the service starts by itself once it can be read");
     }
     match dir.mode & 0o022 {
         0 => ok("state", format!("{path} (mode {:04o})", dir.mode)),
@@ -291,22 +322,22 @@ fn disk(found: &Found) -> Check {
     }
 }
 
-fn clock(found: &Found) -> Check {
-    let now = found.now;
+/// Whether the clock can be right: `installed` is when this program was, `written` when the state last was.
+pub fn clock(now: Timestamp, installed: Option<Timestamp>, written: Option<Timestamp>) -> Check {
     let shown = now.strftime("%Y-%m-%dT%H:%M:%SZ");
     let advice = "set it, and keep it set: apt-get install systemd-timesyncd && timedatectl set-ntp true";
     let before = |other: Option<Timestamp>| other.is_some_and(|o| now.saturating_add(CLOCK_SLACK).is_ok_and(|later| later < o));
-    if before(found.installed) {
+    if before(installed) {
         return failure(
             "clock",
             format!("{shown} is before this program was installed: schedules, deadlines and certificates fail"),
             advice,
         );
     }
-    if before(found.written) {
+    if before(written) {
         return warning("clock", format!("{shown} is before the state was last written: it was set back"), advice);
     }
-    match found.installed.is_some_and(|then| now.duration_since(then) > FAR_AHEAD) {
+    match installed.is_some_and(|then| now.duration_since(then) > FAR_AHEAD) {
         true => warning("clock", format!("{shown} is more than ten years after this program was installed"), advice),
         false => ok("clock", shown.to_string()),
     }
@@ -314,6 +345,11 @@ fn clock(found: &Found) -> Check {
 
 fn agent(found: &Found) -> Check {
     match (&found.socket, found.held) {
+        (AtSocket::Agent(version), _) if version != found.version => warning(
+            "agent",
+            format!("version {version} answers, and this program is {}: an upgrade was not finished", found.version),
+            "dpkg --configure -a, or systemctl restart minik8s; containers run on",
+        ),
         (AtSocket::Agent(version), _) => ok("agent", format!("version {version} answers")),
         (AtSocket::Nobody, false) => ok("agent", "none runs here yet; systemctl start minik8s starts it"),
         (AtSocket::Nobody, true) => failure(
@@ -323,6 +359,11 @@ fn agent(found: &Found) -> Check {
         ),
         (AtSocket::Other(why), _) => failure("agent", why.clone(), "stop what is there, or choose another --socket"),
     }
+}
+
+/// Whether this version of containerd is older than what the agent is tested with.
+pub fn too_old(containerd: &str) -> bool {
+    version(containerd).is_some_and(|v| v < OLDEST_CONTAINERD)
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ fn sound() -> Found {
     };
     let dir = |path: &str| Directory { path: path.into(), mode: 0o755, ..Directory::default() };
     Found {
+        version: "0.1.0",
+        settings: Settings { path: "/etc/default/minik8s".into(), ..Settings::default() },
         root: true,
         host,
         cgroups: true,
@@ -27,6 +29,7 @@ fn sound() -> Found {
         lacking: Vec::new(),
         manifests: dir("/etc/minik8s"),
         state: dir("/var/lib/minik8s"),
+        state_file: String::new(),
         room: Some(Room { bytes: 20 << 30, files: Some(1000) }),
         socket: AtSocket::Agent("0.1.0".into()),
         held: true,
@@ -41,7 +44,7 @@ fn a_sound_host_has_only_good_news() {
     let checks = judge(&sound());
     let bad: Vec<_> = checks.iter().filter(|c| c.status != Level::Ok || !c.advice.is_empty()).collect();
     assert!(bad.is_empty(), "{bad:?}");
-    assert_eq!(checks.len(), 11);
+    assert_eq!(checks.len(), 12);
 }
 
 /// The one finding that is not ok, after `change`.
@@ -61,6 +64,8 @@ fn each_fault_is_one_finding_of_its_own() {
         let (found, status, message) = spoilt(change);
         assert!((found, status) == (name, level) && message.contains(part), "{found} {status:?}: {message}");
     };
+    is(&|f| f.settings.error = "invalid value 'x'".into(), "settings", Failure, "/etc/default/minik8s: invalid value 'x'");
+    is(&|f| f.settings.idle = vec!["line 1".into()], "settings", Warning, "/etc/default/minik8s: line 1");
     is(&|f| f.root = false, "privileges", Failure, "not root");
     is(&|f| f.host.capabilities.clear(), "privileges", Warning, "CAP_SYS_ADMIN");
     is(&|f| f.lacking = vec!["overlayfs"], "kernel", Failure, "lacks overlayfs");
@@ -80,12 +85,14 @@ fn each_fault_is_one_finding_of_its_own() {
     is(&|f| f.manifests.writable = vec!["a.yaml".into()], "manifests", Warning, "a.yaml");
     is(&|f| f.state.mode = 0o775, "state", Warning, "0775");
     is(&|f| f.state.error = "is no directory".into(), "state", Failure, "no directory");
+    is(&|f| f.state_file = "it has format 9".into(), "state", Failure, "format 9");
     is(&|f| f.room = Some(Room { bytes: 1 << 20, files: None }), "disk", Failure, "1 MiB");
     is(&|f| f.room = Some(Room { bytes: 500 << 20, files: None }), "disk", Warning, "500 MiB");
     is(&|f| f.room = Some(Room { bytes: 20 << 30, files: Some(0) }), "disk", Failure, "no more files");
     is(&|f| f.now = at("2016-06-01T00:00:00Z"), "clock", Failure, "before this program");
     is(&|f| f.written = Some(at("2026-09-01T00:00:00Z")), "clock", Warning, "set back");
     is(&|f| f.now = at("2037-06-01T00:00:00Z"), "clock", Warning, "ten years");
+    is(&|f| f.socket = AtSocket::Agent("0.0.9".into()), "agent", Warning, "version 0.0.9 answers, and this program is 0.1.0");
     is(&|f| f.socket = AtSocket::Nobody, "agent", Failure, "another agent");
     is(&|f| f.socket = AtSocket::Other("/x is no socket".into()), "agent", Failure, "no socket");
 }
@@ -93,6 +100,7 @@ fn each_fault_is_one_finding_of_its_own() {
 #[test]
 fn a_fresh_host_is_no_fault() {
     let mut found = sound();
+    found.settings.path.clear();
     (found.socket, found.held, found.state.absent, found.written, found.installed) = (AtSocket::Nobody, false, true, None, None);
     assert!(judge(&found).iter().all(|c| c.status == Level::Ok));
 }

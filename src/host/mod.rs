@@ -34,7 +34,7 @@ pub use cgroupfs::CgroupfsPods;
 pub use describe::describe;
 pub use going_down::going_down;
 pub use hierarchies::{Hierarchies, Hierarchy};
-pub use probe::probe;
+pub use probe::{landmarks, probe};
 pub use systemd::SystemdPods;
 
 /// The driver of pod-level cgroups for this host. `root` is "" for `/kubepods` (or `kubepods.slice`), else the name of a cgroup

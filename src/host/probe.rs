@@ -1,8 +1,10 @@
 //! Reads what this host is. Thin: everything read is parsed in `parse`, `hierarchies` and `capabilities`.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use jiff::Timestamp;
 use nix::sys::statvfs::statvfs;
 
 use super::{CgroupDriver, CgroupVersion, Hierarchies, HostFacts, Paths, capabilities, parse, user_namespaces};
@@ -37,6 +39,12 @@ pub fn probe(paths: &Paths) -> HostFacts {
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
         seccomp: parse::field(&status, "Seccomp:").is_some(),
     }
+}
+
+/// When this program was installed, and when this state file was last written: what a clock can be measured by.
+pub fn landmarks(state_file: &Path) -> (Option<Timestamp>, Option<Timestamp>) {
+    let modified = |path: &Path| Timestamp::from_second(std::fs::metadata(path).ok()?.mtime()).ok();
+    (std::env::current_exe().ok().and_then(|program| modified(&program)), modified(state_file))
 }
 
 /// What containers may have: containerd's bounding set, which it has from the first process. The agent's own may be less (its unit gives away

@@ -153,8 +153,19 @@ fn open_existing(path: &Path, check: bool) -> Result<Database, StoreError> {
     }
 }
 
+/// Whether the file can be read, without changing it: errors as [`Disk::open`]'s, [`StoreError::Locked`] while an agent uses it. What an agent
+/// that was killed left to be repaired is no error: the next one repairs it.
+pub(super) fn examine(path: &Path) -> Result<(), StoreError> {
+    match builder(true).open_read_only(path) {
+        Ok(db) => load(path, &db).map(drop),
+        Err(DatabaseError::RepairAborted) => Ok(()),
+        Err(DatabaseError::DatabaseAlreadyOpen) => Err(StoreError::Locked { path: path.display().to_string() }),
+        Err(cause) => Err(engine(path, "opened", cause.into())),
+    }
+}
+
 /// Reads the whole file into memory.
-fn load(path: &Path, db: &Database) -> Result<Mirror, StoreError> {
+fn load(path: &Path, db: &impl ReadableDatabase) -> Result<Mirror, StoreError> {
     let broken = |cause: redb::Error| engine(path, "read", cause);
     let read = db.begin_read().map_err(|cause| broken(cause.into()))?;
     let meta = read.open_table(META).map_err(|cause| broken(cause.into()))?;

@@ -41,6 +41,11 @@ impl EmbeddedStore {
         Ok(Arc::new(EmbeddedStore { path, shared, requests: Some(sender), writer: Some(spawned) }))
     }
 
+    /// Whether the state file can be read, without changing it. Errors: as [`EmbeddedStore::open`]'s.
+    pub fn examine(path: &Path) -> Result<(), StoreError> {
+        super::disk::examine(path)
+    }
+
     /// The revision of the last transaction.
     pub fn revision(&self) -> u64 {
         self.shared.read().revision

@@ -23,6 +23,7 @@ mod directory;
 mod drain;
 mod exec;
 mod forward;
+mod hanging;
 mod image_volumes;
 mod images;
 mod job;

@@ -84,6 +84,11 @@ impl Rig {
         self.path("state").join("state.redb")
     }
 
+    /// Where systemd would listen; the agent is told of it if it is there when the agent starts.
+    pub fn notify_socket(&self) -> PathBuf {
+        self.path("notify")
+    }
+
     /// The agent's log so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.path("agent.log")).unwrap_or_default()
@@ -134,6 +139,9 @@ impl Rig {
         }
         let path = format!("{}:{}", self.path("front").display(), std::env::var("PATH").unwrap_or_default());
         command.args(&self.flags).args(extra).env("RUST_LOG", "info").env("PATH", path).stdin(Stdio::null());
+        if self.notify_socket().exists() {
+            command.env("NOTIFY_SOCKET", self.notify_socket());
+        }
         command
     }
 

@@ -186,6 +186,26 @@ fn doctor_finds_what_is_wrong_and_says_so_in_both_forms() {
     );
 }
 
+#[test]
+fn doctor_reads_the_services_settings_and_its_state_file() {
+    let agent = Agent::start();
+    let dir = agent.dir.path().to_string_lossy().into_owned();
+    // A namespace of its own, so that no other agent counts as this one.
+    let text = format!("MINIK8S_CONTAINERD_NAMESPACE=doctor-{}\nMINIK8S_STATE_DIR={dir}/other\nMINIK8S_MAXPODS=7\n", std::process::id());
+    let defaults = agent.write("default", &text);
+    let doctor = |defaults: &str| agent.run(&["doctor", "--defaults", defaults, "--manifests", &format!("{dir}/manifests")]).1;
+    let out = doctor(&defaults);
+    assert!(out.contains(&format!("{defaults}: line 3: MINIK8S_MAXPODS is no setting; did you mean MINIK8S_MAX_PODS?")), "{out}");
+    assert!(out.contains(&format!("{dir}/other is made at the first start")), "the file says where: {out}");
+    agent.write("other/state.redb", "no database");
+    let out = doctor(&defaults);
+    let broken = format!("the state file {dir}/other/state.redb cannot be opened");
+    assert!(out.contains(&broken) && out.contains("move it away and start again"), "{out}");
+    let wrong = agent.write("wrong", "MINIK8S_MAX_PODS=many\n");
+    let out = doctor(&wrong);
+    assert!(out.contains(&format!("FAILURE   settings     {wrong}: invalid value 'many' for '--max-pods")), "{out}");
+}
+
 /// The answer to a GET over HTTP/1.1 on a unix socket.
 fn http(socket: &std::path::Path, path: &str) -> String {
     use std::io::{Read, Write};

@@ -2,7 +2,7 @@
 # Builds the virtual machine's disk: build.sh [DIRECTORY]
 #
 # Debian trixie with systemd as PID 1, cgroup v2, containerd, runc and the CNI plugins, made by mmdebstrap from Debian's own mirror. No part of
-# minik8s is in it, so it is built once and kept in DIRECTORY (default: $VM_CACHE, else /var/tmp/minik8s-vm) until this file changes:
+# minik8s is in it, so it is built once and kept in DIRECTORY (default: $VM_CACHE, else /var/tmp/minik8s-vm) until this file or `packages` changes:
 #   disk.img      the root file system (ext4, sparse); run.sh starts from it and never writes to it
 #   vmlinuz, initrd.img   for qemu's direct kernel boot
 #   id            the key that opens root's ssh
@@ -10,8 +10,7 @@
 . "$(dirname "$0")/../lab/lab.sh"
 
 CACHE=${1:-${VM_CACHE:-/var/tmp/minik8s-vm}}
-PACKAGES=systemd,systemd-sysv,dbus,udev,kmod,linux-image-cloud-amd64,openssh-server,iproute2,procps,jq
-PACKAGES=$PACKAGES,containerd,runc,containernetworking-plugins,iptables,busybox-static,bc
+PACKAGES=systemd,systemd-sysv,dbus,udev,kmod,linux-image-cloud-amd64,openssh-server,iproute2,procps,$(paste -sd, "$(dirname "$0")/packages")
 MIRROR=${VM_MIRROR:-http://deb.debian.org/debian}
 
 need_root
@@ -22,7 +21,7 @@ need_packages mmdebstrap=mmdebstrap mke2fs=e2fsprogs ssh-keygen=openssh-client f
 mkdir -p "$CACHE"
 exec 9>"$CACHE/lock"
 flock 9
-STAMP=$(sha256sum <"$0")
+STAMP=$(cat "$0" "$(dirname "$0")/packages" | sha256sum)
 if [ "$(cat "$CACHE/stamp" 2>/dev/null)" = "$STAMP" ]; then exit 0; fi
 
 say "building the virtual machine in $CACHE (Debian trixie, once)"

@@ -1,14 +1,17 @@
 #!/usr/bin/env bash
-# Inside the virtual machine: the life of the Debian package. run.sh runs it, again after each boot that it asks for (exit code 75).
+# Inside the virtual machine: the life of the Debian package. run.sh runs it, again after each boot (exit code 75) and power cut (76) it asks for.
 #
-#   1  install with apt; run; upgrade under load; refuse a downgrade; reboot while a Job runs
-#   2  after the reboot; then the power goes while a Job runs
+#   1  install with apt; run; limits; bad input; upgrade under load; refuse a downgrade; stop; drain; reboot while a Job runs
+#   2  after the reboot; then the power goes while a Job runs: qemu itself is killed
 #   3  after the power cut; remove; install again; purge
 set -u
 . /payload/tests/vm/checks.sh
+. /payload/tests/vm/bad_input.sh
 BOOTED=/var/lib/vm-package
 DEBS=/payload/debs
-AGAIN=75
+ARCH=$(dpkg --print-architecture)
+OLD=$DEBS/minik8s_0.1.0-1_$ARCH.deb NEW=$DEBS/minik8s_0.1.1-1_$ARCH.deb
+AGAIN=75 POWER_CUT=76
 
 mkdir -p $BOOTED /data
 STAGE=$(cat $BOOTED/stage 2>/dev/null || echo 1)
@@ -17,7 +20,7 @@ STAGE=$(cat $BOOTED/stage 2>/dev/null || echo 1)
 # The checks so far, for the next stage.
 keep() {
     echo $((STAGE + 1)) >$BOOTED/stage
-    { declare -p CHECKS FAILED && echo "$1"; } >$BOOTED/checks
+    { counted && echo "$1"; } >$BOOTED/checks
     sync
 }
 apt() { DEBIAN_FRONTEND=noninteractive apt-get -o APT::Sandbox::User=root -y -qq "$@"; }
@@ -44,10 +47,62 @@ missed() {
     is "no run was made twice" "" "$({ runs_of patient | uniq -d; runs_of prompt | uniq -d; } | tr '\n' ' ')"
 }
 
+# What README tells a newcomer to do after the installation.
+newcomer() {
+    section "a newcomer's first manifests"
+    # There is no registry in here: the image is there already under the name that the example has.
+    ctr -n minik8s images tag docker.io/library/busybox:latest docker.io/library/busybox:1.36 >/dev/null
+    ctr -n minik8s images label docker.io/library/busybox:1.36 io.cri-containerd.pinned=pinned >/dev/null
+    cp /etc/minik8s/example.yaml.example /etc/minik8s/example.yaml
+    becomes "the example's DaemonSet runs" 300 pod_runs hello
+    minik8s get daemonsets,cronjobs,pods | sed 's/^/     /'
+    becomes "and says hello" 60 bash -c 'minik8s logs "$(minik8s get pods -o name | grep hello)" | grep "hello from hello-"'
+    rm /etc/minik8s/example.yaml
+    becomes "and goes with its manifest" 120 bash -c '! minik8s get pods -o name | grep hello'
+}
+
+limits() {
+    section "limits (cgroup v2, systemd driver)"
+    is "cgroups are v2" cgroup2fs "$(stat -fc %T /sys/fs/cgroup)"
+    cp /payload/tests/vm/manifests/burstable.yaml /payload/tests/vm/manifests/package/oom.yaml /etc/minik8s/
+    becomes "pod burstable runs" 300 pod_runs burstable
+    look burstable
+    local slice=kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod${UID_//-/_}.slice
+    is "its place" "/$slice/cri-containerd-$ID.scope" "$CGROUP"
+    limits_of_burstable "$slice"
+    is "systemd knows the slice's limits" "67108864 500ms" "$(systemctl show -P MemoryMax "${slice##*/}") $(systemctl show -P CPUQuotaPerSecUSec "${slice##*/}")"
+    becomes "a Job that wants too much memory is Failed" 300 job_is hungry Failed
+    is "by the kernel" 'OOMKilled 137' "$(pod_json hungry- | jq -r '.status.containerStatuses[0].state.terminated | "\(.reason) \(.exitCode)"')"
+    rm /etc/minik8s/{burstable,oom}.yaml
+    becomes "they end" 120 bash -c '! minik8s get pods -o name | grep -e burstable -e hungry'
+}
+
+# The same version again afterwards, so that an upgrade follows.
+half_upgrade_and_back() {
+    half_upgrade "$NEW"
+    MINIK8S_ALLOW_DOWNGRADE=yes holds "a downgrade that is allowed" apt --allow-downgrades install "$OLD"
+    answers
+    unharmed
+}
+
+drained() {
+    section "drain"
+    local node begun
+    node=$(minik8s get nodes -o name) node=${node#*/} begun=$(lines asked /data/steady)
+    holds "drain ends what is not a DaemonSet's" minik8s drain "$node" --ignore-daemonsets --force --timeout 120s
+    is "the Pod is gone, the DaemonSet's runs" "steady" "$(minik8s get pods -o name | grep -o -e steady -e vital | tr '\n' ' ' | sed 's/ $//')"
+    is "the DaemonSet's was not asked to go" "$begun" "$(lines asked /data/steady)"
+    holds "describe node says so" bash -c 'minik8s describe nodes | grep -q "Unschedulable: *true"'
+    systemctl restart minik8s && answers
+    is "it is kept over a restart" true "$(minik8s get nodes -o json | jq '.items[0].spec.unschedulable')"
+    holds "uncordon" minik8s uncordon "$node"
+    becomes "the Pod is back" 120 pod_runs vital
+}
+
 stage_1() {
     section "install"
     mkdir -p /var/log/journal && systemctl restart systemd-journald
-    holds "apt installs the package" apt install "$DEBS/minik8s_0.1.0-1_amd64.deb"
+    holds "apt installs the package" apt install "$OLD"
     is "the service is active and enabled" "active enabled" "$(systemctl is-active minik8s) $(systemctl is-enabled minik8s)"
     is "the group" minik8s "$(getent group minik8s | cut -d: -f1)"
     is "modes of manifests, state, socket" "755 root, 700 root, 660 minik8s" "$(stat -c '%a %G' /etc/minik8s), $(stat -c '%a %G' /var/lib/minik8s), $(stat -c '%a %G' /run/minik8s/minik8s.sock)"
@@ -66,24 +121,22 @@ stage_1() {
     # shellcheck disable=SC2046
     is "systemd stops none of its slices and scopes when the host goes down" no "$(systemctl show -P DefaultDependencies $(tr / '\n' <<<"$CGROUP" | tail -n +2) | grep . | sort -u | tr '\n' ' ' | sed 's/ $//')"
 
-    section "settings"
-    echo 'MINIK8S_MAX_PODS=nonsense' >>/etc/default/minik8s
-    systemctl restart minik8s
-    becomes "a wrong setting is named in the journal" 60 bash -c "journalctl -u minik8s -o cat | grep -q \"invalid value 'nonsense'\""
-    sed -i '$d' /etc/default/minik8s
-    becomes "and it comes back by itself when it is right" 60 minik8s get pods
+    newcomer
+    limits
+    bad_input
+    half_upgrade_and_back
 
     section "upgrade under load"
     cp /payload/tests/vm/manifests/package/long.yaml /etc/minik8s/
     becomes "a Job is under way" 120 grep -q begin /data/long
     local before after old
     before=$(steady_pid) old=$(agent)
-    holds "apt upgrades the package" apt install "$DEBS/minik8s_0.1.1-1_amd64.deb"
+    holds "apt upgrades the package" apt install "$NEW"
     becomes "the agent answers" 60 minik8s get pods
     [ "$old" != "$(agent)" ] && ok "it is another agent" || fail "it is another agent" "$old"
     after=$(steady_pid)
     is "containers lived on" "$before" "$after"
-    if out=$(apt --allow-downgrades install "$DEBS/minik8s_0.1.0-1_amd64.deb" 2>&1); then fail "a downgrade is refused" "it was not"; else is "a downgrade is refused" "minik8s: not going back from 0.1.1-1 to 0.1.0-1: the" "$(grep -o 'minik8s: not going back.*: the' <<<"$out")"; fi
+    if out=$(apt --allow-downgrades install "$OLD" 2>&1); then fail "a downgrade is refused" "it was not"; else is "a downgrade is refused" "minik8s: not going back from 0.1.1-1 to 0.1.0-1: the" "$(grep -o 'minik8s: not going back.*: the' <<<"$out")"; fi
     is "nothing was changed by it" "0.1.1-1 active" "$(dpkg-query -W -f '${Version}' minik8s) $(systemctl is-active minik8s)"
     holds "dpkg finds nothing half done" dpkg --audit
     becomes "the Job under way is Complete" 300 finished long
@@ -97,6 +150,8 @@ stage_1() {
     systemctl start minik8s
     becomes "the agent answers again" 60 minik8s get pods
     is "nobody was asked to go" 0 "$(lines asked /data/steady)"
+
+    drained
 
     section "reboot"
     rm -f /etc/minik8s/long.yaml && becomes "the old Job is gone" 60 bash -c '! minik8s get job long'
@@ -135,9 +190,8 @@ stage_2() {
     cp /payload/tests/vm/manifests/package/long.yaml /etc/minik8s/
     becomes "one index has ended, others are under way" 200 grep -q end /data/long
     keep "UID_BEFORE=$(minik8s get job long -o json | jq -r .metadata.uid)"
-    # No sync, no unmount, no signal: what is not on the disk is lost.
-    setsid bash -c 'sleep 1; echo 1 >/proc/sys/kernel/sysrq; echo b >/proc/sysrq-trigger' >/dev/null 2>&1 </dev/null &
-    exit $AGAIN
+    # No sync, no unmount, no signal: qemu is killed, and what is not on the disk is lost.
+    exit $POWER_CUT
 }
 
 stage_3() {
@@ -157,7 +211,7 @@ stage_3() {
     holds "apt removes the package" apt remove minik8s
     is "containers run on" yes "$([ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && echo yes)"
     is "state and manifests stay" "yes yes" "$([ -e /var/lib/minik8s/state.redb ] && echo yes) $([ -e /etc/minik8s/work.yaml ] && echo yes)"
-    holds "apt installs it again" apt install "$DEBS/minik8s_0.1.1-1_amd64.deb"
+    holds "apt installs it again" apt install "$NEW"
     becomes "the agent answers" 60 minik8s get pods
     is "it took up what ran" "$pid" "$(steady_pid)"
 

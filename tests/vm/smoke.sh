@@ -68,22 +68,6 @@ limits_of_cgroupfs() {
     limits_of_classes kubepods kubepods/burstable kubepods/besteffort
 }
 
-# Container and pod: requests 100m, limits 500m and 64Mi.
-limits_of_burstable() {
-    local where whose
-    for where in "$CGROUP" "$1"; do
-        if [ "$where" = "$1" ]; then whose=pod; else whose=container; fi
-        is "burstable: memory.max of the $whose" 67108864 "$(value "$where/memory.max")"
-        is "burstable: cpu.max of the $whose" "50000 100000" "$(value "$where/cpu.max")"
-        is "burstable: cpu.weight of the $whose" 4 "$(value "$where/cpu.weight")"
-    done
-    is "burstable: memory.oom.group of the container" 1 "$(value "$CGROUP/memory.oom.group")"
-    is "burstable: memory.oom.group of the pod" 0 "$(value "$1/memory.oom.group")"
-    local capacity score
-    capacity=$(($(awk '/^MemTotal/ {print $2}' /proc/meminfo) * 1024))
-    score=$((1000 - 1000 * 33554432 / capacity))
-    is "burstable: oom_score_adj" $score "$(cat "/proc/$PID/oom_score_adj")"
-}
 # Limits 250m and 32Mi.
 limits_of_guaranteed() {
     local where whose

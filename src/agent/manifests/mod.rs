@@ -7,6 +7,7 @@
 //!   only if something differs.
 //! * A file that is faulty, empty, unreadable or unsafe is in [`ManifestSet::keep`]: what it last defined stays.
 //! * A directory that vanished (unmounted, another device, unreadable) is kept likewise, whole ([`root::judge`]).
+//! * A file system that hangs holds that thread and nobody else, and is told ([`tell_silence`]).
 //!
 //! What the set means for the Store is decided in `controllers::sync`.
 
@@ -15,8 +16,10 @@ mod reading;
 mod root;
 mod scan;
 mod set;
+mod silence;
 mod watch;
 
 pub use set::ManifestSet;
 pub(super) use set::name_of;
+pub use silence::tell_silence;
 pub use watch::{Watcher, spawn};

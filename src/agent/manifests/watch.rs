@@ -37,6 +37,8 @@ const QUEUE: usize = 4096;
 pub struct Watcher {
     /// The latest set; `None` until the first walk is done.
     pub sets: watch::Receiver<Option<Arc<ManifestSet>>>,
+    /// Whether the thread is looking at the directory now: for [`super::tell_silence`].
+    pub looking: watch::Receiver<bool>,
     stop: SyncSender<Message>,
     /// Closed by the thread's end.
     ended: Mutex<Receiver<()>>,
@@ -68,13 +70,14 @@ pub fn spawn(root: PathBuf) -> anyhow::Result<Watcher> {
         }
     })?;
     let (publish, sets) = watch::channel(None);
+    let (look, looking) = watch::channel(false);
     let state = State::new(root, inotify, missed, publish);
     let (alive, ended) = channel();
     std::thread::Builder::new().name("manifests".to_owned()).spawn(move || {
         let _alive: Sender<()> = alive;
-        run(state, &inbox);
+        run(state, &inbox, &look);
     })?;
-    Ok(Watcher { sets, stop: messages, ended: Mutex::new(ended) })
+    Ok(Watcher { sets, looking, stop: messages, ended: Mutex::new(ended) })
 }
 
 struct State {
@@ -101,12 +104,16 @@ struct State {
     publish: watch::Sender<Option<Arc<ManifestSet>>>,
 }
 
-fn run(mut state: State, inbox: &Receiver<Message>) {
+fn run(mut state: State, inbox: &Receiver<Message>, looking: &watch::Sender<bool>) {
+    looking.send_replace(true);
     state.rescan();
     let mut next_rescan = Instant::now() + state.rescan_every();
     loop {
         let due = state.doubted.values().min().copied().map_or(next_rescan, |doubt| doubt.min(next_rescan));
-        match inbox.recv_timeout(due.saturating_duration_since(Instant::now())) {
+        looking.send_replace(false);
+        let message = inbox.recv_timeout(due.saturating_duration_since(Instant::now()));
+        looking.send_replace(true);
+        match message {
             Ok(Message::Event(event)) => {
                 let gathered = gather(event, inbox, &state.places());
                 // The queue was full a moment ago, so that there is an event after the one that was missed.

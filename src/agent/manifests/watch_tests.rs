@@ -145,7 +145,7 @@ fn a_missing_directory_is_told_of_by_name_and_taken_up_when_it_appears_or_is_rep
 fn a_thread_that_hangs_does_not_hold_the_agents_end() {
     let (stop, _inbox) = sync_channel(1);
     let (alive, ended) = channel();
-    let watcher = Watcher { sets: watch::channel(None).1, stop, ended: Mutex::new(ended) };
+    let watcher = Watcher { sets: watch::channel(None).1, looking: watch::channel(false).1, stop, ended: Mutex::new(ended) };
     let begun = Instant::now();
     drop(watcher);
     assert!(begun.elapsed() >= STOP && begun.elapsed() < 10 * STOP);
