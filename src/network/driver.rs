@@ -21,7 +21,9 @@ use super::cache::{Cache, Record};
 use super::cni::{self, Plugins};
 use super::conflist::{self, ConfList};
 use super::namespaces::{Kind, Pins, check_uid};
-use super::{Namespace, Network, NetworkError, Sandbox, SandboxSpec, UserNamespace, addresses, masquerade, netlink, orphans, plugin, result};
+use super::{
+    Namespace, Network, NetworkError, Sandbox, SandboxSpec, UserNamespace, addresses, masquerade, netlink, orphans, plugin, result,
+};
 use crate::host::Paths;
 
 /// The bridge used where no CNI configuration exists.

@@ -16,6 +16,7 @@ use crate::controllers::pressure::DiskUsage;
 
 mod atomic_writer;
 mod claims;
+mod config;
 mod configuration;
 mod driver;
 mod empty_dir;
@@ -30,7 +31,8 @@ mod teardown;
 mod termination;
 mod usage;
 
-pub use driver::{HostVolumes, VolumesConfig};
+pub use config::VolumesConfig;
+pub use driver::HostVolumes;
 pub use nfs::MountProgram;
 pub use payload::{PayloadFile, Payloads, SubPath};
 pub use usage::{disk_usage, limits};

@@ -10,7 +10,8 @@ pub(super) fn shortened(text: String) -> String {
     if text.len() <= MOST {
         return text;
     }
-    let (begin, end) = (text.floor_char_boundary(BEGINNING), text.ceil_char_boundary(text.len() - END));
+    let boundary = |from: usize| (from..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    let (begin, end) = (boundary(BEGINNING), boundary(text.len() - END));
     format!("{} ... ({} bytes are not shown) ... {}", &text[..begin], end - begin, &text[end..])
 }
 

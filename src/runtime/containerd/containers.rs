@@ -79,7 +79,10 @@ impl Containerd {
             id: config.id.clone(),
             labels: config.labels.iter().map(|(k, v)| (k.clone(), v.clone())).collect(),
             image: config.image.name.clone(),
-            runtime: Some(ShimRuntime { name: self.config.runtime.clone(), options: Some(runc_options(&self.config, binary, owner(config))) }),
+            runtime: Some(ShimRuntime {
+                name: self.config.runtime.clone(),
+                options: Some(runc_options(&self.config, binary, owner(config))),
+            }),
             spec: Some(prost_types::Any { type_url: SPEC_TYPE_URL.to_owned(), value: spec }),
             snapshotter: self.config.snapshotter.clone(),
             snapshot_key: config.id.clone(),

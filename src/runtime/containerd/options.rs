@@ -127,6 +127,9 @@ mod tests {
         let any = runc_options(&config, Some(Path::new("crun")), None);
         assert_eq!(any.type_url, "containerd.runc.v1.Options");
         assert_eq!(any.value, b"\x32\x04crun\x3a\x0b/run/x/runc\x48\x01");
-        assert_eq!(runc_options(&config, Some(Path::new("crun")), Some(65536)).value, b"\x20\x80\x80\x04\x28\x80\x80\x04\x32\x04crun\x3a\x0b/run/x/runc\x48\x01");
+        assert_eq!(
+            runc_options(&config, Some(Path::new("crun")), Some(65536)).value,
+            b"\x20\x80\x80\x04\x28\x80\x80\x04\x32\x04crun\x3a\x0b/run/x/runc\x48\x01"
+        );
     }
 }
