@@ -23,8 +23,8 @@ stop: ## end what `make run KEEP=1` left running
 test: ## install what is missing and run every test
 	@tests/lab/test.sh
 
-simulation: ## the whole agent in virtual time under seeded faults (SEEDS=10000, FIRST=0; SEED=n: that one, by one_seed)
-	$(SIMULATION)
+simulation: ## the whole agent in virtual time under seeded faults (SEEDS=10000, FIRST=0)
+	$(SIMULATION) ten_thousand_seeds -- --nocapture
 
 corpus: ## check the real manifests in CORPUS
 	CORPUS="$(abspath $(CORPUS))" SHARES="$(SHARES)" cargo test --test corpus -- --ignored --nocapture

@@ -13,6 +13,7 @@ use super::security::Rejection;
 use crate::api::Object;
 use crate::api::devices::{self, Assigned, Unit};
 use crate::api::quantity::{Amounts, limits_of};
+use crate::api::validation::is_extended_resource;
 use crate::pod::attempt::{Role, containers, format_pod};
 
 /// The units for each of the pod's containers, none of which a pod among `others` (bound here, not ended) has; the pod itself there does not count.
@@ -22,7 +23,7 @@ use crate::pod::attempt::{Role, containers, format_pod};
 pub fn assign(pod: &Pod, others: &[Arc<Object>], node: &Node) -> Result<Assigned, Rejection> {
     let wanted: Vec<_> = containers(pod).map(|(role, container)| (role, container, limits_of(container))).collect();
     let mut assigned = Assigned::new();
-    if !wanted.iter().any(|(_, _, limits)| limits.keys().any(|name| name.contains('/'))) {
+    if !wanted.iter().any(|(_, _, limits)| limits.keys().any(|name| is_extended_resource(name))) {
         return Ok(assigned);
     }
     for (resource, units) in devices::of_node(node) {
@@ -76,7 +77,14 @@ fn free(resource: &str, units: &[Unit], pod: &Pod, others: &[Arc<Object>]) -> Re
         let units = assigned.values().filter_map(|by_resource| by_resource.get(resource)).flatten();
         taken.extend(units.map(Unit::identity));
     }
-    Ok(units.iter().filter(|unit| !taken.contains(&unit.identity())).cloned().collect())
+    let declared: BTreeSet<_> = units.iter().map(Unit::identity).collect();
+    // Held in a grouping that is declared no more: no unit with a part of it is free.
+    let regrouped: BTreeSet<&String> = taken.difference(&declared).flat_map(|(sources, _)| sources).collect();
+    let free = |unit: &&Unit| {
+        let identity = unit.identity();
+        !taken.contains(&identity) && identity.0.iter().all(|source| !regrouped.contains(source))
+    };
+    Ok(units.iter().filter(free).cloned().collect())
 }
 
 /// The kubelet's words (pkg/kubelet/cm/admission, UnexpectedAdmissionError; container_manager_linux.go).
@@ -134,6 +142,8 @@ mod tests {
         let all = [first.clone(), second.clone()];
         let refused = assign(&plain("3", 1), &all, &node).unwrap_err();
         assert_eq!(refused.reason, "UnexpectedAdmissionError");
+        let regrouped = self::node("a.com/x: [/dev/c, /dev/b, /dev/e]");
+        assert_eq!(shown(&assign(&plain("3", 1), &all, &regrouped).unwrap()), ["main: /dev/e"], "b and c are held, as one");
         assert_eq!(
             refused.message,
             "Allocate failed due to requested number of devices unavailable for a.com/x. Requested: 1, Available: 0, which is unexpected"

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Node, Pod};
 
 use crate::api::quantity::{Amounts, amounts, pod_requests};
+use crate::api::validation::is_extended_resource;
 use crate::api::{Object, devices};
 
 /// Whether `pod` fits on `node` beside `bound` (the pods bound here that are not terminal); otherwise the scheduler's words
@@ -36,7 +37,7 @@ impl Allocatable {
     fn of(node: &Node, pod: &Pod) -> Allocatable {
         let said = node.status.as_ref().and_then(|s| s.allocatable.as_ref());
         let mut amounts = said.map(amounts).unwrap_or_default();
-        let wants_devices = requests(pod).keys().any(|name| name.contains('/'));
+        let wants_devices = requests(pod).keys().any(|name| is_extended_resource(name));
         let declared = if wants_devices { devices::of_node(node) } else { devices::Declared::new() };
         for (name, units) in declared {
             let units = i64::try_from(units.len()).unwrap_or(i64::MAX);

@@ -19,9 +19,9 @@ pub struct Rejection {
     pub message: String,
 }
 
-/// The first thing that the host cannot give the pod.
+/// The first thing that the host cannot give the pod, in the kubelet's order of admit handlers.
 pub fn rejection(pod: &Pod, host: &HostFacts) -> Option<Rejection> {
-    apparmor(pod, host).or_else(|| sysctl(pod)).or_else(|| user_namespace(pod, host))
+    sysctl(pod).or_else(|| apparmor(pod, host)).or_else(|| user_namespace(pod, host))
 }
 
 /// The kubelet's words (pkg/kubelet/userns GetOrCreateUserNamespaceMappings); there the pod's sandbox fails for ever, here the pod does at once.

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::Settings;
 use super::node_edits::{Declared, Memory, UNSCHEDULABLE};
+use crate::api::validation::is_extended_resource;
 use crate::api::{Key, Kind, devices, quantity};
 use crate::controllers::EventDraft;
 use crate::controllers::pressure::{self, Conditions};
@@ -139,7 +140,7 @@ fn status(inputs: &Inputs, devices: &devices::Declared) -> NodeStatus {
     // Where one of the two is not declared the other stands for it; what comes later in `order` wins.
     let extended = |own: BTreeMap<String, Quantity>, order: [Option<&BTreeMap<String, Quantity>>; 2]| {
         let declared = order.into_iter().flatten().flatten();
-        let declared = declared.filter(|(name, _)| name.contains('/') && !name.contains("kubernetes.io/"));
+        let declared = declared.filter(|(name, _)| is_extended_resource(name));
         let mut all: BTreeMap<String, Quantity> = declared.map(|(name, amount)| (name.clone(), amount.clone())).chain(own).collect();
         devices.iter().for_each(|(name, units)| have_devices(&mut all, name, units.len()));
         all

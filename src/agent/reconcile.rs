@@ -7,7 +7,8 @@
 //! ```
 //!
 //! # Guarantees
-//! * A plan is computed from one snapshot and committed by compare-and-swap: if anything it rests on changed, it is computed again.
+//! * A plan is computed from one snapshot and committed by compare-and-swap: if an object that it changes was changed, it is computed again. What it
+//!   only reads (the Node, owned pods) queues the workload again when it changes.
 //! * A failed commit (disk full) changes nothing and is tried again after [`RETRY`]; what runs keeps running.
 //! * Work is proportional to what changed: a change of one object queues its owner, nothing else.
 
@@ -169,7 +170,7 @@ impl Reconciler {
     }
 
     /// Reconciles the workloads that are due, [`MOST_AT_ONCE`] at a time: while some are written, the next are planned. Their plans share one sync of
-    /// the disk, each in its own transaction. A workload's plan touches nothing of another's.
+    /// the disk, each in its own transaction.
     async fn reconcile_due(&mut self) {
         let mut writing: Option<Writing> = None;
         loop {

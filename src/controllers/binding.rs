@@ -43,7 +43,7 @@ pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, host: Option<&HostFa
     if !reasons.is_empty() {
         return postpone(pod, &admission::unavailable(&reasons), now);
     }
-    // In the kubelet's order of admit handlers (pkg/kubelet/kubelet.go): pressure, then what the host can enforce; then what is to be had.
+    // Pressure first, as by the kubelet (pkg/kubelet/kubelet.go); what the host cannot enforce before anything is handed out.
     let pressed = admission::pressure(pod, node, pressure::critical(pod)).map(|message| Rejection { reason: "Evicted", message });
     let assigned = match pressed.or_else(|| host.and_then(|host| security::rejection(pod, host))) {
         Some(rejection) => Err(rejection),

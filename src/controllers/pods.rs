@@ -3,9 +3,10 @@
 //! Guarantees: pure look-ups; a new pod is complete but for its spec's controller-specific parts. Left to others: binding and running it.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodCondition, PodStatus, PodTemplateSpec};
+use k8s_openapi::api::core::v1::{Pod, PodCondition, PodSpec, PodStatus, PodTemplateSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 
 use super::{Context, Deletion};
@@ -148,8 +149,18 @@ pub fn controlled_by(kind: Kind, owner: &ObjectMeta) -> OwnerReference {
     }
 }
 
+/// The annotations that are the user's: what begins with `minik8s.io/` is for the agent alone to say.
+pub fn users_annotations(annotations: Option<&BTreeMap<String, String>>) -> BTreeMap<String, String> {
+    annotations.into_iter().flatten().filter(|(name, _)| !name.starts_with("minik8s.io/")).map(|(n, v)| (n.clone(), v.clone())).collect()
+}
+
+/// A pod's spec as its template has it, but for the node: which node it is has been asked of the template, and `binding` asks the rest.
+pub fn unbound(spec: Option<&PodSpec>) -> PodSpec {
+    PodSpec { node_name: None, ..spec.cloned().unwrap_or_default() }
+}
+
 /// A pod made from a template (controller.GetPodFromTemplate): labels, annotations and finalizers of the template, a generated name on `base` (with its
-/// trailing `-`), a uid, the owner, phase Pending.
+/// trailing `-`), a uid, the owner, phase Pending. It is not bound.
 pub fn from_template(template: &PodTemplateSpec, base: &str, kind: Kind, owner: &ObjectMeta, cx: &mut Context) -> Pod {
     let from = template.metadata.clone().unwrap_or_default();
     Pod {
@@ -160,12 +171,12 @@ pub fn from_template(template: &PodTemplateSpec, base: &str, kind: Kind, owner: 
             uid: Some(cx.names.uid()),
             creation_timestamp: Some(Time(cx.now)),
             labels: from.labels,
-            annotations: from.annotations,
+            annotations: Some(users_annotations(from.annotations.as_ref())).filter(|all| !all.is_empty()),
             finalizers: from.finalizers,
             owner_references: Some(vec![controlled_by(kind, owner)]),
             ..ObjectMeta::default()
         },
-        spec: template.spec.clone(),
+        spec: Some(unbound(template.spec.as_ref())),
         status: Some(PodStatus { phase: Some("Pending".to_owned()), ..PodStatus::default() }),
     }
 }
@@ -200,4 +211,25 @@ pub fn note_admission(meta: &mut ObjectMeta, reasons: &[String]) -> bool {
 /// The pods among `objects`.
 pub fn among(objects: &[std::sync::Arc<Object>]) -> Vec<&Pod> {
     objects.iter().filter_map(|o| o.as_pod()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::api::names::Names;
+    use crate::api::well_known::{ASSIGNED_DEVICES, USER_NAMESPACE};
+
+    #[test]
+    fn a_pod_of_a_template_is_not_bound_whatever_node_it_names_and_holds_nothing() {
+        let annotations = json!({USER_NAMESPACE: "65536", ASSIGNED_DEVICES: "{}", "a": "b"});
+        let template = json!({"metadata": {"annotations": annotations}, "spec": {"nodeName": "n", "containers": []}});
+        let node = k8s_openapi::api::core::v1::Node::default();
+        let now = Timestamp::UNIX_EPOCH;
+        let mut cx = Context { node: &node, now, names: Names::new(1, "owner", now), zone: jiff::tz::TimeZone::UTC };
+        let pod = from_template(&serde_json::from_value(template).unwrap(), "p-", Kind::Job, &ObjectMeta::default(), &mut cx);
+        assert_eq!(pod.spec.unwrap().node_name, None);
+        assert_eq!(serde_json::to_value(pod.metadata.annotations).unwrap(), json!({"a": "b"}));
+    }
 }

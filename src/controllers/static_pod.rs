@@ -65,12 +65,11 @@ fn not_admitted(about: Key, meta: &ObjectMeta, reasons: &[String]) -> EventDraft
 fn new_pod(template: &Pod, cx: &mut Context) -> Pod {
     let from = &template.metadata;
     let node = cx.node.metadata.name.clone().unwrap_or_default();
-    let mut annotations = from.annotations.clone().unwrap_or_default();
-    annotations.retain(|name, _| !name.starts_with("minik8s.io/"));
+    let mut annotations = pods::users_annotations(from.annotations.as_ref());
     annotations.insert(CONFIG_SOURCE.to_owned(), "file".to_owned());
     annotations.insert(CONFIG_HASH.to_owned(), hash(template).to_owned());
     annotations.insert(CONFIG_SEEN.to_owned(), cx.now.to_string());
-    let mut spec = template.spec.clone().unwrap_or_default();
+    let mut spec = pods::unbound(template.spec.as_ref());
     let everything = Toleration { operator: Some("Exists".to_owned()), effect: Some("NoExecute".to_owned()), ..Toleration::default() };
     let tolerations = spec.tolerations.get_or_insert_default();
     if !tolerations.contains(&everything) {

@@ -142,6 +142,7 @@ pub fn judge(found: &Found) -> Vec<Check> {
         settings(&found.settings),
         privileges(found),
         kernel(found),
+        user_namespaces(found),
         cgroups(found),
         containerd(found),
         runtime(found),
@@ -184,6 +185,13 @@ fn privileges(found: &Found) -> Check {
     match said.is_empty() {
         true => ok("privileges", "root, with every capability"),
         false => warning("privileges", said.join("; "), "run the agent on the host itself, not in a container that is short of these"),
+    }
+}
+
+fn user_namespaces(found: &Found) -> Check {
+    match &found.host.user_namespaces {
+        Ok(()) => ok("user namespaces", "pods with hostUsers: false can run"),
+        Err(why) => ok("user namespaces", format!("pods with hostUsers: false are refused here: {why}")),
     }
 }
 

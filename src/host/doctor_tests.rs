@@ -44,7 +44,15 @@ fn a_sound_host_has_only_good_news() {
     let checks = judge(&sound());
     let bad: Vec<_> = checks.iter().filter(|c| c.status != Level::Ok || !c.advice.is_empty()).collect();
     assert!(bad.is_empty(), "{bad:?}");
-    assert_eq!(checks.len(), 12);
+    assert_eq!(checks.len(), 13);
+}
+
+#[test]
+fn a_host_without_user_namespaces_is_sound_and_told_so() {
+    let mut found = sound();
+    found.host.user_namespaces = Err("runc is too old".into());
+    let check = judge(&found).into_iter().find(|c| c.name == "user namespaces").unwrap();
+    assert_eq!((check.status, check.message.as_str()), (Level::Ok, "pods with hostUsers: false are refused here: runc is too old"));
 }
 
 /// The one finding that is not ok, after `change`.

@@ -42,6 +42,17 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// The object it is about, if it is about one.
+    pub fn key(&self) -> Option<Key> {
+        match self {
+            Op::Create(object) | Op::Update(object) | Op::Put(object) => Some(object.key()),
+            Op::Delete { key, .. } => Some(key.clone()),
+            Op::Record { .. } => None,
+        }
+    }
+}
+
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {

@@ -103,7 +103,8 @@ fn each_device_is_one_pod_s_and_stays_it_over_restarts() {
     rig.kill_agent();
     rig.start_agent();
     rig.signal_container("a", 9);
-    rig.wait("it is started again", WAIT, |r| pod(r, "a")["status"]["containerStatuses"][0]["restartCount"] == 1);
+    let container = |r: &Rig| pod(r, "a")["status"]["containerStatuses"][0].clone();
+    rig.wait("it runs again", WAIT, |r| container(r)["restartCount"] == 1 && container(r)["state"]["running"].is_object());
     rig.wait("with its own device", WAIT, |r| log(r, "a").starts_with("a:c8\nopened"));
     assert_eq!(["a", "b"].map(|name| assigned(&rig, name)), before);
     assert_eq!(assigned(&rig, "c"), "");

@@ -112,7 +112,10 @@ fn the_watchdog_is_fed_by_the_loop_and_by_nothing_else() {
     // The state cannot be written: the loop waits for its transaction, for ever.
     served.signal("-STOP");
     rig.write("c.yaml", "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n");
-    while fed(&notify, Duration::from_secs(2)) {}
+    let stuck_by = Instant::now() + WAIT;
+    while fed(&notify, Duration::from_secs(2)) {
+        assert!(Instant::now() < stuck_by, "something feeds the watchdog though the loop is stuck");
+    }
     assert!(!fed(&notify, Duration::from_secs(20)), "the loop is stuck");
     // The same agent goes on as soon as it can: nothing but systemd would have replaced it.
     served.signal("-CONT");

@@ -203,7 +203,7 @@ fn doctor_reads_the_services_settings_and_its_state_file() {
     assert!(out.contains(&broken) && out.contains("move it away and start again"), "{out}");
     let wrong = agent.write("wrong", "MINIK8S_MAX_PODS=many\n");
     let out = doctor(&wrong);
-    assert!(out.contains(&format!("FAILURE   settings     {wrong}: invalid value 'many' for '--max-pods")), "{out}");
+    assert!(out.contains(&format!("FAILURE   settings          {wrong}: invalid value 'many' for '--max-pods")), "{out}");
 }
 
 /// The answer to a GET over HTTP/1.1 on a unix socket.

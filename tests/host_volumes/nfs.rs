@@ -59,8 +59,8 @@ async fn a_refusal_a_missing_helper_and_a_server_that_does_not_answer_are_told_i
     let told = message().await;
     let begin = "MountVolume.SetUp failed for volume \"v\" : mount failed: exit status 32\nMounting command: ";
     assert!(told.starts_with(begin) && told.ends_with("\nOutput: mount.nfs: access denied by server"), "{told}");
-    // mount(8) of this machine, which has no NFS.
-    mount(&lab, "exec mount \"$@\"");
+    // mount(8)'s words on a machine without NFS.
+    mount(&lab, "echo \"mount: /x: unknown filesystem type 'nfs'.\" >&2; exit 32");
     let told = message().await;
     assert!(told.ends_with("This node has no mount.nfs: apt-get install nfs-common"), "{told}");
     mount(&lab, "exec sleep 1000");

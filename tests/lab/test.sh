@@ -5,7 +5,7 @@
 need_root
 need_cargo
 need_runtime_packages
-need_packages bc=bc unshare=util-linux ip=iproute2 docker-registry=docker-registry bindfs=bindfs
+need_packages bc=bc unshare=util-linux ip=iproute2 docker-registry=docker-registry bindfs=bindfs pgrep=procps
 
 cd "$ROOT"
 LOG=$(mktemp)

@@ -10,6 +10,7 @@
 mod agent;
 mod dice;
 mod drivers;
+mod mutations;
 mod referee;
 mod run;
 mod scenario;

@@ -64,8 +64,7 @@ fn new(ds: &DaemonSet, data: Value, revision: i64, cx: &mut Context) -> Controll
     let from = &ds.metadata;
     let mut labels = ds.spec.as_ref().and_then(|s| s.template.metadata.as_ref()?.labels.clone()).unwrap_or_default();
     labels.insert(REVISION_HASH.to_owned(), hash.clone());
-    let mut annotations = from.annotations.clone().unwrap_or_default();
-    annotations.retain(|name, _| !name.starts_with("minik8s.io/"));
+    let annotations = pods::users_annotations(from.annotations.as_ref());
     ControllerRevision {
         metadata: ObjectMeta {
             name: Some(format!("{}-{hash}", from.name.as_deref().unwrap_or_default())),
