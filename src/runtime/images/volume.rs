@@ -25,7 +25,8 @@ impl Images {
     pub(crate) async fn mount_volume(&self, image: &Image, volume: &ImageVolume<'_>) -> Result<(), RuntimeError> {
         let failed = |cause: String| RuntimeError::Images { action: "mount the image", subject: image.name.clone(), cause };
         if is_mounted(volume.at).map_err(|e| failed(e.to_string()))? {
-            return Ok(());
+            // An agent killed between the two steps has left it writable.
+            return users::restrict(volume.at).map_err(|e| failed(e.to_string()));
         }
         let uids = self.volume_pods().await?;
         if !uids.contains(volume.pod_uid) {
