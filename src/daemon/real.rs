@@ -45,6 +45,7 @@ impl RealDrivers {
         runtime.registry_config = config.registry_config;
         runtime.runtime_binary = binary;
         let containerd = Arc::new(Containerd::connect(runtime).await?);
+        containerd.prepare();
         let agents = Drivers {
             store,
             runtime: containerd.clone(),

@@ -18,7 +18,7 @@ mod writer;
 
 pub use follow::Follow;
 pub use reader::{LogOptions, LogReader};
-pub use stdin::{has_stdin, make_stdin, stdin_path};
+pub use stdin::{INPUT_DIRECTORY, has_stdin, make_stdin, stdin_path};
 pub use tail::tail;
 pub use writer::logger_main;
 

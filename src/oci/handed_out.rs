@@ -6,11 +6,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Hook, HookBuilder, LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType as Type, MountBuilder, Spec};
+use oci_spec::runtime::{
+    Hook, HookBuilder, LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType as Type, LinuxNamespaceType, MountBuilder, Spec,
+};
 
 use super::cdi::{self, CdiError, Edits, SpecFile};
 use super::devices::rule;
 use crate::api::devices::{Device, DeviceNode};
+use crate::api::user_namespace::IdRange;
 
 /// The host's device nodes by path: each with its path on the host, or why there is none.
 pub type OnHost = BTreeMap<String, Result<LinuxDevice, String>>;
@@ -50,6 +53,9 @@ impl<'a> HandedOut<'a> {
 
     /// Brings the devices into `spec`. Errors: a node that the host does not have, in words for the container's status.
     pub fn apply(&self, spec: &mut Spec, on_host: &OnHost) -> Result<(), String> {
+        if has_own_users(spec) {
+            self.refuse_without_host_users()?;
+        }
         for node in &self.nodes {
             let mut device = found(&node.path, on_host).map_err(|why| format!("failed to add device {:?}: {why}", node.path))?;
             device.set_path(PathBuf::from(node.container_path.as_ref().unwrap_or(&node.path)));
@@ -66,6 +72,31 @@ impl<'a> HandedOut<'a> {
         self.edits.additional_gids.iter().filter(|gid| **gid != 0).for_each(|gid| add_group(spec, *gid));
         Ok(())
     }
+
+    /// What cannot be had in a user namespace. There nobody may make a device node, so the runtime binds the host's file at the very path that
+    /// the spec names (runc libcontainer/rootfs_linux.go, createDeviceNode); and a group must be one of the namespace's.
+    fn refuse_without_host_users(&self) -> Result<(), String> {
+        let own = self.nodes.iter().map(|node| (node.path.as_str(), node.container_path.as_ref().unwrap_or(&node.path)));
+        let mut all = own.chain(self.edits.device_nodes.iter().map(|node| (host_path(node), &node.path)));
+        let elsewhere = all.find(|(on_host, inside)| *on_host != inside.as_str());
+        let gid = self.edits.additional_gids.iter().find(|gid| **gid >= IdRange::LENGTH);
+        match (elsewhere, gid) {
+            (Some((on_host, inside)), _) => Err(format!(
+                "failed to add device {on_host:?}: with hostUsers: false a device has its host's path, and cannot be at {inside:?}"
+            )),
+            (None, Some(gid)) => Err(format!(
+                "CDI device injection failed: with hostUsers: false there is no group {gid}: ids end at {}",
+                IdRange::LENGTH - 1
+            )),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+/// Whether the container is in a user namespace of its pod's.
+fn has_own_users(spec: &Spec) -> bool {
+    let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_ref());
+    namespaces.into_iter().flatten().any(|namespace| namespace.typ() == LinuxNamespaceType::User)
 }
 
 fn found(path: &str, on_host: &OnHost) -> Result<LinuxDevice, String> {
@@ -243,6 +274,28 @@ mod tests {
         assert_eq!(rules, ["true c 10:1 rwm", "true b 8:0 r"]);
         let gone = OnHost::from([("/dev/a".to_owned(), Err("No such file or directory (os error 2)".to_owned()))]);
         assert_eq!(handed.apply(&mut spec, &gone).unwrap_err(), "failed to add device \"/dev/a\": No such file or directory (os error 2)");
+    }
+
+    #[test]
+    fn in_a_user_namespace_a_device_elsewhere_or_a_foreign_group_is_refused() {
+        let apply = |devices: &str, edits: &str, case: &Case| {
+            let devices = self::devices(devices);
+            let on_host = host(&[("/dev/a", Type::C, 10, 1), ("/dev/g", Type::C, 195, 0)]);
+            HandedOut::new(&devices, &[file(edits)]).unwrap().apply(&mut case.build(), &on_host)
+        };
+        let (hosts, own) = (Case::new("{}"), Case::new("{}").own_users());
+        let elsewhere = "failed to add device \"/dev/a\": with hostUsers: false a device has its host's path, and cannot be at \"/dev/b\"";
+        let foreign = "CDI device injection failed: with hostUsers: false there is no group 65536: ids end at 65535";
+        for (devices, edits, why) in [
+            ("{path: /dev/a, containerPath: /dev/b}", "{}", elsewhere),
+            ("v.com/x=a", "{deviceNodes: [{path: /dev/b, hostPath: /dev/a}]}", elsewhere),
+            ("v.com/x=a", "{additionalGids: [44, 65536]}", foreign),
+        ] {
+            assert_eq!(apply(devices, edits, &hosts), Ok(()), "{devices} {edits}");
+            assert_eq!(apply(devices, edits, &own), Err(why.to_owned()));
+        }
+        let same = "{deviceNodes: [{path: /dev/g, hostPath: /dev/g}], additionalGids: [65535]}";
+        assert_eq!(apply("{path: /dev/a, containerPath: /dev/a}, v.com/x=a", same, &own), Ok(()));
     }
 
     #[test]

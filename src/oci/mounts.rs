@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use k8s_openapi::api::core::v1::{Container, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, Volume, VolumeMount};
 use oci_spec::runtime::{Mount, MountBuilder};
 
 use super::{Inputs, OciError, namespaces, security, sub_path};
@@ -98,6 +98,13 @@ fn volumes(inputs: &Inputs) -> Result<Vec<Mount>, OciError> {
 fn volume(inputs: &Inputs, index: usize, wanted: &VolumeMount) -> Result<Mount, OciError> {
     let field = |name: &str| format!("volumeMounts[{index}].{name}");
     let not_there = || OciError::VolumeNotFound { name: wanted.name.clone(), index };
+    if inputs.sandbox.user.is_some()
+        && let Some(kind) = never_with_own_ids(inputs, &wanted.name)
+    {
+        let why =
+            format!("{kind} volumes cannot be mounted with the ids of a user namespace: set hostUsers to true or leave the volume out");
+        return Err(OciError::refused(field("name"), why));
+    }
     let whole = inputs.files.volumes.get(&wanted.name);
     let source = if sub_path::asked(wanted) { inputs.sub_paths.get(&index) } else { whole }.ok_or_else(not_there)?;
     let propagation = match wanted.mount_propagation.as_deref() {
@@ -130,8 +137,17 @@ fn volume(inputs: &Inputs, index: usize, wanted: &VolumeMount) -> Result<Mount, 
 }
 
 fn is_image(inputs: &Inputs, volume: &str) -> bool {
-    let mut volumes = inputs.pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
-    volumes.any(|v| v.name == volume && v.image.is_some())
+    source(inputs, volume).is_some_and(|v| v.image.is_some())
+}
+
+fn source<'a>(inputs: &Inputs<'a>, volume: &str) -> Option<&'a Volume> {
+    inputs.pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()).find(|v| v.name == volume)
+}
+
+/// The volume's kind, if the kernel has no idmapped mounts of its file system: that of nfs, and the overlay that an image of several layers is.
+fn never_with_own_ids(inputs: &Inputs, volume: &str) -> Option<&'static str> {
+    let found = source(inputs, volume)?;
+    found.image.as_ref().map(|_| "image").or(found.nfs.as_ref().map(|_| "nfs"))
 }
 
 /// `rw`, `ro`, or `rro` (every mount below too), which needs Linux 5.12.
@@ -293,6 +309,22 @@ mod tests {
         case.files.read_only.insert("v".to_owned());
         let find = |path: &str| table(&case).into_iter().find(|(d, _)| d == path).unwrap().1;
         assert_eq!((find("/m").as_str(), find("/n").as_str()), ("/vol rbind,rprivate,ro,nosuid,nodev,noexec", "/w rbind,rprivate,rw"));
+    }
+
+    #[test]
+    fn what_has_no_idmapped_mounts_is_refused_in_a_user_namespace() {
+        let volumes = "volumes: [{name: v, image: {reference: i}}, {name: w, nfs: {server: s, path: /}}, {name: x, emptyDir: {}}]";
+        let case = |mounted: &str| {
+            let case = Case::new(&format!("{{volumeMounts: [{{name: {mounted}, mountPath: /m}}]}}")).pod(volumes);
+            case.volume("v", "/v").volume("w", "/w").volume("x", "/x")
+        };
+        for (name, kind) in [("v", "image"), ("w", "nfs")] {
+            case(name).build();
+            let error = build(&case(name).own_users().inputs()).unwrap_err().to_string();
+            let begin = format!("volumeMounts[0].name: {kind} volumes cannot be mounted with the ids of a user namespace: ");
+            assert!(error.starts_with(&begin), "{error}");
+        }
+        case("x").own_users().build();
     }
 
     #[test]

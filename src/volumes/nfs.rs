@@ -1,7 +1,7 @@
 //! nfs volumes: an export mounted into the pod's directory by mount(8) (pkg/volume/nfs/nfs.go, k8s.io/mount-utils mount_linux.go).
 //!
-//! Guarantees: a server that does not answer holds up its own pod only: mount runs as a process of its own, and is killed when it takes
-//! too long. Nothing here looks into the mount; it is told from its directory by mountinfo. Detaching is the teardown's.
+//! Guarantees: a server that does not answer holds up its own pod only: mount runs as a process of its own, and is killed with its helper when
+//! it takes too long. Nothing here looks into the mount; it is told from its directory by mountinfo. Detaching is the teardown's.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{NFSVolumeSource, Pod, Volume};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::process::Command;
 
 use super::driver::{is_plain_name, make_private};
@@ -55,8 +57,15 @@ async fn mount(mount: &MountProgram, source: &NFSVolumeSource, at: &Path) -> Res
     std::fs::create_dir_all(at).map_err(files)?;
     let arguments = arguments(source, at);
     let mut command = Command::new(&mount.program);
-    command.args(&arguments).stdin(Stdio::null()).kill_on_drop(true);
-    let (how, output) = match tokio::time::timeout(mount.limit, command.output()).await {
+    command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+    let run = async {
+        let child = command.spawn()?;
+        let group = KillGroup(child.id());
+        let done = child.wait_with_output().await?;
+        group.disarm();
+        Ok::<_, io::Error>(done)
+    };
+    let (how, output) = match tokio::time::timeout(mount.limit, run).await {
         Ok(Ok(done)) if done.status.success() => return Ok(()),
         Ok(Ok(done)) => {
             let text = [done.stdout, done.stderr].concat();
@@ -67,6 +76,25 @@ async fn mount(mount: &MountProgram, source: &NFSVolumeSource, at: &Path) -> Res
         Err(_) => (format!("no end after {}s, killed", mount.limit.as_secs()), String::new()),
     };
     Err(failure(&mount.program, &arguments, &how, &output))
+}
+
+/// Kills mount(8) and the helper that it started, also where the caller is cancelled.
+struct KillGroup(Option<u32>);
+
+impl KillGroup {
+    /// It has ended and was waited for: its id is no longer ours.
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for KillGroup {
+    fn drop(&mut self) {
+        if let Some(pid) = self.0.and_then(|pid| i32::try_from(pid).ok()) {
+            // Gone already is all there is to expect here.
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
 }
 
 /// `-t nfs [-o ro] server:path directory`.

@@ -20,17 +20,18 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 /// How often a resolution that the kernel gave up because of a rename meanwhile is tried again.
 const MAX_TRIES: usize = 64;
 /// How many mounts may have piled up at one place.
 const MAX_MOUNTS: usize = 64;
 
-/// Resolves `path` beneath `volume`, makes it a directory if it is not there, and binds it at `target`. What was bound there is let go.
+/// Resolves `path` beneath `volume`, makes it a directory if it is not there and the volume is not mounted read-only, and binds it at `target`. What was bound there is let go.
 pub(super) fn bind(volume: &Path, path: &str, target: &Path) -> io::Result<PathBuf> {
     let base = OpenOptions::new().read(true).custom_flags((OFlag::O_PATH | OFlag::O_DIRECTORY).bits()).open(volume)?;
     let found = match beneath(&base, path, OFlag::O_PATH) {
-        Err(Errno::ENOENT) => make(&base, path)?,
+        Err(Errno::ENOENT) if !fstatvfs(&base)?.flags().contains(FsFlags::ST_RDONLY) => make(&base, path)?,
         found => found?,
     };
     let source = PathBuf::from(format!("/proc/self/fd/{}", found.as_raw_fd()));

@@ -1,6 +1,7 @@
 //! Images as volumes: mounted read-only, kept under a running pod, given back with it, whatever is killed in between.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::lab::image::{Node, OciImage, tar};
@@ -38,6 +39,15 @@ fn files() -> OciImage {
         ("program".to_owned(), file(0o755, "#!/bin/sh\necho run\n")),
     ]);
     OciImage::new(&[tar(&lower), tar(&upper)], false)
+}
+
+/// Where an image is mounted on the host, and how.
+fn mounted_at(rig: &Rig) -> (PathBuf, String) {
+    let info = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let mounts = info.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let mut found = mounts.filter(|m| Path::new(m[4]).starts_with(rig.dir("run")) && m[4].ends_with("/files"));
+    let mount = found.next().unwrap();
+    (mount[4].into(), mount[5].to_owned())
 }
 
 fn views(rig: &Rig) -> usize {
@@ -98,5 +108,25 @@ fn an_image_that_is_not_to_be_had_is_told_of_as_a_containers() {
     assert_eq!(phase(&rig.pods()[0]), "Pending");
     rig.lab.import(&files(), FILES, &[]);
     rig.wait("it runs", WAIT, |r| r.pods().iter().any(|p| all_run(p, 1)));
+    rig.close();
+}
+
+/// The view of a single layer is a bind of containerd's own directory, which other containers are made from.
+#[test]
+fn an_image_of_one_layer_is_read_only_on_the_host_and_no_sub_path_is_made_in_it() {
+    let mut rig = Rig::new();
+    let files = BTreeMap::from([("hello".to_owned(), Node::File(0o644, b"hello\n".to_vec()))]);
+    rig.lab.import(&OciImage::new(&[tar(&files)], false), FILES, &[]);
+    rig.write("p.yaml", &MANIFEST.replace("subPath: dir", "subPath: made/here"));
+    rig.wait("it cannot be made", WAIT, |r| waits_for(r, "CreateContainerConfigError"));
+    let (at, how) = mounted_at(&rig);
+    assert!(how.starts_with("ro,nosuid,nodev,noexec"), "{how}");
+    assert!(at.join("hello").exists() && !at.join("made").exists());
+    rig.kill_agent();
+    let writable = std::process::Command::new("mount").args(["-o", "remount,bind,rw,exec"]).arg(&at).status().unwrap();
+    assert!(writable.success() && mounted_at(&rig).1.starts_with("rw"), "as a kill between the two steps leaves it");
+    rig.write("p.yaml", &MANIFEST.replace("subPath: dir", "subPath: hello"));
+    rig.start_agent();
+    rig.wait("it is read-only again", WAIT, |r| mounted_at(r).1.starts_with("ro,nosuid,nodev,noexec"));
     rig.close();
 }

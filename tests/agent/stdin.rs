@@ -1,6 +1,7 @@
 //! The input of containers without a terminal: attached to, kept open, closed once, and empty where there is none.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::Duration;
 
@@ -57,6 +58,15 @@ impl Attached {
     }
 }
 
+/// The runtime has given the pipe to the container's user, whose number a user of the host may have, too.
+fn nobody_else_gets_at_it(rig: &Rig) {
+    let pods = rig.dir("pods").read_dir().unwrap();
+    let pipe = pods.map(|pod| pod.unwrap().path().join("main/input/0.input")).find(|pipe| pipe.exists()).unwrap();
+    assert_eq!(pipe.metadata().unwrap().uid(), 1234);
+    let dir = pipe.parent().unwrap().metadata().unwrap();
+    assert_eq!((dir.uid(), dir.mode() & 0o7777), (0, 0o700));
+}
+
 fn exit_code(rig: &Rig) -> serde_json::Value {
     rig.pods()[0]["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"].clone()
 }
@@ -67,6 +77,7 @@ fn an_input_stays_open_over_clients_and_agents() {
         r#"{name: main, image: busybox, stdin: true, securityContext: {runAsUser: 1234}, command: [sh, -c, "while read x; do echo got $x; test $x != end || exit 3; done; echo closed"]}"#,
     );
     let pid = rig.container_pid("main");
+    nobody_else_gets_at_it(&rig);
     let mut first = Attached::to(&rig);
     first.say("one");
     assert_eq!(first.hear(), "got one");
@@ -79,6 +90,7 @@ fn an_input_stays_open_over_clients_and_agents() {
     assert_eq!(second.hear(), "got three", "the input is open for others");
     rig.kill_agent();
     assert_eq!(second.finish().0, Some(1));
+    std::fs::remove_dir_all(rig.dir("run").join("stdin")).unwrap();
     rig.start_agent();
     assert_eq!(rig.container_pid("main"), pid);
     let mut third = Attached::to(&rig);

@@ -229,3 +229,25 @@ fn honoured(mut rig: Rig, host: &Path) {
     rig.wait("its range is another's", WAIT, |r| running(r, "fourth", 1) && range(r, "fourth") == first);
     rig.close();
 }
+
+/// What a create that is killed leaves, whether or not this machine can give a container layers of its own.
+#[test]
+fn layers_that_a_killed_agent_left_mounted_go_with_the_container_or_when_the_next_one_starts() {
+    let mut rig = Rig::new();
+    let layers = rig.dir("run").join("layers");
+    let leave = |id: &str| {
+        let at = layers.join(id).join("0");
+        std::fs::create_dir_all(&at).unwrap();
+        assert!(Command::new("mount").args(["-t", "tmpfs", "left"]).arg(&at).status().unwrap().success());
+    };
+    rig.write("p.yaml", "{apiVersion: v1, kind: Pod, metadata: {name: p}, spec: {terminationGracePeriodSeconds: 0, containers: [{name: main, image: busybox, command: [sleep, '1000']}]}}");
+    rig.wait("it runs", WAIT, |r| running(r, "p", 1));
+    leave(&rig.containers()[0]);
+    rig.remove("p.yaml");
+    rig.wait("they have gone with it", WAIT, |r| r.pods().is_empty() && layers.read_dir().unwrap().next().is_none());
+    rig.kill_agent();
+    leave("nobodys");
+    rig.start_agent();
+    rig.wait("nothing is left", WAIT, |_| layers.read_dir().unwrap().next().is_none());
+    rig.close();
+}

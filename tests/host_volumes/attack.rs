@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use minik8s::volumes::{SubPath, Volumes};
 use serde_json::json;
 
-use super::{Lab, mounts_under, pod};
+use super::{Lab, mount, mounts_under, pod};
 
 /// A pod with one emptyDir, and the secret of the host's that nobody may reach, beside the volume.
 async fn stage() -> (Lab, PathBuf) {
@@ -45,6 +45,20 @@ async fn directories_files_and_inner_links_are_bound_and_what_is_missing_is_made
     // One mount however often it was asked for; all of them go with the pod, and nothing of the volume's does before.
     let mounted = mounts_under(lab.dir.path()).into_iter().filter(|m| m.contains("volume-subpaths")).count();
     assert_eq!(mounted, 1);
+    lab.volumes.remove("u-1").await.unwrap();
+    lab.finish().await;
+}
+
+#[tokio::test]
+async fn nothing_is_made_in_a_volume_that_is_mounted_read_only() {
+    let (lab, volume) = stage().await;
+    fs::create_dir(volume.join("there")).unwrap();
+    let at = volume.to_str().unwrap();
+    mount(&["--bind", at, at]);
+    mount(&["-o", "remount,bind,ro", at]);
+    let refused = bind(&lab, &volume, "missing").await.unwrap_err();
+    assert!(refused.contains("No such file or directory"), "{refused}");
+    assert!(bind(&lab, &volume, "there").await.unwrap().is_dir());
     lab.volumes.remove("u-1").await.unwrap();
     lab.finish().await;
 }

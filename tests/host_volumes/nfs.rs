@@ -1,9 +1,9 @@
 //! nfs volumes with a stand-in for mount(8), which is passed in: no NFS server can run here. What it mounts is a directory, really.
 
 use std::os::unix::fs::PermissionsExt;
-use std::time::Instant;
-
+use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 use minik8s::volumes::{PodFiles, VolumeError, Volumes as _};
@@ -63,10 +63,16 @@ async fn a_refusal_a_missing_helper_and_a_server_that_does_not_answer_are_told_i
     mount(&lab, "echo \"mount: /x: unknown filesystem type 'nfs'.\" >&2; exit 32");
     let told = message().await;
     assert!(told.ends_with("This node has no mount.nfs: apt-get install nfs-common"), "{told}");
-    mount(&lab, "exec sleep 1000");
+    // A helper, as mount(8) starts mount.nfs.
+    mount(&lab, &format!("sleep 1000 & echo $! > {}; wait", lab.at("helper").display()));
     let begun = Instant::now();
     let told = message().await;
     assert!(told.contains("mount failed: no end after 2s, killed") && begun.elapsed().as_secs() < 10, "{told}");
+    let helper = Path::new("/proc").join(std::fs::read_to_string(lab.at("helper")).unwrap().trim()).join("cmdline");
+    while std::fs::read(&helper).is_ok_and(|command| !command.is_empty()) {
+        assert!(begun.elapsed().as_secs() < 10, "the helper goes on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     std::fs::remove_file(lab.at("mount")).unwrap();
     assert!(message().await.contains("No such file or directory"));
     lab.volumes.remove(pod.metadata.uid.as_deref().unwrap()).await.unwrap();

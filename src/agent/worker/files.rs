@@ -11,6 +11,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::host::Paths;
 use crate::logs;
+use crate::network::UserNamespace;
 use crate::pod::recover::{Marker, NotedEnd};
 
 /// The log of one attempt.
@@ -18,9 +19,10 @@ pub(crate) fn log_path(paths: &Paths, pod: &Pod, container: &str, number: u32) -
     logs::container_log_path(&paths.pod_logs, pod, container, number)
 }
 
-/// Makes the pipe that the container's input is read from, if it is to have one.
-pub(super) fn prepare_stdin(log: &Path, container: &Container) -> io::Result<()> {
-    if container.stdin == Some(true) { logs::make_stdin(log, container.tty == Some(true)) } else { Ok(()) }
+/// Makes the pipe that the container's input is read from, if it is to have one. `users`: the pod's own, if it has them.
+pub(super) fn prepare_stdin(log: &Path, container: &Container, users: Option<&UserNamespace>) -> io::Result<()> {
+    let owner = users.map(|users| users.ids.first());
+    if container.stdin == Some(true) { logs::make_stdin(log, container.tty == Some(true), owner) } else { Ok(()) }
 }
 
 /// Makes the log's directory and the link in `/var/log/containers`; drops what is older than the attempt before this one.
@@ -39,7 +41,8 @@ pub(super) fn prepare_log(paths: &Paths, pod: &Pod, container: &str, number: u32
 /// One dead instance is kept for `logs --previous`. Best effort: a log that stays is removed with the Pod.
 fn drop_older_logs(paths: &Paths, dir: &Path, number: u32) {
     let attempt_of = |name: &str| name.split('.').next().and_then(|n| n.parse::<u32>().ok());
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+    let entries = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten();
+    for entry in entries(dir).chain(entries(&dir.join(logs::INPUT_DIRECTORY))) {
         let old = entry.file_name().to_str().and_then(attempt_of).is_some_and(|n| n.saturating_add(1) < number);
         if old {
             drop_links_to(paths, &entry.path());
@@ -147,6 +150,23 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_dead_attempt_is_kept_with_its_input() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = Paths::below(dir.path());
+        for number in 0..3 {
+            let log = dir.path().join(format!("{number}.log"));
+            std::fs::write(&log, "").unwrap();
+            logs::make_stdin(&log, false, None).unwrap();
+        }
+        drop_older_logs(&paths, dir.path(), 2);
+        let left = |number: u32| {
+            let log = dir.path().join(format!("{number}.log"));
+            (log.exists(), logs::has_stdin(&log, false))
+        };
+        assert_eq!([left(0), left(1), left(2)], [(false, false), (true, true), (true, true)]);
+    }
 
     #[test]
     fn the_logs_of_a_pod_known_by_its_uid_go_and_no_others() {

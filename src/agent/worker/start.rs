@@ -245,7 +245,7 @@ impl Making<'_> {
         let user_namespace = self.parts.namespaces(drivers, self.pod).await?.user;
         let stop_signal = oci::stop_signal(container, &image.config);
         let path = files::prepare_log(&drivers.paths, self.pod, &self.of.name, self.of.number, &self.of.id)
-            .and_then(|path| files::prepare_stdin(&path, container).map(|()| path))
+            .and_then(|path| files::prepare_stdin(&path, container, user_namespace.as_ref()).map(|()| path))
             .map_err(|e| Failure::Create(format!("failed to make the log of container {}: {e}", self.of.name)))?;
         let settings = &drivers.settings;
         let config = ContainerConfig {

@@ -104,8 +104,8 @@ impl Containerd {
             }
             other => other,
         }?;
-        let layers = self.config.run_dir.join("layers").join(&config.id);
-        let (rootfs, mounted) = root::with_ids(rootfs, config.user_namespace.clone(), layers).await.map_err(Status::internal)?;
+        let (rootfs, mounted) =
+            root::with_ids(rootfs, config.user_namespace.clone(), self.layers().join(&config.id)).await.map_err(Status::internal)?;
         let log = logger_uri(&self.config.logger_binary, &config.log, owner(config));
         let request = self.connection.request(CreateTaskRequest {
             container_id: config.id.clone(),
@@ -144,6 +144,8 @@ impl Containerd {
 
     pub(super) async fn remove_container(&self, id: &str) -> Result<(), RuntimeError> {
         let subject = Subject::new(&self.connection, "remove", id);
+        // Only an agent killed within a create has left any.
+        root::clear(&self.layers().join(id)).map_err(|e| subject.failed(format!("its layers stay mounted: {e}")))?;
         if !self.record_exists(id).await.map_err(|s| subject.error(s))? && !self.adopt_orphan(id).await.map_err(|s| subject.error(s))? {
             return self.remove_snapshot(id).await.map_err(|status| subject.error(status));
         }
@@ -152,6 +154,20 @@ impl Containerd {
         let request = self.connection.request(DeleteContainerRequest { id: id.to_owned() });
         let result = answer(QUICK, self.connection.containers().delete(request)).await.map(drop);
         accept(result, Code::NotFound).map_err(|status| subject.error(status))
+    }
+
+    /// Where the layers of containers with user namespaces are mounted while they are created.
+    fn layers(&self) -> PathBuf {
+        self.config.run_dir.join("layers")
+    }
+
+    /// Before any container is created: takes away what an agent killed within a create has left mounted, and makes sure of what stands in front of
+    /// the runtime of containers with an input, which their shims need to the end. Blocking.
+    pub fn prepare(&self) {
+        root::clear_all(&self.layers());
+        if let Err(why) = self.runtime_binary(true) {
+            tracing::warn!("containers with a stdin: {why}");
+        }
     }
 
     async fn record_exists(&self, id: &str) -> Result<bool, Status> {

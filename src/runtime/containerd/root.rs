@@ -7,9 +7,9 @@
 //! Done here and not by containerd's snapshotter, so that it is the same from 1.6 on (2.0 has labels for it). What is written goes to the upper
 //! directory with the host's ids of the pod, for this attempt only. The overlay has clones of the mounts, so ours go as soon as it is there.
 
-use std::fs::File;
+use std::fs::{DirBuilder, File, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, lchown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
 
 use containerd_client::types::Mount;
@@ -26,7 +26,7 @@ const MAX_LAYERS: usize = 500;
 pub(super) struct Layers(Option<PathBuf>);
 
 impl Layers {
-    /// Takes them away. Not waited for by whoever gives up meanwhile; what stays is taken away with the container's next attempt, or lies on /run.
+    /// Takes them away. Not waited for by whoever gives up meanwhile; what stays is taken away with the container, or when the agent starts.
     pub(super) async fn release(self) {
         if let Some(dir) = self.0 {
             let gone = tokio::task::spawn_blocking(move || (clear(&dir), dir)).await;
@@ -57,6 +57,9 @@ fn map(mounts: &[Mount], users: &UserNamespace, at: &Path) -> Result<Vec<Mount>,
         Overlay::of(overlay).ok_or_else(|| format!("a root of type {:?} cannot have the ids of a user namespace", overlay.r#type))?;
     let failed = |what: &str, path: &Path, e: io::Error| format!("failed to {what} {}: {e}", path.display());
     clear(at).map_err(|e| failed("clear", at, e))?;
+    if let Some(all) = at.parent() {
+        make_private(all).map_err(|e| failed("create", all, e))?;
+    }
     let namespace = File::open(&users.path).map_err(|e| failed("open", &users.path, e))?;
     for (index, lower) in parts.lower.iter().enumerate() {
         let target = at.join(index.to_string());
@@ -75,8 +78,23 @@ fn give(upper: &Path, users: &UserNamespace) -> io::Result<()> {
     lchown(upper, Some(uid), Some(gid))
 }
 
+/// Makes the directory of all containers' layers, for root only: what is mounted there is not to be reached by the host's users.
+fn make_private(all: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(all)?;
+    std::fs::set_permissions(all, Permissions::from_mode(0o700))
+}
+
+/// Takes away what an agent that was killed has left below the directory of all containers' layers. What stays is told in the log.
+pub(super) fn clear_all(all: &Path) {
+    for entry in std::fs::read_dir(all).into_iter().flatten().flatten() {
+        if let Err(error) = clear(&entry.path()) {
+            tracing::warn!(%error, dir = %entry.path().display(), "layers of a container's root stay mounted");
+        }
+    }
+}
+
 /// Takes away what is mounted in the directory, and it itself. That there is none is no error.
-fn clear(at: &Path) -> io::Result<()> {
+pub(super) fn clear(at: &Path) -> io::Result<()> {
     for index in 0..MAX_LAYERS {
         let target = at.join(index.to_string());
         if !target.exists() {

@@ -15,6 +15,8 @@ use crate::runtime::ImageUsers;
 
 /// A user database larger than this is none.
 const MAX_FILE: u64 = 1 << 20;
+/// A view is always read-only; nothing in it may run or act.
+const RESTRICTED: MsFlags = MsFlags::MS_RDONLY.union(MsFlags::MS_NOSUID).union(MsFlags::MS_NODEV).union(MsFlags::MS_NOEXEC);
 
 /// Mounts, reads, unmounts. Blocking. `at` is made and removed.
 pub(super) fn read_users(mounts: &[Mount], at: &Path) -> Result<ImageUsers, String> {
@@ -65,7 +67,13 @@ pub(super) fn mount_at(mounts: &[Mount], at: &Path) -> Result<(), String> {
         mount(Some(wanted.source.as_str()), at, Some(wanted.r#type.as_str()), flags, data)
             .map_err(|e| format!("cannot mount the image at {}: {e}", at.display()))?;
     }
-    Ok(())
+    restrict(at).map_err(|e| format!("cannot make the image at {} read-only: {e}", at.display()))
+}
+
+/// Makes what is mounted at `at` read-only, with nothing in it to run or to act. A view of one layer is a bind, and the kernel takes no such
+/// flags with a new bind, only in a second step (mount(2)). May be repeated.
+pub(super) fn restrict(at: &Path) -> nix::Result<()> {
+    mount(None::<&str>, at, None::<&str>, MsFlags::MS_REMOUNT | MsFlags::MS_BIND | RESTRICTED, None::<&str>)
 }
 
 impl Drop for Mounted {
@@ -81,9 +89,9 @@ impl Drop for Mounted {
     }
 }
 
-/// A snapshot's mount options as flags and data. A view is always read-only; nothing in it may run or act.
+/// A snapshot's mount options as flags and data.
 fn options(options: &[String]) -> (MsFlags, String) {
-    let mut flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    let mut flags = RESTRICTED;
     let mut data = Vec::new();
     for option in options {
         match option.as_str() {

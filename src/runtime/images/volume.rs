@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use containerd_client::services::v1::snapshots::{ListSnapshotsRequest, MountsRequest, RemoveSnapshotRequest, ViewSnapshotRequest};
 use containerd_client::types::Mount;
-use tonic::{Code, Status};
+use tonic::{Code, Response, Status};
 
 use super::{Images, users};
 use crate::runtime::containerd::connection::{QUICK, SLOW, accept, answer};
@@ -25,7 +25,8 @@ impl Images {
     pub(crate) async fn mount_volume(&self, image: &Image, volume: &ImageVolume<'_>) -> Result<(), RuntimeError> {
         let failed = |cause: String| RuntimeError::Images { action: "mount the image", subject: image.name.clone(), cause };
         if is_mounted(volume.at).map_err(|e| failed(e.to_string()))? {
-            return Ok(());
+            // An agent killed between the two steps has left it writable.
+            return users::restrict(volume.at).map_err(|e| failed(e.to_string()));
         }
         let uids = self.volume_pods().await?;
         if !uids.contains(volume.pod_uid) {
@@ -92,12 +93,16 @@ impl Images {
     async fn views(&self) -> Result<Vec<(String, String)>, Status> {
         let filters = vec![format!("labels.\"{POD_UID}\"")];
         let request = self.connection.request(ListSnapshotsRequest { snapshotter: self.snapshotter.clone(), filters });
-        let mut stream = answer(SLOW, self.connection.snapshots().list(request)).await?;
-        let mut found = Vec::new();
-        while let Some(page) = stream.message().await? {
-            found.extend(page.info.into_iter().filter_map(|info| Some((info.name, info.labels.get(POD_UID)?.clone()))));
-        }
-        Ok(found)
+        // To its end, not to its beginning only.
+        let all = async {
+            let mut stream = self.connection.snapshots().list(request).await?.into_inner();
+            let mut found = Vec::new();
+            while let Some(page) = stream.message().await? {
+                found.extend(page.info.into_iter().filter_map(|info| Some((info.name, info.labels.get(POD_UID)?.clone()))));
+            }
+            Ok(Response::new(found))
+        };
+        answer(SLOW, all).await
     }
 
     fn refusal(&self, status: &Status, action: &'static str, subject: &str) -> RuntimeError {
