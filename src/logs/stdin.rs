@@ -63,8 +63,8 @@ mod tests {
         let log = dir.path().join("0.log");
         assert!(!has_stdin(&log, true) && hold_stdin(&log).is_none());
         make_stdin(&log, false, None).unwrap();
-        let dir = stdin_path(&log, false).parent().unwrap().metadata().unwrap();
-        assert_eq!(dir.permissions().mode() & 0o7777, 0o700, "nobody else's, whoever the pipe is given to");
+        let above = stdin_path(&log, false).parent().unwrap().metadata().unwrap();
+        assert_eq!(above.permissions().mode() & 0o7777, 0o700, "nobody else's, whoever the pipe is given to");
         assert!(has_stdin(&log, false) && hold_stdin(&log).is_none(), "the logger holds a terminal's only");
         make_stdin(&log, true, None).unwrap();
         make_stdin(&log, true, None).unwrap();

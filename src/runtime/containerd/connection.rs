@@ -15,6 +15,7 @@ use containerd_client::services::v1::snapshots::snapshots_client::SnapshotsClien
 use containerd_client::services::v1::tasks_client::TasksClient;
 use containerd_client::services::v1::version_client::VersionClient;
 use containerd_client::services::v1::{CreateNamespaceRequest, Namespace};
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
@@ -112,10 +113,35 @@ pub(crate) async fn answer<T>(limit: Duration, call: impl Future<Output = Result
     }
 }
 
+/// All that a stream has, or `DeadlineExceeded`: the limit is for its end, not for its beginning only.
+pub(crate) async fn whole<S, T>(limit: Duration, call: impl Future<Output = Result<Response<S>, Status>>) -> Result<Vec<T>, Status>
+where
+    S: Stream<Item = Result<T, Status>>,
+{
+    let to_its_end = async { call.await?.into_inner().collect::<Result<Vec<T>, Status>>().await.map(Response::new) };
+    answer(limit, to_its_end).await
+}
+
 /// Takes one status code for success: what was wanted is so already.
 pub(crate) fn accept(result: Result<(), Status>, code: Code) -> Result<(), Status> {
     match result {
         Err(status) if status.code() == code => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::ready;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_stalls_after_its_beginning_is_given_up() {
+        let pages = || tokio_stream::iter([Ok(1), Ok(2)]);
+        assert_eq!(whole(SLOW, ready(Ok(Response::new(pages())))).await.unwrap(), [1, 2]);
+        let stalled = pages().chain(tokio_stream::pending());
+        assert_eq!(whole(SLOW, ready(Ok(Response::new(stalled)))).await.unwrap_err().code(), Code::DeadlineExceeded);
+        let broken = pages().chain(tokio_stream::once(Err(Status::unavailable("gone"))));
+        assert_eq!(whole(SLOW, ready(Ok(Response::new(broken)))).await.unwrap_err().code(), Code::Unavailable);
     }
 }

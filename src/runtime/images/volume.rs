@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use containerd_client::services::v1::snapshots::{ListSnapshotsRequest, MountsRequest, RemoveSnapshotRequest, ViewSnapshotRequest};
 use containerd_client::types::Mount;
-use tonic::{Code, Response, Status};
+use tonic::{Code, Status};
 
 use super::{Images, users};
-use crate::runtime::containerd::connection::{QUICK, SLOW, accept, answer};
+use crate::runtime::containerd::connection::{QUICK, SLOW, accept, answer, whole};
 use crate::runtime::{Image, ImageVolume, RuntimeError};
 
 /// On a view: the uid of its pod.
@@ -93,16 +93,9 @@ impl Images {
     async fn views(&self) -> Result<Vec<(String, String)>, Status> {
         let filters = vec![format!("labels.\"{POD_UID}\"")];
         let request = self.connection.request(ListSnapshotsRequest { snapshotter: self.snapshotter.clone(), filters });
-        // To its end, not to its beginning only.
-        let all = async {
-            let mut stream = self.connection.snapshots().list(request).await?.into_inner();
-            let mut found = Vec::new();
-            while let Some(page) = stream.message().await? {
-                found.extend(page.info.into_iter().filter_map(|info| Some((info.name, info.labels.get(POD_UID)?.clone()))));
-            }
-            Ok(Response::new(found))
-        };
-        answer(SLOW, all).await
+        let pages = whole(SLOW, self.connection.snapshots().list(request)).await?;
+        let infos = pages.into_iter().flat_map(|page| page.info);
+        Ok(infos.filter_map(|info| Some((info.name, info.labels.get(POD_UID)?.clone()))).collect())
     }
 
     fn refusal(&self, status: &Status, action: &'static str, subject: &str) -> RuntimeError {
