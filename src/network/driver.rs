@@ -99,8 +99,7 @@ impl CniNetwork {
     pub fn new(config: NetworkConfig) -> Result<CniNetwork, NetworkError> {
         let network = CniNetwork::unprepared(config);
         network.pins.prepare()?;
-        let recorded = network.cache.list();
-        let ended = if recorded.is_empty() { 0 } else { orphans::end(&network.plugins.dirs, &recorded) };
+        let ended = orphans::end(&network.plugins.dirs, &network.config.run, &network.cache.list());
         if ended > 0 {
             tracing::warn!(ended, "ended CNI plugins that an earlier agent had called");
         }
@@ -110,7 +109,7 @@ impl CniNetwork {
     fn unprepared(config: NetworkConfig) -> CniNetwork {
         let pins = Pins::new(&config.run);
         let cache = Cache { volatile: config.run.join("cni"), durable: config.state.join("cni") };
-        let plugins = Plugins { dirs: config.plugin_dirs.clone(), timeout: config.plugin_timeout };
+        let plugins = Plugins { dirs: config.plugin_dirs.clone(), run: config.run.clone(), timeout: config.plugin_timeout };
         let (attachments, ready) = (RwLock::default(), Mutex::default());
         CniNetwork { config, pins, cache, plugins, builtin: OnceCell::new(), masquerades: OnceCell::new(), attachments, ready }
     }

@@ -192,3 +192,26 @@ async fn plugins_that_a_killed_agent_had_called_are_ended() {
     next.remove("a").await.unwrap();
     lab.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_agent_had_asked_of_the_network_is_ended_without_any_pod() {
+    let lab = Lab::new(28);
+    // What is left of a GC in the middle when only the agent is killed: nobody ends the plugin's group then.
+    lab.plugin("one", "[ $CNI_COMMAND = GC ] || exit 0\nsetsid sleep 1000 </dev/null >/dev/null 2>&1 &\necho $! >$lab/left");
+    lab.list(&json!({"cniVersion": "1.1.0", "name": "lab", "plugins": [{"type": "one"}]}));
+    lab.network.collect().await.unwrap();
+    let left = std::fs::read_to_string(lab.dir.path().join("left")).unwrap().trim().to_owned();
+    let stat = || std::fs::read_to_string(format!("/proc/{left}/stat")).unwrap_or_default();
+    let lives = || !stat().is_empty() && !stat().contains(") Z ");
+    assert!(lives());
+    drop(CniNetwork::new(lab.config.clone()).unwrap());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while lives() {
+        if Instant::now() > deadline {
+            sh(&format!("kill -9 {left}"));
+            panic!("nobody ended {left}");
+        }
+        tokio::task::yield_now().await;
+    }
+    lab.finish().await;
+}
