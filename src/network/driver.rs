@@ -21,6 +21,7 @@ use super::cache::{Cache, Record};
 use super::cni::{self, Plugins};
 use super::conflist::{self, ConfList};
 use super::namespaces::{Kind, Pins, check_uid};
+use super::upkeep::Readiness;
 use super::{
     Namespace, Network, NetworkError, Sandbox, SandboxSpec, UserNamespace, addresses, masquerade, netlink, orphans, plugin, result,
 };
@@ -83,8 +84,8 @@ pub struct CniNetwork {
     masquerades: OnceCell<()>,
     /// Held for reading by ADD and DEL, for writing by GC: no attachment may come or go while plugins are told of all there are (SPEC.md).
     pub(super) attachments: RwLock<()>,
-    /// When the plugins of which configuration last said that they are ready.
-    pub(super) ready: Mutex<Option<(std::time::Instant, ConfList)>>,
+    /// Whether the plugins are ready, as they last said.
+    pub(super) ready: Mutex<Option<Readiness>>,
 }
 
 /// What the built-in bridge is on this host; found out once, when first needed.
@@ -114,22 +115,21 @@ impl CniNetwork {
         CniNetwork { config, pins, cache, plugins, builtin: OnceCell::new(), masquerades: OnceCell::new(), attachments, ready }
     }
 
-    /// What pods would go without on this host with this configuration, as [`CniNetwork::describe`]; changes nothing.
+    /// What pods would go without on this host with this configuration, as [`CniNetwork::describe`], and now; changes nothing.
     pub async fn examine(config: NetworkConfig) -> Vec<String> {
-        CniNetwork::unprepared(config).describe().await
+        let network = CniNetwork::unprepared(config);
+        let lacking = network.describe().await;
+        if lacking.is_empty() { network.describe_readiness().await.into_iter().collect() } else { lacking }
     }
 
-    /// What pods go without on this host, a sentence each; to be said once at start.
+    /// What pods go without on this host, a sentence each; to be said once at start. No plugin is asked.
     pub async fn describe(&self) -> Vec<String> {
         match self.blocking(|n| conflist::load(&n.config.conf_dirs)).await {
             Err(e) => vec![format!("pods without hostNetwork cannot start: {e}")],
             Ok(Some(list)) => {
                 let needed = list.plugins.iter().flat_map(conflist::executables);
-                let mut wrong: Vec<_> = needed.filter_map(|t| plugin::find(t, &self.config.plugin_dirs).err()).collect();
-                if wrong.is_empty() {
-                    wrong.extend(self.ready(&list).await.err());
-                }
-                wrong.iter().map(|e| format!("pods without hostNetwork cannot start: {e}")).collect()
+                let wrong = needed.filter_map(|t| plugin::find(t, &self.config.plugin_dirs).err());
+                wrong.map(|e| format!("pods without hostNetwork cannot start: {e}")).collect()
             }
             Ok(None) => self.describe_builtin(&self.builtin().await),
         }

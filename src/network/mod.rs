@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -169,7 +170,7 @@ pub enum NetworkError {
     #[error(
         "network is not ready: container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: {0}"
     )]
-    NotReady(Box<NetworkError>),
+    NotReady(Arc<NetworkError>),
     /// The CNI configuration cannot be used.
     #[error("CNI configuration {path}: {message}")]
     Config {

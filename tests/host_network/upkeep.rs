@@ -122,11 +122,21 @@ async fn a_network_that_is_not_ready_is_said_so_and_asked_again() {
                  message:Network plugin returns error: CNI plugin \"one\" failed (STATUS): no route yet (code 50)";
     assert_eq!(error.to_string(), words);
     assert_eq!(called(&lab, "ADD"), Vec::<String>::new());
-    assert!(lab.network.describe().await[0].ends_with("no route yet (code 50)"));
+    assert!(lab.network.describe_readiness().await.unwrap().ends_with("no route yet (code 50)"));
     status("exit 0");
-    lab.network.attach(&spec("a")).await.unwrap();
+    let again = lab.network.attach(&spec("b")).await.unwrap_err();
+    assert_eq!(
+        (again.to_string().as_str(), called(&lab, "STATUS").len()),
+        (words, 1),
+        "what was refused a moment ago is not asked for again"
+    );
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while lab.network.attach(&spec("a")).await.is_err() {
+        assert!(Instant::now() < deadline, "nobody asks again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     lab.network.attach(&spec("b")).await.unwrap();
-    assert_eq!(called(&lab, "STATUS").len(), 3, "two refusals, and one answer for both pods: {:?}", lab.log());
+    assert_eq!(called(&lab, "STATUS").len(), 2, "one refusal, and one answer for both pods: {:?}", lab.log());
     for uid in ["a", "b"] {
         lab.network.remove(uid).await.unwrap();
     }
@@ -213,5 +223,20 @@ async fn what_a_killed_agent_had_asked_of_the_network_is_ended_without_any_pod()
         }
         tokio::task::yield_now().await;
     }
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gc_and_status_that_hang_hold_others_up_for_a_bounded_time() {
+    let lab = Lab::new(29);
+    lab.plugin("one", &format!("{RESULT} && exit 0\ncase $CNI_COMMAND in GC|STATUS) exec sleep 1000;; esac"));
+    lab.list(&json!({"cniVersion": "1.1.0", "name": "lab", "plugins": [{"type": "one"}]}));
+    let began = Instant::now();
+    assert_eq!(lab.network.describe().await, Vec::<String>::new());
+    assert!(began.elapsed() < Duration::from_secs(5), "what is said at the start waits for no plugin");
+    let (refused, collected) = tokio::join!(lab.network.describe_readiness(), lab.network.collect());
+    assert!(refused.unwrap().ends_with("CNI plugin \"one\" failed (STATUS): killed: no answer within 10 s"));
+    assert!(collected.unwrap_err().to_string().ends_with("failed (GC): killed: no answer within 10 s"));
+    assert!(began.elapsed() < Duration::from_secs(25), "ADD would be given 30 s");
     lab.finish().await;
 }
