@@ -7,9 +7,9 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::statfs::{NSFS_MAGIC, statfs};
@@ -117,9 +117,9 @@ impl Pins {
         check_uid(uid, &self.root)?;
         let places: Vec<(Kind, PathBuf)> =
             kinds.iter().map(|k| (*k, self.path(uid, *k))).chain([(Kind::User, users.path.clone())]).collect();
-        // Each of a pod's containers may ask for them.
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = self.root.join(uid);
+        std::fs::create_dir_all(&dir).map_err(|e| failed("create", &dir, e))?;
+        let _alone = alone(&dir)?;
         if places.iter().all(|(_, path)| is_pinned(path)) {
             return Ok(());
         }
@@ -128,8 +128,6 @@ impl Pins {
         for path in places.iter().map(|(_, path)| path).chain([&self.pid_path(uid)]) {
             unmount(path).map_err(|e| failed("unmount", path, e))?;
         }
-        let dir = self.root.join(uid);
-        std::fs::create_dir_all(&dir).map_err(|e| failed("create", &dir, e))?;
         user_namespace::make(&dir, hostname, users.ids, |pid| places.iter().try_for_each(|(kind, path)| pin_of(pid, *kind, path)))
     }
 
@@ -212,6 +210,12 @@ fn pin_of(pid: u32, kind: Kind, path: &Path) -> Result<(), NetworkError> {
 fn pin_file(source: &Path, path: &Path) -> Result<(), NetworkError> {
     std::fs::File::create(path).map_err(|e| failed("create", path, e))?;
     mount(Some(source), path, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(|e| failed("pin a namespace at", path, e))
+}
+
+/// Held while a pod's pins are made, for each of its containers may ask for them; other pods do not wait. `dir` is the pod's.
+pub(super) fn alone(dir: &Path) -> Result<Flock<std::fs::File>, NetworkError> {
+    let file = std::fs::File::open(dir).map_err(|e| failed("open", dir, e))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| failed("lock", dir, e))
 }
 
 fn make_shared(path: &Path) -> Result<(), Errno> {
