@@ -320,7 +320,9 @@ impl Network for CniNetwork {
             user: spec.ids.map(|ids| UserNamespace { path: self.pins.path(&spec.uid, Kind::User), ids }),
         };
         check_uid(&spec.uid, &self.config.run)?;
-        if !self.pins.is_pinned(&spec.uid, Kind::Net) {
+        // With a user namespace all are made anew where one is missing.
+        let last = if spec.ids.is_some() { &[Kind::Uts, Kind::Ipc, Kind::User][..] } else { &[] };
+        if [Kind::Net].iter().chain(last).any(|kind| !self.pins.is_pinned(&spec.uid, *kind)) {
             let _turn = self.attachments.read().await;
             // A record older than its namespace (a reboot lies between) tells of addresses that the new one will not have.
             self.detach_recorded(&spec.uid).await?;
@@ -372,8 +374,9 @@ impl Network for CniNetwork {
     }
 
     async fn keep(&self, spec: &SandboxSpec, pid: u32) -> Result<bool, NetworkError> {
-        let (uid, kinds) = (spec.uid.clone(), own_namespaces(spec));
-        self.blocking(move |n| n.pins.pin_again(&uid, &kinds, pid)).await
+        let (uid, users, mut kinds) = (spec.uid.clone(), spec.ids, own_namespaces(spec));
+        kinds.extend(spec.share_processes.then_some(Kind::Pid));
+        self.blocking(move |n| n.pins.pin_again(&uid, &kinds, users, pid)).await
     }
 
     async fn check(&self, uid: &str) -> Result<(), NetworkError> {

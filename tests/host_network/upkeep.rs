@@ -240,3 +240,39 @@ async fn gc_and_status_that_hang_hold_others_up_for_a_bounded_time() {
     assert!(began.elapsed() < Duration::from_secs(25), "ADD would be given 30 s");
     lab.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_pins_of_a_pod_with_a_user_namespace_are_all_made_again() {
+    const FIRST: u32 = 1_000_000_000 / 65536 * 65536;
+    let lab = Lab::new(30);
+    // Its ids are written here, as newuidmap need not be there.
+    let unshare = ["--user", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "sleep", "1000"];
+    let mut outer = Command::new("unshare").args(unshare).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let inner = loop {
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", outer.id())).unwrap();
+        let pid = children.split_whitespace().find_map(|pid| pid.parse::<u32>().ok());
+        match pid.filter(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep")) {
+            Some(pid) => break pid,
+            None => assert!(Instant::now() < deadline, "unshare did not start it"),
+        }
+        tokio::task::yield_now().await;
+    };
+    std::fs::write(format!("/proc/{inner}/uid_map"), format!("0 {FIRST} 65536")).unwrap();
+    let ids = |first| minik8s::api::user_namespace::IdRange::starting_at(first);
+    let with = |first| minik8s::network::SandboxSpec { share_processes: true, ids: ids(first), ..spec("a") };
+    let dir = lab.netns("a").parent().unwrap().to_owned();
+    let foreign = lab.network.keep(&with(FIRST + 65536), inner).await;
+    let unpinned = std::fs::exists(dir.join("user"));
+    let kept = lab.network.keep(&with(FIRST), inner).await;
+    let same = ["net", "uts", "ipc", "pid", "user"].map(|kind| {
+        std::fs::metadata(dir.join(kind)).unwrap().ino() == std::fs::metadata(format!("/proc/{inner}/ns/{kind}")).unwrap().ino()
+    });
+    let again = lab.network.keep(&with(FIRST), inner).await;
+    outer.kill().unwrap();
+    outer.wait().unwrap();
+    assert!(foreign.unwrap_err().to_string().contains("has other ids") && !unpinned.unwrap());
+    assert_eq!((kept.unwrap(), same, again.unwrap()), (true, [true; 5], false));
+    lab.network.remove("a").await.unwrap();
+    lab.finish().await;
+}
