@@ -189,6 +189,15 @@ fn several(errors: &[NetworkError]) -> String {
 }
 
 impl NetworkError {
+    /// Whether all it says is that plugins did not give addresses back: the pod's namespaces are gone, and with them what ran there.
+    pub fn is_of_addresses(&self) -> bool {
+        match self {
+            NetworkError::Plugin { .. } | NetworkError::PluginMissing { .. } | NetworkError::Config { .. } => true,
+            NetworkError::Namespace { .. } | NetworkError::NotReady(_) => false,
+            NetworkError::Several(all) => all.iter().all(NetworkError::is_of_addresses),
+        }
+    }
+
     /// No error, the only one, or all of them.
     fn collect(mut errors: Vec<NetworkError>) -> Result<(), NetworkError> {
         match errors.len() {
