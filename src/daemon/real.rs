@@ -38,6 +38,9 @@ impl RealDrivers {
         for sentence in host::describe(&facts, &lacking) {
             tracing::warn!("on this host: {sentence}");
         }
+        if lacking.is_empty() {
+            tell_readiness(network.clone());
+        }
         let mut runtime = ContainerdConfig::new(&config.containerd, &config.containerd_namespace, &config.paths.run);
         runtime.systemd_cgroup = facts.cgroup_driver == CgroupDriver::Systemd;
         runtime.snapshotter = config.snapshotter;
@@ -86,6 +89,15 @@ impl RealDrivers {
             tracing::warn!("the pods' cgroups stay: {error}");
         }
     }
+}
+
+/// Says whether the network's plugins refuse, once they have answered: what runs is taken over without waiting for them.
+fn tell_readiness(network: Arc<CniNetwork>) {
+    tokio::spawn(async move {
+        if let Some(sentence) = network.describe_readiness().await {
+            tracing::warn!("on this host: {sentence}");
+        }
+    });
 }
 
 fn facts(config: &AgentConfig) -> HostFacts {

@@ -22,6 +22,8 @@ pub(super) const INTERFACE: &str = "eth0";
 pub(super) struct Plugins {
     /// Where they are.
     pub dirs: Vec<PathBuf>,
+    /// The agent's run directory.
+    pub run: PathBuf,
     /// After this one is killed.
     pub timeout: Duration,
 }
@@ -95,16 +97,16 @@ impl Plugins {
         config: &Map<String, Value>,
         told: &[(&str, Value)],
     ) -> Result<Vec<u8>, NetworkError> {
-        let (dirs, timeout) = (self.dirs.as_slice(), self.timeout);
-        let call = Call { command, container_id: "", netns: "", ifname: "", args: "", dirs, timeout };
+        let (dirs, run, timeout) = (self.dirs.as_slice(), self.run.as_path(), self.timeout);
+        let call = Call { command, container_id: "", netns: "", ifname: "", args: "", dirs, run, timeout };
         let mut input = named(list, config);
         input.extend(told.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         plugin::exec(&call, plugin_type(config), Value::Object(input).to_string().as_bytes()).await
     }
 
     fn call<'a>(&'a self, command: &'static str, record: &'a Record, netns: &'a str) -> Call<'a> {
-        let (dirs, timeout) = (self.dirs.as_slice(), self.timeout);
-        Call { command, container_id: &record.uid, netns, ifname: INTERFACE, args: &record.args, dirs, timeout }
+        let (dirs, run, timeout) = (self.dirs.as_slice(), self.run.as_path(), self.timeout);
+        Call { command, container_id: &record.uid, netns, ifname: INTERFACE, args: &record.args, dirs, run, timeout }
     }
 }
 

@@ -21,6 +21,7 @@ use super::cache::{Cache, Record};
 use super::cni::{self, Plugins};
 use super::conflist::{self, ConfList};
 use super::namespaces::{Kind, Pins, check_uid};
+use super::upkeep::Readiness;
 use super::{
     Namespace, Network, NetworkError, Sandbox, SandboxSpec, UserNamespace, addresses, masquerade, netlink, orphans, plugin, result,
 };
@@ -83,8 +84,8 @@ pub struct CniNetwork {
     masquerades: OnceCell<()>,
     /// Held for reading by ADD and DEL, for writing by GC: no attachment may come or go while plugins are told of all there are (SPEC.md).
     pub(super) attachments: RwLock<()>,
-    /// When the plugins of which configuration last said that they are ready.
-    pub(super) ready: Mutex<Option<(std::time::Instant, ConfList)>>,
+    /// Whether the plugins are ready, as they last said.
+    pub(super) ready: Mutex<Option<Readiness>>,
 }
 
 /// What the built-in bridge is on this host; found out once, when first needed.
@@ -99,8 +100,7 @@ impl CniNetwork {
     pub fn new(config: NetworkConfig) -> Result<CniNetwork, NetworkError> {
         let network = CniNetwork::unprepared(config);
         network.pins.prepare()?;
-        let recorded = network.cache.list();
-        let ended = if recorded.is_empty() { 0 } else { orphans::end(&network.plugins.dirs, &recorded) };
+        let ended = orphans::end(&network.plugins.dirs, &network.config.run, &network.cache.list());
         if ended > 0 {
             tracing::warn!(ended, "ended CNI plugins that an earlier agent had called");
         }
@@ -110,27 +110,26 @@ impl CniNetwork {
     fn unprepared(config: NetworkConfig) -> CniNetwork {
         let pins = Pins::new(&config.run);
         let cache = Cache { volatile: config.run.join("cni"), durable: config.state.join("cni") };
-        let plugins = Plugins { dirs: config.plugin_dirs.clone(), timeout: config.plugin_timeout };
+        let plugins = Plugins { dirs: config.plugin_dirs.clone(), run: config.run.clone(), timeout: config.plugin_timeout };
         let (attachments, ready) = (RwLock::default(), Mutex::default());
         CniNetwork { config, pins, cache, plugins, builtin: OnceCell::new(), masquerades: OnceCell::new(), attachments, ready }
     }
 
-    /// What pods would go without on this host with this configuration, as [`CniNetwork::describe`]; changes nothing.
+    /// What pods would go without on this host with this configuration, as [`CniNetwork::describe`], and now; changes nothing.
     pub async fn examine(config: NetworkConfig) -> Vec<String> {
-        CniNetwork::unprepared(config).describe().await
+        let network = CniNetwork::unprepared(config);
+        let lacking = network.describe().await;
+        if lacking.is_empty() { network.describe_readiness().await.into_iter().collect() } else { lacking }
     }
 
-    /// What pods go without on this host, a sentence each; to be said once at start.
+    /// What pods go without on this host, a sentence each; to be said once at start. No plugin is asked.
     pub async fn describe(&self) -> Vec<String> {
         match self.blocking(|n| conflist::load(&n.config.conf_dirs)).await {
             Err(e) => vec![format!("pods without hostNetwork cannot start: {e}")],
             Ok(Some(list)) => {
                 let needed = list.plugins.iter().flat_map(conflist::executables);
-                let mut wrong: Vec<_> = needed.filter_map(|t| plugin::find(t, &self.config.plugin_dirs).err()).collect();
-                if wrong.is_empty() {
-                    wrong.extend(self.ready(&list).await.err());
-                }
-                wrong.iter().map(|e| format!("pods without hostNetwork cannot start: {e}")).collect()
+                let wrong = needed.filter_map(|t| plugin::find(t, &self.config.plugin_dirs).err());
+                wrong.map(|e| format!("pods without hostNetwork cannot start: {e}")).collect()
             }
             Ok(None) => self.describe_builtin(&self.builtin().await),
         }
@@ -321,7 +320,9 @@ impl Network for CniNetwork {
             user: spec.ids.map(|ids| UserNamespace { path: self.pins.path(&spec.uid, Kind::User), ids }),
         };
         check_uid(&spec.uid, &self.config.run)?;
-        if !self.pins.is_pinned(&spec.uid, Kind::Net) {
+        // With a user namespace all are made anew where one is missing.
+        let last = if spec.ids.is_some() { &[Kind::Uts, Kind::Ipc, Kind::User][..] } else { &[] };
+        if [Kind::Net].iter().chain(last).any(|kind| !self.pins.is_pinned(&spec.uid, *kind)) {
             let _turn = self.attachments.read().await;
             // A record older than its namespace (a reboot lies between) tells of addresses that the new one will not have.
             self.detach_recorded(&spec.uid).await?;
@@ -373,8 +374,9 @@ impl Network for CniNetwork {
     }
 
     async fn keep(&self, spec: &SandboxSpec, pid: u32) -> Result<bool, NetworkError> {
-        let (uid, kinds) = (spec.uid.clone(), own_namespaces(spec));
-        self.blocking(move |n| n.pins.pin_again(&uid, &kinds, pid)).await
+        let (uid, users, mut kinds) = (spec.uid.clone(), spec.ids, own_namespaces(spec));
+        kinds.extend(spec.share_processes.then_some(Kind::Pid));
+        self.blocking(move |n| n.pins.pin_again(&uid, &kinds, users, pid)).await
     }
 
     async fn check(&self, uid: &str) -> Result<(), NetworkError> {

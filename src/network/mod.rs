@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -169,7 +170,7 @@ pub enum NetworkError {
     #[error(
         "network is not ready: container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: {0}"
     )]
-    NotReady(Box<NetworkError>),
+    NotReady(Arc<NetworkError>),
     /// The CNI configuration cannot be used.
     #[error("CNI configuration {path}: {message}")]
     Config {
@@ -188,6 +189,15 @@ fn several(errors: &[NetworkError]) -> String {
 }
 
 impl NetworkError {
+    /// Whether all it says is that plugins did not give addresses back: the pod's namespaces are gone, and with them what ran there.
+    pub fn is_of_addresses(&self) -> bool {
+        match self {
+            NetworkError::Plugin { .. } | NetworkError::PluginMissing { .. } | NetworkError::Config { .. } => true,
+            NetworkError::Namespace { .. } | NetworkError::NotReady(_) => false,
+            NetworkError::Several(all) => all.iter().all(NetworkError::is_of_addresses),
+        }
+    }
+
     /// No error, the only one, or all of them.
     fn collect(mut errors: Vec<NetworkError>) -> Result<(), NetworkError> {
         match errors.len() {

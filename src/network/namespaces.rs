@@ -7,14 +7,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::statfs::{NSFS_MAGIC, statfs};
 
 use super::{NetworkError, UserNamespace, netlink, pod_init, user_namespace};
+use crate::api::user_namespace::IdRange;
 
 /// How many mounts may be stacked on one pin before we give up unmounting.
 const MAX_STACKED: usize = 16;
@@ -25,12 +26,14 @@ pub(super) enum Kind {
     Net,
     Uts,
     Ipc,
+    /// Shared by the pod's containers; made by `pod_init`.
+    Pid,
     /// Owns the others, where it is there.
     User,
 }
 
 impl Kind {
-    const ALL: [Kind; 4] = [Kind::Net, Kind::Uts, Kind::Ipc, Kind::User];
+    const ALL: [Kind; 5] = [Kind::Net, Kind::Uts, Kind::Ipc, Kind::Pid, Kind::User];
 
     /// The file's name under /proc/thread-self/ns and in the pod's directory.
     fn file(self) -> &'static str {
@@ -38,6 +41,7 @@ impl Kind {
             Kind::Net => "net",
             Kind::Uts => "uts",
             Kind::Ipc => "ipc",
+            Kind::Pid => "pid",
             Kind::User => "user",
         }
     }
@@ -47,6 +51,7 @@ impl Kind {
             Kind::Net => CloneFlags::CLONE_NEWNET,
             Kind::Uts => CloneFlags::CLONE_NEWUTS,
             Kind::Ipc => CloneFlags::CLONE_NEWIPC,
+            Kind::Pid => CloneFlags::CLONE_NEWPID,
             Kind::User => CloneFlags::CLONE_NEWUSER,
         }
     }
@@ -97,19 +102,23 @@ impl Pins {
         pinner.join().unwrap_or_else(|_| Err(failed("pin namespaces in", &dir, io::Error::other("the thread panicked"))))
     }
 
-    /// Pins those of `kinds` that are not pinned (any more), from a process that is in them. True: there were such. Blocking.
-    pub(super) fn pin_again(&self, uid: &str, kinds: &[Kind], pid: u32) -> Result<bool, NetworkError> {
+    /// Pins those of `kinds` that are not pinned (any more), from a process that is in them. True: there were such. Blocking. With `users`, the process'
+    /// user namespace is pinned, too, and last: if it has these ids, for a process may have gone on into one of its own.
+    pub(super) fn pin_again(&self, uid: &str, kinds: &[Kind], users: Option<IdRange>, pid: u32) -> Result<bool, NetworkError> {
         check_uid(uid, &self.root)?;
         let missing: Vec<Kind> = kinds.iter().copied().filter(|k| !self.is_pinned(uid, *k)).collect();
         let dir = self.root.join(uid);
         for kind in &missing {
-            let (source, path) = (PathBuf::from(format!("/proc/{pid}/ns/{}", kind.file())), self.path(uid, *kind));
             std::fs::create_dir_all(&dir).map_err(|e| failed("create", &dir, e))?;
-            std::fs::File::create(&path).map_err(|e| failed("create", &path, e))?;
-            mount(Some(&source), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)
-                .map_err(|e| failed("pin a namespace at", &path, e))?;
+            pin_of(pid, *kind, &self.path(uid, *kind))?;
         }
-        Ok(!missing.is_empty())
+        let Some(ids) = users.filter(|_| !self.is_pinned(uid, Kind::User)) else { return Ok(!missing.is_empty()) };
+        let (map, path) = (PathBuf::from(format!("/proc/{pid}/uid_map")), self.path(uid, Kind::User));
+        if !is_map_of(&std::fs::read_to_string(&map).map_err(|e| failed("read", &map, e))?, ids) {
+            return Err(failed("pin a namespace at", &path, io::Error::other(format!("process {pid} has other ids"))));
+        }
+        pin_of(pid, Kind::User, &path)?;
+        Ok(true)
     }
 
     /// As [`Self::pin`], with a user namespace that owns them, and is pinned last: where it is, all are there; where it is not, all are made anew. Blocking.
@@ -117,9 +126,9 @@ impl Pins {
         check_uid(uid, &self.root)?;
         let places: Vec<(Kind, PathBuf)> =
             kinds.iter().map(|k| (*k, self.path(uid, *k))).chain([(Kind::User, users.path.clone())]).collect();
-        // Each of a pod's containers may ask for them.
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let dir = self.root.join(uid);
+        std::fs::create_dir_all(&dir).map_err(|e| failed("create", &dir, e))?;
+        let _alone = alone(&dir)?;
         if places.iter().all(|(_, path)| is_pinned(path)) {
             return Ok(());
         }
@@ -128,14 +137,12 @@ impl Pins {
         for path in places.iter().map(|(_, path)| path).chain([&self.pid_path(uid)]) {
             unmount(path).map_err(|e| failed("unmount", path, e))?;
         }
-        let dir = self.root.join(uid);
-        std::fs::create_dir_all(&dir).map_err(|e| failed("create", &dir, e))?;
         user_namespace::make(&dir, hostname, users.ids, |pid| places.iter().try_for_each(|(kind, path)| pin_of(pid, *kind, path)))
     }
 
     /// Where the PID namespace is pinned that the pod's containers share.
     pub(super) fn pid_path(&self, uid: &str) -> PathBuf {
-        self.root.join(uid).join("pid")
+        self.path(uid, Kind::Pid)
     }
 
     /// Pins a PID namespace for all containers of the pod, with a process that keeps it; the pod's `users` own it, if it has a user namespace. Blocking.
@@ -158,7 +165,7 @@ impl Pins {
         if let Err(e) = pod_init::end(&self.pid_path(uid)) {
             errors.push(e);
         }
-        for path in Kind::ALL.map(|k| self.path(uid, k)).into_iter().chain([self.pid_path(uid)]) {
+        for path in Kind::ALL.map(|k| self.path(uid, k)) {
             if let Err(e) = unmount(&path) {
                 errors.push(failed("unmount", &path, e));
             } else if let Err(e) = absent_ok(std::fs::remove_file(&path)) {
@@ -204,6 +211,11 @@ fn pin_from_inside(missing: &[(Kind, PathBuf)], hostname: &str) -> Result<(), Ne
     missing.iter().try_for_each(|(kind, path)| pin_file(&own.join(kind.file()), path))
 }
 
+/// Whether a `uid_map` is that of a pod with these ids, and of nothing in it.
+fn is_map_of(map: &str, ids: IdRange) -> bool {
+    map.split_whitespace().eq(["0".to_owned(), ids.first().to_string(), IdRange::LENGTH.to_string()])
+}
+
 /// Pins a namespace of another process.
 fn pin_of(pid: u32, kind: Kind, path: &Path) -> Result<(), NetworkError> {
     pin_file(&PathBuf::from(format!("/proc/{pid}/ns")).join(kind.file()), path)
@@ -212,6 +224,12 @@ fn pin_of(pid: u32, kind: Kind, path: &Path) -> Result<(), NetworkError> {
 fn pin_file(source: &Path, path: &Path) -> Result<(), NetworkError> {
     std::fs::File::create(path).map_err(|e| failed("create", path, e))?;
     mount(Some(source), path, None::<&str>, MsFlags::MS_BIND, None::<&str>).map_err(|e| failed("pin a namespace at", path, e))
+}
+
+/// Held while a pod's pins are made, for each of its containers may ask for them; other pods do not wait. `dir` is the pod's.
+pub(super) fn alone(dir: &Path) -> Result<Flock<std::fs::File>, NetworkError> {
+    let file = std::fs::File::open(dir).map_err(|e| failed("open", dir, e))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| failed("lock", dir, e))
 }
 
 fn make_shared(path: &Path) -> Result<(), Errno> {
@@ -259,6 +277,15 @@ pub(super) fn failed(action: &'static str, path: &Path, source: impl Into<io::Er
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_map_of_the_pod_s_own_namespace_is_its() {
+        let ids = IdRange::starting_at(131_072).unwrap();
+        assert!(is_map_of("         0     131072      65536\n", ids));
+        for other in ["", "0 0 4294967295\n", "0 196608 65536\n", "0 131072 1\n", "0 131072 65536\n65536 0 1\n"] {
+            assert!(!is_map_of(other, ids), "{other:?}");
+        }
+    }
 
     #[test]
     fn a_uid_cannot_lead_out_of_the_directory() {

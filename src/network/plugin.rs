@@ -18,6 +18,9 @@ const MAX_STDERR: u64 = 16 << 10;
 /// A plugin being replaced while it is executed is tried again this often (libcni: 5 times, 1 s apart).
 const BUSY_TRIES: u32 = 50;
 
+/// The variable that tells the next agent whose call it was: its run directory.
+pub(super) const RUN: &str = "MINIK8S_RUN";
+
 /// What a plugin is called with.
 #[derive(Clone, Debug)]
 pub(super) struct Call<'a> {
@@ -33,6 +36,8 @@ pub(super) struct Call<'a> {
     pub args: &'a str,
     /// CNI_PATH: where plugins, and the plugins they call, are looked for.
     pub dirs: &'a [PathBuf],
+    /// Of the agent that calls, for [`RUN`].
+    pub run: &'a Path,
     /// After this a plugin is killed.
     pub timeout: Duration,
 }
@@ -75,6 +80,7 @@ async fn spawn(call: &Call<'_>, path: &Path) -> std::io::Result<Child> {
     let mut command = Command::new(path);
     command.env("CNI_COMMAND", call.command).env("CNI_CONTAINERID", call.container_id).env("CNI_NETNS", call.netns);
     command.env("CNI_IFNAME", call.ifname).env("CNI_ARGS", call.args).env("CNI_PATH", joined(call.dirs, ":"));
+    command.env(RUN, call.run);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     for _ in 0..BUSY_TRIES {
         match command.spawn() {

@@ -12,7 +12,6 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -92,8 +91,7 @@ fn record(pin: &Path) -> PathBuf {
 /// Makes sure that a PID namespace with a living process is pinned at `pin`, whose directory is there. Blocking; nothing changes for the caller's
 /// own thread. `users`: where the user namespace is pinned that is to own it.
 pub(super) fn pin(pin: &Path, users: Option<&Path>) -> Result<(), NetworkError> {
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _held = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = super::namespaces::alone(pin.parent().unwrap_or(pin))?;
     if living(pin).is_some() {
         return Ok(());
     }

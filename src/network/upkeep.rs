@@ -3,6 +3,7 @@
 //! None of them changes what runs. CHECK is asked of the configuration that ADD was made with, GC and STATUS of today's.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::conflist::{self, ConfList};
@@ -10,10 +11,21 @@ use super::driver::CniNetwork;
 use super::namespaces::{Kind, check_uid, failed};
 use super::{NetworkError, cni};
 
-/// How long plugins that said they are ready are believed (the kubelet asks its runtime every 5 s: pkg/kubelet/kubelet.go updateRuntimeUp).
+/// How long plugins that said that they are ready, or not, are believed (the kubelet asks its runtime every 5 s: pkg/kubelet/kubelet.go updateRuntimeUp).
 const READY_FOR: Duration = Duration::from_secs(5);
-/// A plugin that does not answer a question that nothing waits for is not waited for as long as an ADD.
+/// A plugin that does not answer a question is not waited for as long as an ADD: nothing depends on a CHECK, and all pods wait for GC and STATUS.
 const LONGEST_CHECK: Duration = Duration::from_secs(10);
+
+/// What plugins said when they were last asked whether they are ready.
+#[derive(Debug)]
+pub(super) struct Readiness {
+    /// When they had answered.
+    at: Instant,
+    /// The configuration they were asked of.
+    of: ConfList,
+    /// Why they are not.
+    refusal: Option<Arc<NetworkError>>,
+}
 
 impl CniNetwork {
     /// See [`super::Network::check`].
@@ -32,8 +44,7 @@ impl CniNetwork {
         if list.disable_check || !list.is_at_least("0.4.0") {
             return Ok(());
         }
-        let plugins = cni::Plugins { timeout: self.plugins.timeout.min(LONGEST_CHECK), ..self.plugins.clone() };
-        plugins.check(&list, &record, &pin).await
+        self.questioned().check(&list, &record, &pin).await
     }
 
     /// See [`super::Network::collect`]. What is recorded or pinned is valid, whosever it is: the agent takes away by DEL what belongs to no pod.
@@ -54,7 +65,7 @@ impl CniNetwork {
             );
             return Ok(());
         }
-        self.plugins.gc(&list, &valid).await
+        self.questioned().gc(&list, &valid).await
     }
 
     /// Whether the plugins can attach now, where the list's version has STATUS. Errors: [`NetworkError::NotReady`].
@@ -64,13 +75,29 @@ impl CniNetwork {
         }
         // Held while asking: of many pods at once, one asks.
         let mut ready = self.ready.lock().await;
-        if ready.as_ref().is_some_and(|(at, of)| at.elapsed() < READY_FOR && of == list) {
-            return Ok(());
-        }
-        *ready = None;
-        self.plugins.status(list).await.map_err(|e| NetworkError::NotReady(Box::new(e)))?;
-        *ready = Some((Instant::now(), list.clone()));
-        Ok(())
+        let known = ready.take().filter(|known| known.at.elapsed() < READY_FOR && known.of == *list);
+        let known = match known {
+            Some(known) => known,
+            None => {
+                let refusal = self.questioned().status(list).await.err().map(Arc::new);
+                Readiness { at: Instant::now(), of: list.clone(), refusal }
+            }
+        };
+        let refusal = known.refusal.clone();
+        *ready = Some(known);
+        refusal.map_or(Ok(()), |refusal| Err(NetworkError::NotReady(refusal)))
+    }
+
+    /// What pods would go without because plugins say that they are not ready; as a sentence of [`CniNetwork::describe`], which does not wait for them.
+    pub async fn describe_readiness(&self) -> Option<String> {
+        let list = self.blocking(|n| conflist::load(&n.config.conf_dirs)).await.ok()??;
+        let refusal = self.ready(&list).await.err()?;
+        Some(format!("pods without hostNetwork cannot start: {refusal}"))
+    }
+
+    /// The plugins for what is no ADD or DEL.
+    fn questioned(&self) -> cni::Plugins {
+        cni::Plugins { timeout: self.plugins.timeout.min(LONGEST_CHECK), ..self.plugins.clone() }
     }
 }
 

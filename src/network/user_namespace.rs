@@ -12,10 +12,13 @@
 
 use std::ffi::OsString;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
@@ -32,6 +35,8 @@ const GO: &str = "go";
 const DONE: &str = "done";
 /// As much as is listened to.
 const MAX_SAID: u64 = 4096;
+/// A child that has not said what it has to say by then is ended: others wait for it.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// The child. What goes wrong is its last line.
 pub fn user_namespace_main(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -103,32 +108,38 @@ pub(super) fn make(
     let failed = |e: io::Error| failed("make a user namespace for", dir, e);
     let (mut child, mut said) = start(&["make", hostname], Path::new("/")).map_err(failed)?;
     let made = fill(&mut child, &mut said, ids).map_err(failed).and_then(|()| pin(child.id()));
-    drop(child.stdin.take());
-    child.wait().map_err(failed)?;
+    end(child).map_err(failed)?;
     made
+}
+
+/// Ends a child that is of no use any more, whatever it waits for.
+fn end(mut child: Child) -> io::Result<()> {
+    child.kill()?;
+    child.wait().map(drop)
 }
 
 /// Gives the child's namespace its ids, and waits until the others are made.
 fn fill(child: &mut Child, said: &mut Said, ids: IdRange) -> io::Result<()> {
-    hear(said, MADE)?;
+    let until = Instant::now() + LONGEST;
+    hear(said, MADE, until)?;
     let map = format!("0 {} {}", ids.first(), IdRange::LENGTH);
     for file in ["uid_map", "gid_map"] {
         std::fs::write(format!("/proc/{}/{file}", child.id()), &map)?;
     }
     child.stdin.as_mut().ok_or(io::ErrorKind::BrokenPipe)?.write_all(format!("{GO}\n").as_bytes())?;
-    hear(said, DONE)
+    hear(said, DONE, until)
 }
 
 /// Starts a pod's first process, in a PID namespace owned by the user namespace pinned at `users` and with `root` as its root. Answers with its number and
 /// with who started it: what is written to that one's input is read by the process.
 pub(super) fn spawn_init(users: &Path, root: &Path) -> io::Result<(u32, Child)> {
-    let (mut child, mut said) = start(&["init", &users.display().to_string()], root)?;
-    let line = line(&mut said)?;
-    match line.parse() {
+    let (child, mut said) = start(&["init", &users.display().to_string()], root)?;
+    let pid = line(&mut said, Instant::now() + LONGEST).and_then(|line| line.parse().map_err(|_| io::Error::other(line)));
+    match pid {
         Ok(pid) => Ok((pid, child)),
-        Err(_) => {
-            child.wait()?;
-            Err(io::Error::other(line))
+        Err(why) => {
+            end(child)?;
+            Err(why)
         }
     }
 }
@@ -143,14 +154,71 @@ fn start(arguments: &[&str], dir: &Path) -> io::Result<(Child, Said)> {
     Ok((child, BufReader::new(said.take(MAX_SAID))))
 }
 
-fn line(said: &mut Said) -> io::Result<String> {
-    let mut line = String::new();
-    said.read_line(&mut line)?;
-    Ok(line.trim_end().to_owned())
+/// Errors: there was none until then.
+fn line(said: &mut Said, until: Instant) -> io::Result<String> {
+    let mut line = Vec::new();
+    while line.last() != Some(&b'\n') {
+        if said.buffer().is_empty() {
+            readable(said.get_ref().get_ref(), until)?;
+        }
+        // What is there, and no more: the end of a line may be long in coming.
+        let there = said.fill_buf()?;
+        let length = there.iter().position(|b| *b == b'\n').map_or(there.len(), |at| at + 1);
+        if length == 0 {
+            break;
+        }
+        line.extend_from_slice(&there[..length]);
+        said.consume(length);
+    }
+    Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
 }
 
-/// Errors: the child said something else, which is why it failed.
-fn hear(said: &mut Said, expected: &str) -> io::Result<()> {
-    let line = line(said)?;
+fn readable(pipe: &ChildStdout, until: Instant) -> io::Result<()> {
+    let mut polled = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+    // A millisecond more than is left, lest it be none.
+    let left = until.saturating_duration_since(Instant::now()).as_millis() + 1;
+    match poll(&mut polled, PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)) {
+        Ok(0) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
+        Err(nix::errno::Errno::EINTR) if Instant::now() < until => readable(pipe, until),
+        other => other.map(drop).map_err(io::Error::from),
+    }
+}
+
+/// Errors: the child said something else, which is why it failed, or nothing in time.
+fn hear(said: &mut Said, expected: &str, until: Instant) -> io::Result<()> {
+    let line = line(said, until)?;
     if line == expected { Ok(()) } else { Err(io::Error::other(line)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A child that says what this script says.
+    fn saying(script: &str) -> (Child, Said) {
+        let mut command = Command::new("sh");
+        let mut child = command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let said = child.stdout.take().unwrap();
+        (child, BufReader::new(said.take(MAX_SAID)))
+    }
+
+    #[test]
+    fn a_child_that_falls_silent_is_not_waited_for() {
+        let (child, mut said) = saying("printf 'made\\nma'; exec sleep 1000");
+        let begun = Instant::now();
+        hear(&mut said, MADE, begun + LONGEST).unwrap();
+        let silent = line(&mut said, begun + Duration::from_millis(300)).unwrap_err();
+        assert_eq!(silent.kind(), io::ErrorKind::TimedOut);
+        // Its input is open still, which a child that listens would wait on.
+        end(child).unwrap();
+        assert!(begun.elapsed() < LONGEST);
+    }
+
+    #[test]
+    fn what_a_child_says_last_is_why_it_failed() {
+        let (child, mut said) = saying("printf 'no '; sleep 0.1; printf room");
+        let why = hear(&mut said, MADE, Instant::now() + LONGEST).unwrap_err();
+        assert_eq!(why.to_string(), "no room");
+        end(child).unwrap();
+    }
 }

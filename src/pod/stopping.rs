@@ -17,7 +17,14 @@ use crate::api::well_known::KEEP_OBJECT;
 const EVICTION_GRACE_SECONDS: i64 = 1;
 /// nodeshutdown_manager.go, nodeShutdownMessage.
 const SHUTDOWN_MESSAGE: &str = "Pod was terminated in response to imminent node shutdown.";
+/// So many tries at giving addresses back are awaited before a deleted Pod goes.
+const RELEASE_TRIES: u32 = 5;
 const DEADLINE_MESSAGE: &str = "Pod was active on the node longer than the specified deadline";
+
+/// Whether a Pod is let go that holds nothing but addresses, which its plugins refused to take back that often. They are given back without it then.
+pub fn goes_without_addresses(pod: &Pod, refused: u32) -> bool {
+    pod.metadata.deletion_timestamp.is_some() && refused >= RELEASE_TRIES
+}
 
 /// Why a Pod is being stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -122,11 +122,21 @@ async fn a_network_that_is_not_ready_is_said_so_and_asked_again() {
                  message:Network plugin returns error: CNI plugin \"one\" failed (STATUS): no route yet (code 50)";
     assert_eq!(error.to_string(), words);
     assert_eq!(called(&lab, "ADD"), Vec::<String>::new());
-    assert!(lab.network.describe().await[0].ends_with("no route yet (code 50)"));
+    assert!(lab.network.describe_readiness().await.unwrap().ends_with("no route yet (code 50)"));
     status("exit 0");
-    lab.network.attach(&spec("a")).await.unwrap();
+    let again = lab.network.attach(&spec("b")).await.unwrap_err();
+    assert_eq!(
+        (again.to_string().as_str(), called(&lab, "STATUS").len()),
+        (words, 1),
+        "what was refused a moment ago is not asked for again"
+    );
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while lab.network.attach(&spec("a")).await.is_err() {
+        assert!(Instant::now() < deadline, "nobody asks again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     lab.network.attach(&spec("b")).await.unwrap();
-    assert_eq!(called(&lab, "STATUS").len(), 3, "two refusals, and one answer for both pods: {:?}", lab.log());
+    assert_eq!(called(&lab, "STATUS").len(), 2, "one refusal, and one answer for both pods: {:?}", lab.log());
     for uid in ["a", "b"] {
         lab.network.remove(uid).await.unwrap();
     }
@@ -190,5 +200,79 @@ async fn plugins_that_a_killed_agent_had_called_are_ended() {
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(9));
     assert!(untouched.is_none());
     next.remove("a").await.unwrap();
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_agent_had_asked_of_the_network_is_ended_without_any_pod() {
+    let lab = Lab::new(28);
+    // What is left of a GC in the middle when only the agent is killed: nobody ends the plugin's group then.
+    lab.plugin("one", "[ $CNI_COMMAND = GC ] || exit 0\nsetsid sleep 1000 </dev/null >/dev/null 2>&1 &\necho $! >$lab/left");
+    lab.list(&json!({"cniVersion": "1.1.0", "name": "lab", "plugins": [{"type": "one"}]}));
+    lab.network.collect().await.unwrap();
+    let left = std::fs::read_to_string(lab.dir.path().join("left")).unwrap().trim().to_owned();
+    let stat = || std::fs::read_to_string(format!("/proc/{left}/stat")).unwrap_or_default();
+    let lives = || !stat().is_empty() && !stat().contains(") Z ");
+    assert!(lives());
+    drop(CniNetwork::new(lab.config.clone()).unwrap());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while lives() {
+        if Instant::now() > deadline {
+            sh(&format!("kill -9 {left}"));
+            panic!("nobody ended {left}");
+        }
+        tokio::task::yield_now().await;
+    }
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gc_and_status_that_hang_hold_others_up_for_a_bounded_time() {
+    let lab = Lab::new(29);
+    lab.plugin("one", &format!("{RESULT} && exit 0\ncase $CNI_COMMAND in GC|STATUS) exec sleep 1000;; esac"));
+    lab.list(&json!({"cniVersion": "1.1.0", "name": "lab", "plugins": [{"type": "one"}]}));
+    let began = Instant::now();
+    assert_eq!(lab.network.describe().await, Vec::<String>::new());
+    assert!(began.elapsed() < Duration::from_secs(5), "what is said at the start waits for no plugin");
+    let (refused, collected) = tokio::join!(lab.network.describe_readiness(), lab.network.collect());
+    assert!(refused.unwrap().ends_with("CNI plugin \"one\" failed (STATUS): killed: no answer within 10 s"));
+    assert!(collected.unwrap_err().to_string().ends_with("failed (GC): killed: no answer within 10 s"));
+    assert!(began.elapsed() < Duration::from_secs(25), "ADD would be given 30 s");
+    lab.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_pins_of_a_pod_with_a_user_namespace_are_all_made_again() {
+    const FIRST: u32 = 1_000_000_000 / 65536 * 65536;
+    let lab = Lab::new(30);
+    // Its ids are written here, as newuidmap need not be there.
+    let unshare = ["--user", "--net", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "sleep", "1000"];
+    let mut outer = Command::new("unshare").args(unshare).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let inner = loop {
+        let children = std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", outer.id())).unwrap();
+        let pid = children.split_whitespace().find_map(|pid| pid.parse::<u32>().ok());
+        match pid.filter(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.trim() == "sleep")) {
+            Some(pid) => break pid,
+            None => assert!(Instant::now() < deadline, "unshare did not start it"),
+        }
+        tokio::task::yield_now().await;
+    };
+    std::fs::write(format!("/proc/{inner}/uid_map"), format!("0 {FIRST} 65536")).unwrap();
+    let ids = |first| minik8s::api::user_namespace::IdRange::starting_at(first);
+    let with = |first| minik8s::network::SandboxSpec { share_processes: true, ids: ids(first), ..spec("a") };
+    let dir = lab.netns("a").parent().unwrap().to_owned();
+    let foreign = lab.network.keep(&with(FIRST + 65536), inner).await;
+    let unpinned = std::fs::exists(dir.join("user"));
+    let kept = lab.network.keep(&with(FIRST), inner).await;
+    let same = ["net", "uts", "ipc", "pid", "user"].map(|kind| {
+        std::fs::metadata(dir.join(kind)).unwrap().ino() == std::fs::metadata(format!("/proc/{inner}/ns/{kind}")).unwrap().ino()
+    });
+    let again = lab.network.keep(&with(FIRST), inner).await;
+    outer.kill().unwrap();
+    outer.wait().unwrap();
+    assert!(foreign.unwrap_err().to_string().contains("has other ids") && !unpinned.unwrap());
+    assert_eq!((kept.unwrap(), same, again.unwrap()), (true, [true; 5], false));
+    lab.network.remove("a").await.unwrap();
     lab.finish().await;
 }

@@ -118,7 +118,7 @@ impl Worker {
             parts.settled().await;
             Done::Released(release::release(&drivers, &uid).await)
         };
-        let panicked = release::NotReleased { network: None, rest: vec![PANICKED.to_owned()] };
+        let panicked = release::NotReleased { network: None, addresses_only: false, rest: vec![PANICKED.to_owned()] };
         self.jobs.spawn(Done::of(job, Done::Released(Err(panicked))));
     }
 

@@ -5,9 +5,11 @@
 //! runs its namespaces are there: a lost pin is made again from that process.
 
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use jiff::Timestamp;
 use tracing::{info, warn};
 
@@ -16,12 +18,10 @@ use super::parts::sandbox_spec;
 use super::release::NotReleased;
 use super::task::Worker;
 use super::{Shared, release_pod};
-use crate::pod::events;
+use crate::pod::{events, stopping};
 
 /// How many Pods' networks are checked at once: nothing waits for the answers.
 pub(super) const CHECKS: usize = 2;
-/// So many tries at giving addresses back are awaited before a deleted Pod goes; then they are tried again without it.
-const RELEASE_TRIES: u32 = 5;
 /// Between rounds of such tries.
 const LEFTOVERS_EVERY: Duration = Duration::from_secs(30);
 
@@ -75,8 +75,11 @@ impl Worker {
         if let Some(network) = &error.network {
             self.events.push(events::failed_kill(&self.pod, network));
         }
-        let deleted = self.pod.metadata.deletion_timestamp.is_some();
-        if deleted && error.rest.is_empty() && self.release_pause.tries() >= RELEASE_TRIES {
+        if !error.rest.is_empty() || !error.addresses_only {
+            return;
+        }
+        self.refused_releases = self.refused_releases.saturating_add(1);
+        if stopping::goes_without_addresses(&self.pod, self.refused_releases) {
             warn!("the pod goes; its addresses are given back when its CNI plugins let that happen");
             Leftovers::keep_trying(&self.shared, self.uid.clone());
             self.is_released();
@@ -87,6 +90,8 @@ impl Worker {
         self.seen.released = true;
         self.seen.sandbox = false;
         self.parts = Arc::default();
+        self.release_pause.reset();
+        self.refused_releases = 0;
     }
 }
 
@@ -115,7 +120,9 @@ async fn rounds(shared: Arc<Shared>) {
         tokio::time::sleep(LEFTOVERS_EVERY).await;
         let all = shared.leftovers.lock().clone();
         for uid in all {
-            if release_pod(&shared.drivers, &uid).await.is_ok() {
+            // One that panics is tried again as one that fails, and holds up no other. What it was at stands behind locks.
+            let released = AssertUnwindSafe(release_pod(&shared.drivers, &uid)).catch_unwind().await;
+            if matches!(released, Ok(Ok(()))) {
                 info!(uid, "what a pod that is gone still held is given back");
                 shared.leftovers.lock().remove(&uid);
             }

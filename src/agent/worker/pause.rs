@@ -7,6 +7,7 @@ use jiff::Timestamp;
 /// A doubling pause between tries of one kind: 1 s to 30 s.
 #[derive(Default)]
 pub(super) struct Pause {
+    /// How often it failed since the last reset.
     tries: u32,
     since: Option<Timestamp>,
     pub(super) until: Option<Timestamp>,
@@ -23,11 +24,6 @@ impl Pause {
     pub(super) fn over(&self, now: Timestamp) -> bool {
         // Begun in the future: the clock was set back.
         self.until.is_none_or(|until| until <= now) || self.since.is_some_and(|since| since > now)
-    }
-
-    /// How often it failed since the last reset.
-    pub(super) fn tries(&self) -> u32 {
-        self.tries
     }
 
     pub(super) fn reset(&mut self) {
@@ -48,7 +44,7 @@ mod tests {
         let mut pause = Pause::default();
         pause.fail(at(100));
         pause.fail(at(101));
-        assert!(!pause.over(at(102)) && pause.over(at(103)) && pause.tries() == 2);
+        assert!(!pause.over(at(102)) && pause.over(at(103)) && pause.tries == 2);
         assert!(pause.over(at(99)), "or it would last until the clock is there again");
         pause.reset();
         assert!(pause.over(at(101)));

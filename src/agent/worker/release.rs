@@ -3,12 +3,15 @@
 use std::fmt;
 
 use crate::agent::Drivers;
+use crate::network::NetworkError;
 
 /// What of a Pod could not be given back.
 #[derive(Debug)]
 pub(crate) struct NotReleased {
     /// Why its addresses or namespaces could not.
     pub(super) network: Option<String>,
+    /// Nothing but addresses is left of its network.
+    pub(super) addresses_only: bool,
     /// Why other things could not.
     pub(super) rest: Vec<String>,
 }
@@ -22,7 +25,7 @@ impl fmt::Display for NotReleased {
 
 /// Releases everything of the Pod that is no container. Safe to repeat. Errors: what failed, to be tried again.
 pub(crate) async fn release(drivers: &Drivers, uid: &str) -> Result<(), NotReleased> {
-    let network = async { drivers.network.remove(uid).await.map_err(|e| e.to_string()) };
+    let network = drivers.network.remove(uid);
     let volumes = async {
         drivers.volumes.remove(uid).await.map_err(|e| format!("volumes: {e}"))?;
         drivers.runtime.release_image_volumes(uid).await.map_err(|e| format!("image volumes: {e}"))
@@ -32,6 +35,10 @@ pub(crate) async fn release(drivers: &Drivers, uid: &str) -> Result<(), NotRelea
     let rest: Vec<String> = [volumes, cgroup].into_iter().filter_map(Result::err).collect();
     match network {
         Ok(()) if rest.is_empty() => Ok(()),
-        network => Err(NotReleased { network: network.err(), rest }),
+        network => {
+            let error = network.err();
+            let addresses_only = error.as_ref().is_some_and(NetworkError::is_of_addresses);
+            Err(NotReleased { network: error.map(|e| e.to_string()), addresses_only, rest })
+        }
     }
 }

@@ -67,6 +67,8 @@ pub(super) struct Worker {
     pub(super) remove_pause: Pause,
     pub(super) releasing: bool,
     pub(super) release_pause: Pause,
+    /// How often nothing but its addresses could not be given back.
+    pub(super) refused_releases: u32,
     pub(super) commit_pause: Pause,
     pub(super) kill_pause: Pause,
     /// The signal that stops each running container.
@@ -112,6 +114,7 @@ impl Worker {
             remove_pause: Pause::default(),
             releasing: false,
             release_pause: Pause::default(),
+            refused_releases: 0,
             commit_pause: Pause::default(),
             kill_pause: Pause::default(),
             stop_signals: BTreeMap::new(),

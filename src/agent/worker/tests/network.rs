@@ -45,6 +45,32 @@ async fn a_pod_whose_addresses_are_not_taken_back_goes_all_the_same_and_they_are
     assert!((10..=60).contains(&world.now().duration_since(began).as_secs()), "after a few tries");
     assert!(told(&world.host(), "FailedKillPod", "error killing pod: failed to \"KillPodSandbox\" for \"u-1\" with KillPodSandboxError: "));
     assert!(!world.host().holds_nothing());
+    world.host().detach_panics = true;
+    world.until("it panicked", |h| !h.detach_panics).await;
+    world.host().detach_fails = false;
+    world.until("given back", Host::holds_nothing).await;
+    agent.kill().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_whose_namespaces_stay_does_not_go_and_such_failures_do_not_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    world.put(pod("Always", vec![container("c")]));
+    let agent = world.agent().await;
+    world.until("running", |h| running(h, "c")).await;
+    world.host().unpin_fails = true;
+    let tries = |host: &Host| host.trace.iter().filter(|call| *call == "detach").count();
+    delete(&world, 0);
+    world.until("tried often", |h| tries(h) >= 8).await;
+    assert!(!gone(&world.host()));
+    {
+        let mut host = world.host();
+        (host.unpin_fails, host.detach_fails) = (false, true);
+    }
+    let before = tries(&world.host());
+    world.until("gone", gone).await;
+    assert!(tries(&world.host()) >= before + 5, "these are awaited as often as if nothing had failed before");
     world.host().detach_fails = false;
     world.until("given back", Host::holds_nothing).await;
     agent.kill().await;

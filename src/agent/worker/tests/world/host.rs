@@ -79,6 +79,10 @@ pub(in super::super) struct Host {
     pub(in super::super) dns_omitted: Vec<String>,
     /// No address is given back.
     pub(in super::super) detach_fails: bool,
+    /// The next time there is a panic.
+    pub(in super::super) detach_panics: bool,
+    /// The pod's namespaces stay.
+    pub(in super::super) unpin_fails: bool,
     /// The plugins find the pod's network broken.
     pub(in super::super) check_fails: bool,
     pub(in super::super) setup_takes: Duration,

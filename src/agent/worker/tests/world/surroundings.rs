@@ -41,7 +41,13 @@ impl Network for Double {
         Ok(vec![IpAddr::from([10, 0, 0, 7])])
     }
     async fn remove(&self, uid: &str) -> Result<(), NetworkError> {
+        let panics = std::mem::take(&mut self.0.host().detach_panics);
+        assert!(!panics, "as the test wants it");
         let detach = |host: &mut Host| {
+            if host.unpin_fails {
+                let (path, source) = ("/run/ns".into(), std::io::ErrorKind::ResourceBusy.into());
+                return Err(NetworkError::Several(vec![no_plugin(), NetworkError::Namespace { action: "unmount", path, source }]));
+            }
             if host.detach_fails {
                 return Err(no_plugin());
             }
