@@ -92,7 +92,7 @@ mod tests {
     #[tokio::test]
     async fn all_of_many_are_handed_over_before_anybody_waits() {
         let dir = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = EmbeddedStore::open(&dir.path().join("state.redb")).unwrap();
+        let store: Arc<dyn Store> = EmbeddedStore::open(dir.path().join("state.redb")).unwrap();
         let name = |n: usize| ObjectMeta { name: Some(n.to_string()), ..meta() };
         let object = |n| Object::from(ConfigMap { metadata: name(n), ..Default::default() });
         let many = (0..500).map(|n| (key(&n.to_string()), vec![Op::Create(object(n))])).collect();
@@ -108,7 +108,7 @@ mod tests {
     #[tokio::test]
     async fn a_job_that_a_cron_job_s_plan_marks_waits_for_it() {
         let dir = tempfile::tempdir().unwrap();
-        let store: Arc<dyn Store> = EmbeddedStore::open(&dir.path().join("state.redb")).unwrap();
+        let store: Arc<dyn Store> = EmbeddedStore::open(dir.path().join("state.redb")).unwrap();
         let deletes = vec![Op::Delete { key: key("its"), uid: None }];
         let writing = Writing::begin(&store, vec![(Key::new(Kind::CronJob, "default", "c"), deletes)]).await;
         assert!(writing.concerns(&[key("its")]) && !writing.concerns(&[key("another")]));
