@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
 use super::{NetworkError, result};
+use crate::host::process_group::KillGroup;
 
 /// Most bytes of standard output that are read; more is an error.
 const MAX_OUTPUT: u64 = 1 << 20;
@@ -47,7 +46,7 @@ pub(super) async fn exec(call: &Call<'_>, plugin: &str, config: &[u8]) -> Result
     let path = find(plugin, call.dirs)?;
     let failed = |message: String| NetworkError::Plugin { plugin: plugin.to_owned(), command: call.command, code: None, message };
     let mut child = spawn(call, &path).await.map_err(|e| failed(format!("cannot execute {}: {e}", path.display())))?;
-    let group = KillGroup(child.id());
+    let group = KillGroup::of(child.id());
     let finished = tokio::time::timeout(call.timeout, talk(&mut child, config)).await;
     let (status, stdout, stderr) = match finished {
         Err(_) => return Err(failed(format!("killed: no answer within {} s", call.timeout.as_secs_f32()))),
@@ -124,23 +123,4 @@ async fn kept(pipe: Option<impl AsyncRead + Unpin>) -> std::io::Result<Vec<u8>> 
     pipe.read_to_end(&mut text).await?;
     tokio::io::copy(&mut pipe.into_inner(), &mut tokio::io::sink()).await?;
     Ok(text)
-}
-
-/// Kills a plugin and what it started, also where the caller is cancelled.
-struct KillGroup(Option<u32>);
-
-impl KillGroup {
-    /// The plugin has ended and was waited for: its id is no longer ours.
-    fn disarm(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for KillGroup {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0.and_then(|p| i32::try_from(p).ok()) {
-            // Gone already is all there is to expect here.
-            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-    }
 }

@@ -9,12 +9,12 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{NFSVolumeSource, Pod, Volume};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use tokio::process::Command;
 
+use super::VolumeError;
 use super::driver::{is_plain_name, make_private};
-use super::{VolumeError, teardown};
+use crate::host::mounts::is_mounted;
+use crate::host::process_group::KillGroup;
 
 /// How mounts are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub(super) async fn mount_all(program: &MountProgram, dir: &Path, pod: &Pod) -> 
 async fn mount(mount: &MountProgram, source: &NFSVolumeSource, at: &Path) -> Result<(), String> {
     let files = |error: io::Error| format!("failed to prepare {}: {error}", at.display());
     // Not to touch the directory before: under a dead server's mount that would hang.
-    if teardown::is_mounted(at).map_err(files)? {
+    if is_mounted(at).map_err(files)? {
         return Ok(());
     }
     std::fs::create_dir_all(at).map_err(files)?;
@@ -60,7 +60,7 @@ async fn mount(mount: &MountProgram, source: &NFSVolumeSource, at: &Path) -> Res
     command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
     let run = async {
         let child = command.spawn()?;
-        let group = KillGroup(child.id());
+        let group = KillGroup::of(child.id());
         let done = child.wait_with_output().await?;
         group.disarm();
         Ok::<_, io::Error>(done)
@@ -76,25 +76,6 @@ async fn mount(mount: &MountProgram, source: &NFSVolumeSource, at: &Path) -> Res
         Err(_) => (format!("no end after {}s, killed", mount.limit.as_secs()), String::new()),
     };
     Err(failure(&mount.program, &arguments, &how, &output))
-}
-
-/// Kills mount(8) and the helper that it started, also where the caller is cancelled.
-struct KillGroup(Option<u32>);
-
-impl KillGroup {
-    /// It has ended and was waited for: its id is no longer ours.
-    fn disarm(mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for KillGroup {
-    fn drop(&mut self) {
-        if let Some(pid) = self.0.and_then(|pid| i32::try_from(pid).ok()) {
-            // Gone already is all there is to expect here.
-            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-    }
 }
 
 /// `-t nfs [-o ro] server:path directory`.

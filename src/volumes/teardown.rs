@@ -16,6 +16,8 @@ use nix::mount::{MntFlags, umount2};
 use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
+use crate::host::mounts::mounts_under;
+
 /// How often mounts are looked for again.
 const MAX_ROUNDS: usize = 64;
 /// The deepest tree that is removed.
@@ -35,8 +37,7 @@ pub(super) fn remove(dir: &Path) -> io::Result<()> {
 /// Takes away mounts until none is left (a mount may hide others).
 fn detach_all(dir: &Path) -> io::Result<()> {
     for _ in 0..MAX_ROUNDS {
-        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
-        let mounts = mounts_under(dir, &mountinfo);
+        let mounts = mounts_under(dir)?;
         if mounts.is_empty() {
             return Ok(());
         }
@@ -48,28 +49,6 @@ fn detach_all(dir: &Path) -> io::Result<()> {
         }
     }
     Err(io::Error::new(io::ErrorKind::ResourceBusy, format!("mounts under {} keep coming back", dir.display())))
-}
-
-/// The mount points at or under `dir`, in the order of mounting. `dir` is canonical.
-fn mounts_under(dir: &Path, mountinfo: &str) -> Vec<PathBuf> {
-    let points = mountinfo.lines().filter_map(|l| l.split(' ').nth(4)).map(|p| PathBuf::from(unescaped(p)));
-    points.filter(|p| p.starts_with(dir)).collect()
-}
-
-/// Whether something is mounted at this very directory, which is not looked into; absent: no.
-pub(super) fn is_mounted(at: &Path) -> io::Result<bool> {
-    // The directory above is the pod's own.
-    let (Some(above), Some(name)) = (at.parent(), at.file_name()) else { return Ok(false) };
-    let at = match above.canonicalize() {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-        above => above?.join(name),
-    };
-    Ok(mounts_under(&at, &std::fs::read_to_string("/proc/self/mountinfo")?).contains(&at))
-}
-
-/// mountinfo writes blanks, tabs, line feeds and backslashes in octal.
-fn unescaped(path: &str) -> String {
-    ["\\040", "\\011", "\\012", "\\134"].iter().zip([" ", "\t", "\n", "\\"]).fold(path.to_owned(), |p, (from, to)| p.replace(from, to))
 }
 
 /// Passes over the top until it is empty; each flattens one more level of the tree, so a pass a level is enough.
@@ -158,13 +137,6 @@ fn named(action: &str, path: &Path, error: Errno) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn mounts_are_found_by_whole_components() {
-        let text = "1 0 0:1 / /run/pods/a rw - x x rw\n2 1 0:2 / /run/pods/a/v\\040w rw - x x rw\n3 1 0:3 / /run/pods/ab rw - x x rw\n\n";
-        let expected: Vec<PathBuf> = ["/run/pods/a", "/run/pods/a/v w"].map(Into::into).to_vec();
-        assert_eq!(mounts_under(Path::new("/run/pods/a"), text), expected);
-    }
 
     #[test]
     fn symlinks_are_removed_and_not_followed() {

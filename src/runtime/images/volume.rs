@@ -5,13 +5,13 @@
 //! nobody asks for any more is found. As Kubernetes documents it (types.go, ImageVolumeSource): read-only, and nothing in it is run.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
 
 use containerd_client::services::v1::snapshots::{ListSnapshotsRequest, MountsRequest, RemoveSnapshotRequest, ViewSnapshotRequest};
 use containerd_client::types::Mount;
 use tonic::{Code, Status};
 
 use super::{Images, users};
+use crate::host::mounts::is_mounted;
 use crate::runtime::containerd::connection::{QUICK, SLOW, accept, answer, whole};
 use crate::runtime::{Image, ImageVolume, RuntimeError};
 
@@ -111,35 +111,15 @@ fn key(volume: &ImageVolume<'_>) -> String {
     format!("minik8s-volume-{}-{}", volume.pod_uid, volume.volume)
 }
 
-/// Whether something is mounted at this very directory.
-fn is_mounted(at: &Path) -> std::io::Result<bool> {
-    let at: PathBuf = at.canonicalize()?;
-    let mountinfo = std::fs::read_to_string("/proc/self/mountinfo")?;
-    Ok(mounted_in(&at, &mountinfo))
-}
-
-/// mountinfo writes blanks, tabs, line feeds and backslashes in octal.
-fn mounted_in(at: &Path, mountinfo: &str) -> bool {
-    let escaped = [("\\", "\\134"), (" ", "\\040"), ("\t", "\\011"), ("\n", "\\012")]
-        .iter()
-        .fold(at.display().to_string(), |path, (from, to)| path.replace(from, to));
-    mountinfo.lines().any(|line| line.split(' ').nth(4) == Some(&escaped))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
     fn views_are_named_after_pod_and_volume() {
         let at = Path::new("/x");
         assert_eq!(key(&ImageVolume { pod_uid: "u-1", volume: "v", at }), "minik8s-volume-u-1-v");
-    }
-
-    #[test]
-    fn a_mount_is_told_from_its_directory_and_from_mounts_below() {
-        let info = "1 2 0:3 / /run/a\\040b/v ro - overlay overlay ro\n4 2 0:3 / /run/c/v/below ro - overlay overlay ro\n";
-        assert!(mounted_in(Path::new("/run/a b/v"), info));
-        assert!(!mounted_in(Path::new("/run/c/v"), info) && !mounted_in(Path::new("/run/a b"), info));
     }
 }
