@@ -40,8 +40,8 @@ use writing::Writing;
 /// How long after a failed commit the same thing is tried again.
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
 
-/// How many workloads' plans are computed before they are committed.
-const MOST_AT_ONCE: usize = 256;
+/// Of how many objects the plans are computed before they are committed.
+const MOST_AT_ONCE: usize = 512;
 
 /// A clock that goes back by more than this was set.
 const CLOCK_SET_BACK: SignedDuration = SignedDuration::from_secs(1);

@@ -13,9 +13,9 @@ use crate::api::{Key, Kind, Object, well_known};
 use crate::controllers::{self, Context, EventDraft, Plan};
 use crate::store::Store;
 
-/// The kinds that come from files, Nodes aside.
+/// The kinds that come from files, Nodes aside. First what pods are configured with.
 const KINDS: [Kind; 7] =
-    [Kind::DaemonSet, Kind::Job, Kind::CronJob, Kind::StaticPod, Kind::ConfigMap, Kind::Secret, Kind::PersistentVolumeClaim];
+    [Kind::ConfigMap, Kind::Secret, Kind::PersistentVolumeClaim, Kind::DaemonSet, Kind::Job, Kind::CronJob, Kind::StaticPod];
 
 /// Of so many objects with unusable files an event tells; the log has all faults.
 const MOST_UNREAD: usize = 100;
@@ -23,9 +23,32 @@ const MOST_UNREAD: usize = 100;
 /// Which keys are to be compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Due {
-    /// All of them, whatever `keys` says.
+    /// All of them, whatever `keys` says, and `unread`.
     all: bool,
+    /// Also what is to be told of objects whose files cannot be used.
+    unread: bool,
     keys: BTreeSet<Key>,
+}
+
+impl Due {
+    /// The same as parts of `most` keys at most, in the order in which they are to be planned and committed: configuration before what uses it.
+    pub fn parts(&self, most: usize, set: &ManifestSet, store: &dyn Store) -> Vec<Due> {
+        let mut keys: Vec<Key> = if self.all { every(set, store).into_iter().collect() } else { self.keys.iter().cloned().collect() };
+        if keys.len() <= most {
+            return vec![self.clone()];
+        }
+        keys.sort_by_key(|key| KINDS.iter().position(|kind| *kind == key.kind));
+        let part = |(n, keys): (usize, &[Key])| Due { all: false, unread: self.all && n == 0, keys: keys.iter().cloned().collect() };
+        keys.chunks(most).enumerate().map(part).collect()
+    }
+}
+
+/// The keys of everything that is wanted, stored or remembered.
+fn every(set: &ManifestSet, store: &dyn Store) -> BTreeSet<Key> {
+    let stored = KINDS.into_iter().flat_map(|kind| store.list(kind)).filter(|o| from_file(o)).map(|o| o.key());
+    let wanted = set.objects.iter().filter(|o| o.kind() != Kind::Node).map(|o| o.key());
+    let job = |name: &str| name.split_once('/').map(|(namespace, name)| Key::new(Kind::Job, namespace, name));
+    stored.chain(wanted).chain(tombstones(store).keys().filter_map(|name| job(name))).collect()
 }
 
 /// What has been compared with the Store already.
@@ -62,9 +85,9 @@ impl Wishes {
         self.synced = Some(set);
     }
 
-    /// It is not.
+    /// It is not, or not all of it.
     pub fn failed(&mut self, due: Due) {
-        self.due.all |= due.all;
+        self.due.all |= due.all || due.unread;
         self.due.keys.extend(due.keys);
     }
 }
@@ -88,23 +111,24 @@ pub fn plan(due: &Due, set: &ManifestSet, store: &dyn Store, cx: &mut Context) -
     let keep: BTreeSet<String> = sources.filter(|s| set.keeps(s)).map(|s| path_of(&s).to_owned()).collect();
     let mut plan = controllers::sync::reconcile(&desired, &stored, &keep, &tombstones, cx);
     plan.events.extend(taken);
-    if due.all {
-        plan.events.extend(unread(&stored, set));
+    if due.all || due.unread {
+        plan.events.extend(unread(store, set));
     }
     plan
 }
 
 /// What is to be told of objects whose file says nothing usable of them any more: that they stay as they are, and why.
-fn unread(stored: &[Arc<Object>], set: &ManifestSet) -> Vec<EventDraft> {
+fn unread(store: &dyn Store, set: &ManifestSet) -> Vec<EventDraft> {
     let faults: HashMap<&str, &Fault> =
         set.faults.iter().rev().filter(|f| f.severity == Severity::Error).map(|f| (f.file.as_str(), f)).collect();
     if faults.is_empty() {
         return Vec::new();
     }
     let read: HashSet<_> = set.objects.iter().map(|o| name_of(o)).collect();
-    let unread = stored.iter().filter(|o| !read.contains(&name_of(o)));
+    let stored = KINDS.into_iter().flat_map(|kind| store.list(kind)).filter(|o| from_file(o));
+    let unread = stored.filter(|o| !read.contains(&name_of(o)));
     let told = unread.filter_map(|o| {
-        let (about, uid, fault) = (o.key(), o.uid().to_owned(), faults.get(path_of(source(o)?))?);
+        let (about, uid, fault) = (o.key(), o.uid().to_owned(), faults.get(path_of(source(&o)?))?);
         let message = format!("{} is unchanged, since its file cannot be used: {fault}", about.kind.shown());
         Some(EventDraft { about, uid, warning: true, reason: "FailedValidation".to_owned(), message, source: "minik8s" })
     });

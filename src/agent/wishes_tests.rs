@@ -69,10 +69,18 @@ impl Memory {
 
     /// One turn of the loop's sync; how many operations it committed.
     fn sync(&self, wishes: &mut Wishes, set: &Arc<ManifestSet>) -> usize {
-        let due = wishes.take(set);
-        let ops = self.plan(&due, set);
-        let count = ops.len();
-        self.apply(ops);
+        self.sync_in_parts(wishes, set, usize::MAX)
+    }
+
+    /// As the loop does: each part is planned before the one before it is stored.
+    fn sync_in_parts(&self, wishes: &mut Wishes, set: &Arc<ManifestSet>, most: usize) -> usize {
+        let (mut count, mut unwritten) = (0, Vec::new());
+        for part in wishes.take(set).parts(most, set, self) {
+            let ops = self.plan(&part, set);
+            count += ops.len();
+            self.apply(std::mem::replace(&mut unwritten, ops));
+        }
+        self.apply(unwritten);
         wishes.done(set.clone());
         count
     }
@@ -87,7 +95,7 @@ impl Memory {
     }
 }
 
-const EVERYTHING: Due = Due { all: true, keys: BTreeSet::new() };
+const EVERYTHING: Due = Due { all: true, unread: false, keys: BTreeSet::new() };
 
 fn job(name: &str, file: &str, completions: usize) -> Arc<Object> {
     let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
@@ -122,6 +130,24 @@ fn what_could_not_be_committed_is_due_again() {
     wishes.failed(due);
     assert_eq!(store.sync(&mut wishes, &next), 1);
     assert!(store.plan(&EVERYTHING, &next).is_empty());
+}
+
+#[test]
+fn of_many_parts_configuration_comes_first_and_all_are_there() {
+    let store = Memory::default();
+    let config = |n: usize| {
+        let map = json!({"metadata": {"name": format!("c{n}"), "namespace": "default"}});
+        Arc::new(sourced(Object::from_json(Kind::ConfigMap, map.to_string().as_bytes()).unwrap(), &format!("c{n}.yaml"), 0))
+    };
+    let objects: Vec<_> = (0..5).map(|n| job(&format!("j{n}"), &format!("j{n}.yaml"), 1)).chain((0..3).map(config)).collect();
+    let set = ManifestSet { objects, ..ManifestSet::default() };
+    let stone = Op::Record { name: format!("{}default/gone", well_known::JOB_TOMBSTONE), value: Some(b"{}".to_vec()) };
+    store.apply(vec![stone]);
+    let parts = EVERYTHING.parts(4, &set, &store);
+    let names: Vec<Vec<&str>> = parts.iter().map(|part| part.keys.iter().map(|key| key.name.as_str()).collect()).collect();
+    assert_eq!(names, [vec!["gone", "c0", "c1", "c2"], vec!["j0", "j1", "j2", "j3"], vec!["j4"]]);
+    assert_eq!(parts.iter().map(|part| part.unread).collect::<Vec<_>>(), [true, false, false]);
+    assert_eq!(EVERYTHING.parts(9, &set, &store), [EVERYTHING]);
 }
 
 #[test]
@@ -186,7 +212,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn some_keys_come_to_the_same_as_all(directories in directories(), finishes in prop::collection::vec(any::<bool>(), 12)) {
+    fn some_keys_come_to_the_same_as_all(
+        directories in directories(),
+        finishes in prop::collection::vec(any::<bool>(), 12),
+        most in 1usize..5,
+        missed in any::<bool>(),
+    ) {
         let (store, mut wishes) = (Memory::default(), Wishes::default());
         let mut known: HashMap<(usize, usize, usize), Arc<Object>> = HashMap::new();
         for (directory, finish) in directories.iter().zip(finishes) {
@@ -202,7 +233,10 @@ proptest! {
                 }
             }
             let set = Arc::new(set);
-            store.sync(&mut wishes, &set);
+            if missed {
+                wishes.missed();
+            }
+            store.sync_in_parts(&mut wishes, &set, most);
             prop_assert!(store.plan(&EVERYTHING, &set).is_empty(), "left to do: {:?}", store.plan(&EVERYTHING, &set));
             if finish {
                 store.finish_deleted(&mut wishes);

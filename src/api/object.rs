@@ -6,6 +6,9 @@ use k8s_openapi::api::core::v1::{ConfigMap, Event, Node, PersistentVolumeClaim, 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 
+/// What a workload takes as text, bytes: it need not grow while it is written.
+const USUAL_TEXT: usize = 2048;
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident : $type:ty => $plural:literal, $api:literal, $shown:literal;)*) => {
         /// A kind of object the Store keeps.
@@ -38,9 +41,10 @@ macro_rules! kinds {
             pub fn meta_mut(&mut self) -> &mut ObjectMeta { match self { $(Object::$kind(o) => &mut o.metadata),* } }
             /// The object as the text of Kubernetes JSON, with apiVersion and kind.
             pub fn to_json_text(&self) -> Vec<u8> {
-                let text = match self { $(Object::$kind(o) => serde_json::to_vec(o)),* };
+                let mut text = Vec::with_capacity(USUAL_TEXT);
+                let written = match self { $(Object::$kind(o) => serde_json::to_writer(&mut text, o)),* };
                 // Into memory, and these types have string keys only: it cannot fail.
-                text.unwrap_or_default()
+                written.map_or_else(|_| Vec::new(), |()| text)
             }
             /// The object as a value of Kubernetes JSON, with apiVersion and kind.
             pub fn to_json(&self) -> serde_json::Value {

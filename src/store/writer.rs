@@ -15,7 +15,7 @@ use crate::api::Object;
 /// Commits that wait for the writer before callers wait to be let in.
 pub(super) const QUEUE: usize = 1024;
 /// Commits in one transaction at most.
-const MAX_BATCH: usize = 256;
+const MAX_BATCH: usize = 512;
 /// Changes a watcher may lag behind before it must list again.
 const WATCH_CAPACITY: usize = 2048;
 

@@ -1,9 +1,11 @@
 //! Node and workloads brought in line with the manifests: gathers what `agent::node` and `agent::wishes` decide from, and commits what they say.
 
-use super::{Reconciler, commit, node_key};
+use super::writing::Writing;
+use super::{MOST_AT_ONCE, Reconciler, commit, node_key};
 use crate::agent::manifests::ManifestSet;
 use crate::agent::node_edits::{self, Memory};
-use crate::agent::{events, node, wishes};
+use crate::agent::wishes::{self, Due};
+use crate::agent::{events, node};
 use crate::api::{Kind, Object, well_known};
 use crate::controllers::pressure;
 use crate::store::{Op, Store};
@@ -16,15 +18,34 @@ impl Reconciler {
             return false;
         }
         let due = self.wishes.take(&set);
-        let node = self.node();
-        let mut cx = self.context(&node, "manifests");
-        let plan = wishes::plan(&due, &set, &*self.drivers.store, &mut cx);
-        let ops = commit::operations(&*self.drivers.store, plan, self.drivers.clock.now());
-        let done = self.commit_all(vec![(node_key(&self.drivers), ops)]).await;
+        let done = self.sync_due(&due, &set).await;
         if done {
             self.wishes.done(set)
         } else {
             self.wishes.failed(due)
+        }
+        done
+    }
+
+    /// Part by part: while one is written, the next is planned. Each key's plan rests on nothing but what is stored of that key. Ends at the first
+    /// that cannot be committed.
+    async fn sync_due(&mut self, due: &Due, set: &ManifestSet) -> bool {
+        let node = self.node();
+        let (mut writing, mut done): (Option<Writing>, bool) = (None, true);
+        for part in due.parts(MOST_AT_ONCE, set, &*self.drivers.store) {
+            let mut cx = self.context(&node, "manifests");
+            let plan = wishes::plan(&part, set, &*self.drivers.store, &mut cx);
+            let ops = commit::operations(&*self.drivers.store, plan, self.drivers.clock.now());
+            let next = Writing::begin(&self.drivers.store, vec![(node_key(&self.drivers), ops)]).await;
+            if let Some(before) = writing.replace(next) {
+                done &= self.written(before).await;
+            }
+            if !done {
+                break;
+            }
+        }
+        if let Some(last) = writing {
+            done &= self.written(last).await;
         }
         done
     }

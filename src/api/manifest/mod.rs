@@ -214,6 +214,19 @@ mod tests {
     }
 
     #[test]
+    fn eight_times_the_merged_keys_take_no_more_than_about_eight_times_as_long() {
+        let time = |keys: usize| {
+            let map: String = (0..keys).map(|n| format!("  k{n}: v\n")).collect();
+            let text = format!("a: &a\n{map}b:\n  <<: *a\n");
+            let begun = std::time::Instant::now();
+            decode("a.yaml", text.as_bytes());
+            begun.elapsed()
+        };
+        let (few, many) = (time(2000), time(16_000));
+        assert!(many < few * 20, "{few:?} and {many:?}");
+    }
+
+    #[test]
     fn a_document_is_at_the_line_of_its_first_word() {
         let text = "# a\n---\n# b\n\nkind: X\n---\nkind: Y\n";
         let lines: Vec<usize> = decode("a.yaml", text.as_bytes()).documents.iter().map(|d| d.line).collect();

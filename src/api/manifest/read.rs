@@ -121,13 +121,14 @@ fn list(root: Node, kind: Option<Kind>, span: Range<usize>, into: &mut Into<'_, 
 /// Reads an object of a kind of ours.
 fn one(mut root: Node, kind: Kind, old: Option<&Old>, span: Range<usize>, into: &mut Into<'_, '_>) {
     let index = into.documents.len();
-    let before = root.clone();
+    // What the fields of an old version are called, its faults have to be found by.
+    let before = old.map(|_| root.clone());
     let notes = prepare(&mut root, kind, old, into.report.file, index);
     for (place, field, message) in notes {
         into.report.push(Severity::Info, place, &field, message);
     }
     if let Some(old) = old {
-        let place = before.get("apiVersion").map_or(before.place, |n| n.place);
+        let place = root.get("apiVersion").map_or(root.place, |n| n.place);
         into.report.push(Severity::Warning, place, "apiVersion", old.warning());
     }
     let secret = kind == Kind::Secret;
@@ -141,7 +142,7 @@ fn one(mut root: Node, kind: Kind, old: Option<&Old>, span: Range<usize>, into: 
         for fault in finish(object, old) {
             refused |= fault.severity == Severity::Error;
             if !told(&found, &fault) {
-                into.report.locate(&before, fault, secret);
+                into.report.locate(before.as_ref().unwrap_or(&root), fault, secret);
             }
         }
     }

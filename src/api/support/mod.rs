@@ -7,12 +7,14 @@
 //! A security field is honoured or refused, never warned about.
 
 pub mod coverage;
+mod fields;
 mod table;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use serde_json::Value;
+use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::Object;
 use super::fault::{FieldFault, Severity};
@@ -75,83 +77,33 @@ const SECCOMP: [&str; 2] = ["container.seccomp.security.alpha.kubernetes.io/", "
 
 /// Names every field the object sets that the agent does not honour, in the order of the fields.
 pub fn check(object: &Object) -> Vec<FieldFault> {
-    let (owner, annotated): (_, &[&str]) = match object {
-        Object::DaemonSet(_) => ("DaemonSetSpec", &["spec", "template"]),
-        Object::Job(_) => ("JobSpec", &["spec", "template"]),
-        Object::CronJob(_) => ("CronJobSpec", &["spec", "jobTemplate", "spec", "template"]),
-        Object::StaticPod(_) | Object::Pod(_) => ("PodSpec", &[]),
-        Object::Node(_) => ("NodeSpec", &[]),
-        Object::PersistentVolumeClaim(_) => ("PersistentVolumeClaimSpec", &[]),
+    let (owner, annotated) = match object {
+        Object::DaemonSet(o) => ("DaemonSetSpec", Some(("spec.template.", o.spec.as_ref().and_then(|s| s.template.metadata.as_ref())))),
+        Object::Job(o) => ("JobSpec", Some(("spec.template.", o.spec.as_ref().and_then(|s| s.template.metadata.as_ref())))),
+        Object::CronJob(o) => ("CronJobSpec", Some(("spec.jobTemplate.spec.template.", job_template(o)))),
+        Object::StaticPod(_) | Object::Pod(_) => ("PodSpec", Some(("", Some(object.meta())))),
+        Object::Node(_) => ("NodeSpec", None),
+        Object::PersistentVolumeClaim(_) => ("PersistentVolumeClaimSpec", None),
         Object::ConfigMap(_) | Object::Secret(_) | Object::Event(_) | Object::ControllerRevision(_) => return Vec::new(),
     };
-    let json = object.to_json();
     let mut faults = Vec::new();
-    if !matches!(owner, "NodeSpec" | "PersistentVolumeClaimSpec") {
-        profile_annotations(&json, annotated, &mut faults);
+    if let Some((path, Some(meta))) = annotated {
+        profile_annotations(meta, path, &mut faults);
     }
-    if let Some(spec) = json.get("spec") {
-        walk(spec, owner, &mut "spec".to_owned(), &mut faults);
-    }
+    fields::walk(&object.to_json_text(), owner, &mut faults);
     faults
 }
 
-/// `path` is the value's own, and is so again at the end.
-fn walk(value: &Value, owner: &str, path: &mut String, faults: &mut Vec<FieldFault>) {
-    let above = path.len();
-    for (field, value) in value.as_object().into_iter().flatten() {
-        path.truncate(above);
-        path.push('.');
-        path.push_str(field);
-        let Some(row) = row(owner, field) else {
-            // The table is complete by test; a hole must not read as honoured all the same.
-            faults.push(FieldFault::error(&**path, "this version of minik8s does not know what to do with this field; remove it"));
-            continue;
-        };
-        if let Some(severity) = row.status.severity()
-            && is_set(value)
-            && !excepted(value, row)
-        {
-            faults.push(FieldFault { severity, field: path.clone(), message: row.reason.to_owned() });
+fn job_template(cron: &CronJob) -> Option<&ObjectMeta> {
+    cron.spec.job_template.spec.as_ref()?.template.metadata.as_ref()
+}
+
+/// `path` leads to what has this metadata.
+fn profile_annotations(meta: &ObjectMeta, path: &str, faults: &mut Vec<FieldFault>) {
+    for (key, profile) in meta.annotations.iter().flatten() {
+        if let Some(wrong) = profile_fault(key, profile) {
+            faults.push(FieldFault::error(format!("{path}metadata.annotations[{key}]"), wrong));
         }
-        match value {
-            _ if row.inner.is_empty() => {}
-            Value::Array(items) => {
-                let list = path.len();
-                for (i, item) in items.iter().enumerate() {
-                    path.push_str(&format!("[{i}]"));
-                    walk(item, row.inner, path, faults);
-                    path.truncate(list);
-                }
-            }
-            _ => walk(value, row.inner, path, faults),
-        }
-    }
-    path.truncate(above);
-}
-
-/// An empty text or list is what Kubernetes takes for unset.
-fn is_set(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::String(text) => !text.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        _ => true,
-    }
-}
-
-fn excepted(value: &Value, row: &Row) -> bool {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    row.except.contains(&text.as_str())
-}
-
-fn profile_annotations(json: &Value, path: &[&str], faults: &mut Vec<FieldFault>) {
-    let holder = path.iter().try_fold(json, |value, name| value.get(name));
-    let annotations = holder.and_then(|h| h.get("metadata")?.get("annotations")?.as_object());
-    for (key, value) in annotations.into_iter().flatten() {
-        let Some(wrong) = value.as_str().and_then(|profile| profile_fault(key, profile)) else { continue };
-        let mut field: String = path.iter().map(|name| format!("{name}.")).collect();
-        field.push_str(&format!("metadata.annotations[{key}]"));
-        faults.push(FieldFault::error(field, wrong));
     }
 }
 

@@ -1,5 +1,6 @@
 //! granit-parser's events → the tree: anchors and merge keys expanded under a budget, doubled keys reported with both places.
 
+use super::pairs::Pairs;
 use super::split::Chunk;
 use super::{MAX_DEPTH, MAX_NODES, Node, Pair, Parsed, Place, Syntax, Value, explain, resolve};
 use granit_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
@@ -46,7 +47,7 @@ struct Frame {
 
 enum Open {
     Sequence(Vec<Node>),
-    Mapping { pairs: Vec<Pair>, places: HashMap<String, Place>, key: Option<(Key, Place)>, merged: Vec<Pair> },
+    Mapping { pairs: Pairs, key: Option<(Key, Place)>, merged: Pairs },
 }
 
 enum Key {
@@ -71,8 +72,7 @@ impl Builder<'_> {
             }
             Event::SequenceStart(_, anchor, _) => self.open(place, anchor, Open::Sequence(Vec::new())),
             Event::MappingStart(_, anchor, _) => {
-                let open = Open::Mapping { pairs: Vec::new(), places: HashMap::new(), key: None, merged: Vec::new() };
-                self.open(place, anchor, open)
+                self.open(place, anchor, Open::Mapping { pairs: Pairs::default(), key: None, merged: Pairs::default() })
             }
             Event::SequenceEnd | Event::MappingEnd => self.close(self.offset(&span.end)),
             _ => Ok(()),
@@ -91,10 +91,7 @@ impl Builder<'_> {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         let value = match frame.open {
             Open::Sequence(items) => Value::Sequence(items),
-            Open::Mapping { mut pairs, places, merged, .. } => {
-                pairs.extend(merged.into_iter().filter(|p| !places.contains_key(&p.key)));
-                Value::Mapping(pairs)
-            }
+            Open::Mapping { pairs, merged, .. } => Value::Mapping(pairs.followed_by(merged)),
         };
         let node = self.node(frame.place, end, value)?;
         self.complete(node, frame.anchor)
@@ -111,7 +108,7 @@ impl Builder<'_> {
             Some(Open::Sequence(items)) => items.push(node),
             Some(Open::Mapping { key, .. }) if key.is_none() => return self.take_key(node),
             Some(Open::Mapping { pairs, key, merged, .. }) => match key.take() {
-                Some((Key::Name(key), place)) => pairs.push(Pair { key, place, value: node }),
+                Some((Key::Name(key), place)) => pairs.add(Pair { key, place, value: node }),
                 Some((Key::Merge, place)) if !merge(merged, node) => {
                     return Err(self.fault(place, "map merge requires map or sequence of maps as the value"));
                 }
@@ -142,11 +139,8 @@ impl Builder<'_> {
 
     /// The key, or a fault where the mapping has it already (kubectl's words).
     fn unique(&mut self, key: String, place: Place) -> Key {
-        let Some(Frame { open: Open::Mapping { places, .. }, .. }) = self.frames.last_mut() else { return Key::Refused };
-        let Some(first) = places.get(&key).copied() else {
-            places.insert(key.clone(), place);
-            return Key::Name(key);
-        };
+        let Some(Frame { open: Open::Mapping { pairs, .. }, .. }) = self.frames.last() else { return Key::Refused };
+        let Some(first) = pairs.get(&key).map(|pair| pair.place) else { return Key::Name(key) };
         if self.faults.len() < MAX_FAULTS {
             let path = self.path();
             let field = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
@@ -268,14 +262,10 @@ impl Builder<'_> {
 }
 
 /// Merges a mapping, or a list of them, into `into`: what came first wins. False: it is neither.
-fn merge(into: &mut Vec<Pair>, node: Node) -> bool {
+fn merge(into: &mut Pairs, node: Node) -> bool {
     match node.value {
         Value::Mapping(pairs) => {
-            for pair in pairs {
-                if !into.iter().any(|p| p.key == pair.key) {
-                    into.push(pair);
-                }
-            }
+            pairs.into_iter().for_each(|pair| into.add(pair));
             true
         }
         Value::Sequence(items) => items.into_iter().all(|item| matches!(item.value, Value::Mapping(_)) && merge(into, item)),

@@ -7,6 +7,7 @@
 mod build;
 pub(crate) mod explain;
 pub mod locate;
+mod pairs;
 pub mod resolve;
 mod split;
 
