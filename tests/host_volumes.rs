@@ -29,6 +29,11 @@ struct Lab {
 
 impl Lab {
     fn new() -> Lab {
+        Lab::patient(Duration::from_secs(2))
+    }
+
+    /// mount(8) has so long.
+    fn patient(limit: Duration) -> Lab {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         std::fs::write(at("hosts"), "127.0.0.1 localhost thehost\n").unwrap();
@@ -38,7 +43,7 @@ impl Lab {
             run: at("run"),
             state: at("state"),
             memory_bytes: 1 << 30,
-            mount: MountProgram { program: at("mount"), limit: Duration::from_secs(2) },
+            mount: MountProgram { program: at("mount"), limit },
             hosts: at("hosts"),
             resolv_conf: at("resolv.conf"),
             resolved_conf: at("resolved.conf"),

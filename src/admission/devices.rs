@@ -2,25 +2,79 @@
 //!
 //! After pkg/kubelet/cm/devicemanager/manager.go (Allocate, devicesToAllocate): containers in the order they start; what an init container has had,
 //! the containers after it get again; a sidecar keeps its own. Ours: units are handed out in the order in which the node declares them.
-//! Where a resource is declared with an amount but without devices, it is counted only (`fit`).
+//! Where a resource is declared with an amount but without devices, it is counted only (`fit`). Units that the host knows for the same device nodes
+//! are one unit, whatever they are called: the first is handed out, the others never.
 
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 
 use super::security::Rejection;
 use crate::api::Object;
-use crate::api::devices::{self, Assigned, Unit};
+use crate::api::devices::{self, Assigned, Numbers, Unit};
 use crate::api::quantity::{Amounts, limits_of};
 use crate::api::validation::is_extended_resource;
 use crate::pod::attempt::{Role, containers, format_pod};
 
+/// Why a pod gets no devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The kubelet's rejection: fewer are free than the node said, or who has which is not known.
+    Rejected(Rejection),
+    /// Fewer are there than are declared, since some are named twice: the pod has to wait for one, or for a better declaration.
+    Short(String),
+}
+
+/// The paths of all device nodes that are declared or had, as far as a pod may get one.
+pub fn paths(node: &Node, others: &[Arc<Object>]) -> BTreeSet<String> {
+    let declared = devices::of_node(node);
+    if declared.is_empty() {
+        return BTreeSet::new();
+    }
+    let mut all = had(others.iter().filter_map(|o| o.as_pod()));
+    all.extend(declared.values().flatten().flat_map(Unit::paths).map(str::to_owned));
+    all
+}
+
+/// The paths of all device nodes that these pods have.
+pub fn had<'a>(pods: impl Iterator<Item = &'a Pod>) -> BTreeSet<String> {
+    let all = pods.filter_map(|pod| devices::of_pod(pod).ok()).flat_map(Assigned::into_values).flat_map(BTreeMap::into_values);
+    all.flatten().flat_map(|unit| unit.paths().map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// Why `pod` may not start with what it was given: a pod among `others` that was made before it has the same by another name. The binding could not
+/// know that where the device was not there yet. `numbers`: what the device nodes of all of them are.
+pub fn named_twice(pod: &Pod, others: &[Arc<Object>], numbers: &Numbers) -> Option<String> {
+    let age = |pod: &Pod| (pod.metadata.creation_timestamp.clone().map(|t| t.0), pod.metadata.uid.clone());
+    let units = |pod: &Pod| -> Vec<(String, Unit)> {
+        let all = devices::of_pod(pod).unwrap_or_default().into_values().flatten();
+        all.flat_map(|(resource, units)| units.into_iter().map(move |unit| (resource.clone(), unit))).collect()
+    };
+    let mine = units(pod);
+    for other in others.iter().filter_map(|o| o.as_pod()).filter(|other| age(other) < age(pod)) {
+        for (resource, theirs) in units(other) {
+            let same = |unit: &Unit| unit.identity_on(numbers) == theirs.identity_on(numbers) && unit.identity() != theirs.identity();
+            if let Some((_, unit)) = mine.iter().find(|(of, unit)| *of == resource && same(unit)) {
+                let (names, has) = (name(unit), format_pod(other));
+                return Some(format!("device {names} is {}, which pod {has} has: {resource} names it twice", name(&theirs)));
+            }
+        }
+    }
+    None
+}
+
+fn name(unit: &Unit) -> String {
+    unit.identity().0.join(" with ")
+}
+
 /// The units for each of the pod's containers, none of which a pod among `others` (bound here, not ended) has; the pod itself there does not count.
+/// `numbers`: what the device nodes at [`paths`] are.
 ///
 /// # Errors
-/// The kubelet's rejection: fewer are free than the node said, or who has which is not known.
-pub fn assign(pod: &Pod, others: &[Arc<Object>], node: &Node) -> Result<Assigned, Rejection> {
+/// Not enough are free, or who has which is not known.
+pub fn assign(pod: &Pod, others: &[Arc<Object>], node: &Node, numbers: &Numbers) -> Result<Assigned, Refusal> {
     let wanted: Vec<_> = containers(pod).map(|(role, container)| (role, container, limits_of(container))).collect();
     let mut assigned = Assigned::new();
     if !wanted.iter().any(|(_, _, limits)| limits.keys().any(|name| is_extended_resource(name))) {
@@ -32,7 +86,9 @@ pub fn assign(pod: &Pod, others: &[Arc<Object>], node: &Node) -> Result<Assigned
         if wanted.is_empty() {
             continue;
         }
-        let mut pool = Pool { free: free(&resource, &units, pod, others)?, reusable: Vec::new() };
+        let Distinct { units, again } = Distinct::of(units, numbers);
+        let free = free(&resource, &units, pod, others, numbers).map_err(Refusal::Rejected)?;
+        let mut pool = Pool { free, reusable: Vec::new(), again };
         for (role, container, count) in wanted {
             let given = pool.take(&resource, count, *role != Role::Init)?;
             assigned.entry(container.name.clone()).or_default().insert(resource.clone(), given);
@@ -41,24 +97,54 @@ pub fn assign(pod: &Pod, others: &[Arc<Object>], node: &Node) -> Result<Assigned
     Ok(assigned)
 }
 
+/// The units of a resource, each once.
+struct Distinct {
+    units: Vec<Unit>,
+    /// Of those that are others by another name: `/dev/a is /dev/b`.
+    again: Vec<String>,
+}
+
+impl Distinct {
+    fn of(declared: Vec<Unit>, numbers: &Numbers) -> Distinct {
+        let mut first: BTreeMap<(Vec<String>, usize), String> = BTreeMap::new();
+        let mut distinct = Distinct { units: Vec::new(), again: Vec::new() };
+        for unit in declared {
+            let name = name(&unit);
+            match first.entry(unit.identity_on(numbers)) {
+                Entry::Occupied(known) => distinct.again.push(format!("{name} is {}", known.get())),
+                Entry::Vacant(free) => {
+                    free.insert(name);
+                    distinct.units.push(unit);
+                }
+            }
+        }
+        distinct
+    }
+}
+
 /// What of a resource can be given to one pod.
 struct Pool {
     /// Nobody's, in order.
     free: Vec<Unit>,
     /// An init container's, which has ended by then.
     reusable: Vec<Unit>,
+    /// What is counted with the node's, but is named twice.
+    again: Vec<String>,
 }
 
 impl Pool {
     /// `stays`: the container lives beside those after it.
-    fn take(&mut self, resource: &str, count: usize, stays: bool) -> Result<Vec<Unit>, Rejection> {
+    fn take(&mut self, resource: &str, count: usize, stays: bool) -> Result<Vec<Unit>, Refusal> {
         let again = count.min(self.reusable.len());
         let new = count - again;
         if new > self.free.len() {
             let available = self.free.len();
-            return Err(failed(&format!(
-                "requested number of devices unavailable for {resource}. Requested: {new}, Available: {available}"
-            )));
+            return Err(match self.again.is_empty() {
+                true => Refusal::Rejected(failed(&format!(
+                    "requested number of devices unavailable for {resource}. Requested: {new}, Available: {available}"
+                ))),
+                false => Refusal::Short(format!("Insufficient {resource} (named twice: {})", self.again.join(", "))),
+            });
         }
         let mut given: Vec<Unit> = self.reusable.drain(..again).collect();
         given.extend(self.free.drain(..new));
@@ -70,18 +156,18 @@ impl Pool {
 }
 
 /// The units that no other pod has.
-fn free(resource: &str, units: &[Unit], pod: &Pod, others: &[Arc<Object>]) -> Result<Vec<Unit>, Rejection> {
+fn free(resource: &str, units: &[Unit], pod: &Pod, others: &[Arc<Object>], numbers: &Numbers) -> Result<Vec<Unit>, Rejection> {
     let mut taken = BTreeSet::new();
     for other in others.iter().filter_map(|o| o.as_pod()).filter(|p| p.metadata.uid != pod.metadata.uid) {
         let assigned = devices::of_pod(other).map_err(|why| failed(&format!("pod {}: {why}", format_pod(other))))?;
         let units = assigned.values().filter_map(|by_resource| by_resource.get(resource)).flatten();
-        taken.extend(units.map(Unit::identity));
+        taken.extend(units.map(|unit| unit.identity_on(numbers)));
     }
-    let declared: BTreeSet<_> = units.iter().map(Unit::identity).collect();
+    let declared: BTreeSet<_> = units.iter().map(|unit| unit.identity_on(numbers)).collect();
     // Held in a grouping that is declared no more: no unit with a part of it is free.
     let regrouped: BTreeSet<&String> = taken.difference(&declared).flat_map(|(sources, _)| sources).collect();
     let free = |unit: &&Unit| {
-        let identity = unit.identity();
+        let identity = unit.identity_on(numbers);
         !taken.contains(&identity) && identity.0.iter().all(|source| !regrouped.contains(source))
     };
     Ok(units.iter().filter(free).cloned().collect())
@@ -114,6 +200,14 @@ mod tests {
     /// `main` asks for so many of a.com/x.
     fn plain(uid: &str, count: u32) -> Pod {
         pod(uid, json!([]), json!([container("main", json!({"a.com/x": count.to_string()}))]))
+    }
+
+    /// By names alone; what is wrong is a rejection.
+    fn assign(pod: &Pod, others: &[Arc<Object>], node: &Node) -> Result<Assigned, Rejection> {
+        super::assign(pod, others, node, &Numbers::new()).map_err(|refusal| match refusal {
+            Refusal::Rejected(rejection) => rejection,
+            Refusal::Short(why) => panic!("{why}"),
+        })
     }
 
     fn bound(mut pod: Pod, others: &[Arc<Object>], node: &Node) -> Arc<Object> {
@@ -194,5 +288,38 @@ mod tests {
         let first = bound(plain("1", 1), &[], &node("a.com/x: [/dev/a]"));
         let changed = node("a.com/x: [{path: /dev/a, containerPath: /dev/z}, /dev/b]");
         assert_eq!(shown(&assign(&plain("2", 1), &[first], &changed).unwrap()), ["main: /dev/b"]);
+    }
+
+    #[test]
+    fn a_device_that_is_named_twice_is_one() {
+        let node = node("a.com/x: [/dev/a, /dev/by-id/a, [/dev/b, /dev/c], [/dev/c, /dev/by-id/b]]");
+        let all = ["/dev/a", "/dev/b", "/dev/by-id/a", "/dev/by-id/b", "/dev/c"];
+        assert_eq!(paths(&node, &[]).into_iter().collect::<Vec<_>>(), all);
+        let numbers: Numbers = all.map(|path| (path.to_owned(), path.replace("/by-id", ""))).into();
+        let assign = |pod: &Pod, others: &[Arc<Object>], node: &Node| super::assign(pod, others, node, &numbers);
+        let short = Err(Refusal::Short(
+            "Insufficient a.com/x (named twice: /dev/by-id/a is /dev/a, /dev/by-id/b with /dev/c is /dev/b with /dev/c)".to_owned(),
+        ));
+        assert_eq!(shown(&assign(&plain("1", 2), &[], &node).unwrap()), ["main: /dev/a /dev/b+/dev/c"]);
+        assert_eq!(assign(&plain("1", 3), &[], &node), short, "not even within one pod");
+        let first = bound(plain("1", 1), &[], &node);
+        assert_eq!(shown(&assign(&plain("2", 1), std::slice::from_ref(&first), &node).unwrap()), ["main: /dev/b+/dev/c"]);
+        assert_eq!(assign(&plain("2", 2), std::slice::from_ref(&first), &node), short);
+        // What a pod has by a name that is declared no more.
+        let renamed = self::node("a.com/x: [/dev/by-id/a, /dev/b]");
+        assert!(paths(&renamed, std::slice::from_ref(&first)).contains("/dev/a"));
+        assert_eq!(shown(&assign(&plain("2", 1), std::slice::from_ref(&first), &renamed).unwrap()), ["main: /dev/b"]);
+        assert_eq!(paths(&Node::default(), std::slice::from_ref(&first)), BTreeSet::new(), "nothing is declared, so nothing is handed out");
+
+        // One that nobody knew for the same when it was bound: the first of two pods has it, which other name it may have.
+        let unknown = super::assign(&plain("2", 1), std::slice::from_ref(&first), &renamed, &Numbers::new()).unwrap();
+        let mut second = plain("2", 1);
+        devices::note(&mut second.metadata, &unknown);
+        let both = [first.clone(), Arc::new(second.clone().into())];
+        assert_eq!(had(both.iter().filter_map(|o| o.as_pod())).into_iter().collect::<Vec<_>>(), ["/dev/a", "/dev/by-id/a"]);
+        let why = "device /dev/by-id/a is /dev/a, which pod 1_d(1) has: a.com/x names it twice";
+        assert_eq!(named_twice(&second, &both, &numbers).as_deref(), Some(why));
+        assert_eq!(named_twice(first.as_pod().unwrap(), &both, &numbers), None);
+        assert_eq!(named_twice(&second, &both, &Numbers::new()), None);
     }
 }

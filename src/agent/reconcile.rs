@@ -29,6 +29,8 @@ use super::manifests::ManifestSet;
 use super::queue::Queue;
 use super::wishes::Wishes;
 use super::{Drivers, commit};
+use crate::admission::devices;
+use crate::api::devices::Numbers;
 use crate::api::names::Names;
 use crate::api::{Key, Kind, Object, well_known};
 use crate::controllers::pressure::Conditions;
@@ -211,7 +213,8 @@ impl Reconciler {
                     // Who waits already comes first.
                     if !plan.create.is_empty() && self.unbound.is_empty() {
                         let others = others.get_or_insert_with(|| bound_pods(&*self.drivers.store));
-                        binding::place(&mut plan, others, &node, Some(&self.drivers.host), now);
+                        let numbers = self.numbers(&node, others);
+                        binding::place(&mut plan, others, &node, Some(self.host(&numbers)), now);
                     }
                     transactions.push((key.clone(), commit::operations(&*self.drivers.store, plan, now)));
                 }
@@ -263,12 +266,13 @@ impl Reconciler {
     async fn bind(&mut self) {
         let node = self.node();
         let mut others = bound_pods(&*self.drivers.store);
+        let numbers = self.numbers(&node, &others);
         let mut transactions = Vec::new();
         for (_, key) in &self.unbound {
             let Some(object) = self.drivers.store.get(key) else { continue };
             let Some(pod) = object.as_pod() else { continue };
             let now = self.drivers.clock.now();
-            let outcome = binding::bind(pod, &others, &node, Some(&self.drivers.host), now);
+            let outcome = binding::bind(pod, &others, &node, Some(self.host(&numbers)), now);
             let Some(pod) = outcome.pod else { continue };
             let pod = Object::from(pod);
             if outcome.bound {
@@ -279,6 +283,15 @@ impl Reconciler {
             transactions.push((node_key(&self.drivers), [Op::Update(pod)].into_iter().chain(events).collect()));
         }
         self.commit_all(transactions).await;
+    }
+
+    fn host<'a>(&'a self, numbers: &'a Numbers) -> binding::Host<'a> {
+        binding::Host { facts: &self.drivers.host, devices: numbers }
+    }
+
+    /// What the device nodes are now that are handed out here. Asks the host only where the Node declares devices.
+    fn numbers(&self, node: &Node, others: &[Arc<Object>]) -> Numbers {
+        self.drivers.devices.numbers(devices::paths(node, others))
     }
 
     /// A conflict is computed again at once, anything else after a while.

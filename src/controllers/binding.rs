@@ -10,9 +10,9 @@ use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::admission;
-use crate::admission::devices;
+use crate::admission::devices::{self, Refusal};
 use crate::admission::security::{self, Rejection};
-use crate::api::devices::{Assigned, note};
+use crate::api::devices::{Assigned, Numbers, note};
 use crate::api::{Key, Kind, Object};
 use crate::controllers::{EventDraft, Plan, id_ranges, pods, pressure};
 use crate::host::HostFacts;
@@ -28,9 +28,18 @@ pub struct Outcome {
     pub bound: bool,
 }
 
+/// What of the host a binding goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct Host<'a> {
+    /// What it is.
+    pub facts: &'a HostFacts,
+    /// What the device nodes at [`devices::paths`] are.
+    pub devices: &'a Numbers,
+}
+
 /// Tries to bind `pod` beside the pods `others` that hold this node's resources and ports. What would fit but asks for rights that `host` cannot give
 /// is bound and Failed, as by the kubelet; without a host nobody asks. One with `hostUsers: false` is given ids that none of `others` has.
-pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, host: Option<&HostFacts>, now: Timestamp) -> Outcome {
+pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, host: Option<Host>, now: Timestamp) -> Outcome {
     let spec = pod.spec.clone().unwrap_or_default();
     let unsuitable = match pods::is_static(pod) {
         true => admission::placement_reasons(&spec, node),
@@ -45,23 +54,26 @@ pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, host: Option<&HostFa
     }
     // Pressure first, as by the kubelet (pkg/kubelet/kubelet.go); what the host cannot enforce before anything is handed out.
     let pressed = admission::pressure(pod, node, pressure::critical(pod)).map(|message| Rejection { reason: "Evicted", message });
-    let assigned = match pressed.or_else(|| host.and_then(|host| security::rejection(pod, host))) {
-        Some(rejection) => Err(rejection),
-        None => devices::assign(pod, others, node),
+    let (facts, unknown) = (host.map(|host| host.facts), Numbers::new());
+    let numbers = host.map_or(&unknown, |host| host.devices);
+    let assigned = match pressed.or_else(|| facts.and_then(|facts| security::rejection(pod, facts))) {
+        Some(rejection) => Err(Refusal::Rejected(rejection)),
+        None => devices::assign(pod, others, node, numbers),
     };
     let assigned = match assigned {
-        Err(rejection) => return reject(accept(pod, &Assigned::new(), node, now), rejection),
+        Err(Refusal::Rejected(rejection)) => return reject(accept(pod, &Assigned::new(), node, now), rejection),
+        Err(Refusal::Short(why)) => return postpone(pod, &admission::unavailable(&[why]), now),
         Ok(assigned) => assigned,
     };
     match id_ranges::give(pod, others, node) {
-        Ok(pod) => tell(accept(&pod, &assigned, node, now), host.and_then(|host| security::passed_over(&pod, host))),
+        Ok(pod) => tell(accept(&pod, &assigned, node, now), facts.and_then(|facts| security::passed_over(&pod, facts))),
         Err(why) => postpone(pod, &admission::unavailable(&[why.to_owned()]), now),
     }
 }
 
 /// Gives the pods that `plan` creates to this node where they fit, so that they are bound from the start: one commit less before they run.
 /// `others` grows by them. Those that do not fit are created as they are, and wait.
-pub fn place(plan: &mut Plan, others: &mut Vec<Arc<Object>>, node: &Node, host: Option<&HostFacts>, now: Timestamp) {
+pub fn place(plan: &mut Plan, others: &mut Vec<Arc<Object>>, node: &Node, host: Option<Host>, now: Timestamp) {
     for object in &mut plan.create {
         let Some(outcome) = object.as_pod().map(|pod| bind(pod, others, node, host, now)).filter(|o| o.bound) else { continue };
         if let Some(pod) = outcome.pod {
@@ -145,6 +157,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn on<'a>(facts: &'a HostFacts, devices: &'a Numbers) -> Host<'a> {
+        Host { facts, devices }
+    }
 
     fn node() -> Node {
         serde_json::from_value(json!({
@@ -234,9 +250,22 @@ mod tests {
             first.metadata.annotations.as_ref().unwrap()["minik8s.io/assigned-devices"],
             r#"{"c":{"a.com/x":[{"devices":[{"path":"/dev/a"}]}]}}"#
         );
-        let second = bind(&pod("2"), &[Arc::new(first.into())], &node, None, now);
+        let first = [Arc::new(first.into())];
+        let second = bind(&pod("2"), &first, &node, None, now);
         assert!(!second.bound);
         assert_eq!(scheduled(&second.pod.unwrap()).1, "0/1 nodes are available: 1 Insufficient a.com/x.");
+        // Two are declared, but they are one: the pod waits, as it would for any other.
+        let twice: Node = serde_json::from_value(json!({
+            "metadata": {"name": "n", "annotations": {"minik8s.io/devices": "a.com/x: [/dev/a, /dev/by-id/a]"}},
+            "status": {"allocatable": {"cpu": "1", "pods": "9", "a.com/x": "2"}},
+        }))
+        .unwrap();
+        let numbers = ["/dev/a", "/dev/by-id/a"].map(|path| (path.to_owned(), "c 1:2".to_owned())).into();
+        let second = bind(&pod("2"), &first, &twice, Some(on(&HostFacts::for_tests(), &numbers)), now);
+        assert!(!second.bound);
+        let message = "0/1 nodes are available: 1 Insufficient a.com/x (named twice: /dev/by-id/a is /dev/a).";
+        assert_eq!(scheduled(&second.pod.unwrap()).1, message);
+        assert!(bind(&pod("2"), &first, &twice, Some(on(&HostFacts::for_tests(), &Numbers::new())), now).bound, "as if they were two");
         let mut unknown = pod("0");
         unknown.metadata.annotations.get_or_insert_default().insert("minik8s.io/assigned-devices".into(), "?".into());
         unknown.spec.as_mut().unwrap().containers[0].resources = None;
@@ -275,7 +304,7 @@ mod tests {
         };
         let (host, now) = (HostFacts::for_tests(), Timestamp::UNIX_EPOCH);
         let asked = with(json!({"appArmorProfile": {"type": "RuntimeDefault"}}));
-        let outcome = bind(&asked, &[], &node(), Some(&host), now);
+        let outcome = bind(&asked, &[], &node(), Some(on(&host, &Numbers::new())), now);
         assert!(!outcome.bound, "it holds nothing of the node");
         assert_eq!(
             outcome.events.iter().map(|e| (e.reason.as_str(), e.source)).collect::<Vec<_>>(),
@@ -286,13 +315,13 @@ mod tests {
         assert_eq!(rejected.spec.unwrap().node_name.as_deref(), Some("n"));
         assert_eq!((status.phase.as_deref(), status.reason.as_deref()), (Some("Failed"), Some("AppArmor")));
         assert_eq!(status.message.as_deref(), Some("Pod was rejected: Cannot enforce AppArmor: AppArmor is not enabled on the host"));
-        assert!(bind(&asked, &[], &node(), Some(&HostFacts { apparmor: true, ..host.clone() }), now).bound);
+        assert!(bind(&asked, &[], &node(), Some(on(&HostFacts { apparmor: true, ..host.clone() }, &Numbers::new())), now).bound);
 
         let mut plan = Plan { create: vec![asked.clone().into()], ..Plan::default() };
-        place(&mut plan, &mut Vec::new(), &node(), Some(&host), now);
+        place(&mut plan, &mut Vec::new(), &node(), Some(on(&host, &Numbers::new())), now);
         assert_eq!((plan.create[0].as_pod(), plan.events.len()), (Some(&asked), 0), "created as it is, and rejected when it is bound");
 
-        let passed = bind(&with(json!({"seLinuxOptions": {"level": "s0"}})), &[], &node(), Some(&host), now);
+        let passed = bind(&with(json!({"seLinuxOptions": {"level": "s0"}})), &[], &node(), Some(on(&host, &Numbers::new())), now);
         assert!(passed.bound);
         assert_eq!(passed.events[1].reason, "SELinuxDisabled");
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::{Stream, StreamExt};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStateTerminated, ContainerStatus, Pod};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -20,6 +20,7 @@ use super::pb::{LogsChunk, LogsRequest};
 use super::status::not_found;
 use crate::api::{Key, Kind, Object};
 use crate::logs::{LogOptions, container_log_path};
+use crate::pod::attempt::{bare_id, container_id, uid};
 use crate::store::Store;
 
 /// A log's lines (each with its end), in pieces of bounded size.
@@ -123,31 +124,40 @@ fn status_of<'p>(pod: &'p Pod, container: &str) -> Option<&'p ContainerStatus> {
     all.into_iter().find(|s| s.name == container)
 }
 
-/// Which run's log is meant, as `pkg/kubelet/kubelet_pods.go` (validateContainerLogStatus) decides. Errors: the kubelet's message.
+/// Which run's log is meant, as `pkg/kubelet/kubelet_pods.go` (validateContainerLogStatus) decides: of a container whose restart is announced only, the
+/// run that ended last. Errors: the kubelet's message.
 fn attempt(pod: &Pod, container: &str, previous: bool) -> Result<i32, String> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
-    let Some(status) = status_of(pod, container) else {
-        return Err(format!("container \"{container}\" in pod \"{name}\" is not available"));
-    };
+    let of = format!("container \"{container}\" in pod \"{name}\"");
+    let status = status_of(pod, container).ok_or_else(|| format!("{of} is not available"))?;
     let state = status.state.clone().unwrap_or_default();
-    let has_last = status.last_state.as_ref().is_some_and(|s| s.terminated.is_some());
-    let now = state.running.is_some() || state.terminated.is_some();
-    match (previous, now, has_last) {
-        (true, _, false) => Err(format!("previous terminated container \"{container}\" in pod \"{name}\" not found")),
-        (true, true, true) => Ok((status.restart_count - 1).max(0)),
-        // Waiting for a restart: the run that ended last is the one with this count.
-        (true, false, true) | (false, false, true) | (false, true, _) => Ok(status.restart_count),
-        (false, false, false) => {
-            let reason = state.waiting.and_then(|w| w.reason).unwrap_or_default();
+    let last = status.last_state.as_ref().and_then(|s| s.terminated.as_ref());
+    let run = |end: Option<&ContainerStateTerminated>| end.and_then(|end| run_of(pod, status, end));
+    let terminated = || format!("{of} is terminated");
+    match (previous, state.running, state.terminated, last, state.waiting) {
+        (true, ..) => run(last).ok_or_else(|| format!("previous terminated {of} not found")),
+        (_, Some(_), ..) => Ok(status.restart_count),
+        // One that never ran has no log; what ran before it has.
+        (_, _, Some(end), ..) => run(Some(&end)).or_else(|| run(last)).ok_or_else(terminated),
+        (_, _, _, Some(last), _) => run(Some(last)).ok_or_else(terminated),
+        (.., Some(waiting)) => {
+            let reason = waiting.reason.unwrap_or_default();
             let why = match reason.as_str() {
                 "ErrImagePull" => "image can't be pulled",
                 "ImagePullBackOff" => "trying and failing to pull image",
-                "" => "ContainerCreating",
                 other => other,
             };
-            Err(format!("container \"{container}\" in pod \"{name}\" is waiting to start: {why}"))
+            Err(format!("{of} is waiting to start: {why}"))
         }
+        _ => Err(format!("{of} is waiting to start - no logs yet")),
     }
+}
+
+/// The number of the run that ended so, told by its id; `None` where it has none, so never was.
+fn run_of(pod: &Pod, status: &ContainerStatus, end: &ContainerStateTerminated) -> Option<i32> {
+    let id = bare_id(end.container_id.as_deref()?);
+    let number = |run: &i32| u32::try_from(*run).is_ok_and(|run| container_id(uid(pod), &status.name, run) == id);
+    (0..=status.restart_count).rev().find(number)
 }
 
 /// Tells when this run of the container has ended, from the Store's changes.

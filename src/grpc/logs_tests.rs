@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use super::*;
+use crate::pod::attempt::status_id;
+use crate::pod::status as pod_status;
 
 fn pod(status: serde_json::Value) -> Pod {
     serde_json::from_value(json!({
@@ -13,31 +15,59 @@ fn pod(status: serde_json::Value) -> Pod {
     .unwrap()
 }
 
-fn status(restarts: i32, state: serde_json::Value, last: bool) -> serde_json::Value {
-    let last = if last { json!({"terminated": {"exitCode": 1}}) } else { json!({}) };
+/// The end of a run, by its number; `None`: of none that ever was.
+fn end(run: Option<u32>) -> serde_json::Value {
+    let id = run.map(|run| status_id(&container_id("u", "c", run)));
+    json!({"terminated": {"exitCode": 1, "containerID": id}})
+}
+
+fn status(restarts: i32, state: &serde_json::Value, last: &serde_json::Value) -> serde_json::Value {
     json!({"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": restarts, "state": state, "lastState": last})
 }
 
 #[test]
 fn the_run_is_chosen_as_the_kubelet_does() {
-    let running = json!({"running": {}});
+    let (running, none) = (json!({"running": {}}), json!({}));
     let waiting = |reason: &str| json!({"waiting": {"reason": reason}});
-    let run = |s: serde_json::Value, previous| attempt(&pod(s), "c", previous);
-    assert_eq!(run(status(0, running.clone(), false), false), Ok(0));
-    assert_eq!(run(status(2, running.clone(), true), true), Ok(1));
-    assert_eq!(run(status(2, waiting("CrashLoopBackOff"), true), false), Ok(2));
-    assert_eq!(run(status(2, waiting("CrashLoopBackOff"), true), true), Ok(2));
-    assert_eq!(run(status(1, json!({"terminated": {"exitCode": 0}}), true), false), Ok(1));
+    let both = |restarts, state: serde_json::Value, last: &serde_json::Value| {
+        [false, true].map(|previous| attempt(&pod(status(restarts, &state, last)), "c", previous))
+    };
     let no = |text: &str| Err(text.to_owned());
-    assert_eq!(run(status(0, running, false), true), no("previous terminated container \"c\" in pod \"p\" not found"));
-    assert_eq!(
-        run(status(0, waiting("ImagePullBackOff"), false), false),
-        no("container \"c\" in pod \"p\" is waiting to start: trying and failing to pull image")
-    );
-    assert_eq!(
-        run(status(0, waiting("ContainerCreating"), false), false),
-        no("container \"c\" in pod \"p\" is waiting to start: ContainerCreating")
-    );
+    let no_previous = || no("previous terminated container \"c\" in pod \"p\" not found");
+    let waits = |why: &str| no(&format!("container \"c\" in pod \"p\" is waiting to start{why}"));
+    let is_terminated = || no("container \"c\" in pod \"p\" is terminated");
+    assert_eq!(both(0, running.clone(), &none), [Ok(0), no_previous()]);
+    assert_eq!(both(2, running, &end(Some(1))), [Ok(2), Ok(1)]);
+    assert_eq!(both(2, waiting("CrashLoopBackOff"), &end(Some(2))), [Ok(2), Ok(2)]);
+    // The next run is announced, and is not yet or cannot be made.
+    for reason in ["ContainerCreating", "ImagePullBackOff", "CreateContainerError"] {
+        assert_eq!(both(3, waiting(reason), &end(Some(2))), [Ok(2), Ok(2)], "{reason}");
+    }
+    assert_eq!(both(1, end(Some(1)), &end(Some(0))), [Ok(1), Ok(0)]);
+    assert_eq!(both(1, end(None), &end(Some(0))), [Ok(0), Ok(0)], "the last one never ran");
+    assert_eq!(both(0, end(None), &none), [is_terminated(), no_previous()]);
+    assert_eq!(both(0, waiting("ContainerCreating"), &end(None)), [is_terminated(), no_previous()]);
+    assert_eq!(both(0, waiting("ContainerCreating"), &none), [waits(": ContainerCreating"), no_previous()]);
+    assert_eq!(both(0, waiting("ImagePullBackOff"), &none), [waits(": trying and failing to pull image"), no_previous()]);
+    assert_eq!(both(0, waiting("ErrImagePull"), &none), [waits(": image can't be pulled"), no_previous()]);
+    assert_eq!(both(0, none.clone(), &none), [waits(" - no logs yet"), no_previous()]);
+    assert_eq!(attempt(&pod(status(0, &none, &none)), "d", false), no("container \"d\" in pod \"p\" is not available"));
+}
+
+#[test]
+fn what_the_worker_writes_of_a_crash_leads_to_the_log_of_the_run_that_ended() {
+    let mut pod = pod(status(0, &json!({}), &json!({})));
+    let finished = Timestamp::UNIX_EPOCH;
+    pod_status::announce(&mut pod, "c", 0);
+    assert!(attempt(&pod, "c", false).unwrap_err().ends_with("is waiting to start: ContainerCreating"));
+    for run in 0..3 {
+        pod_status::started(&mut pod, "c", finished);
+        let end = pod_status::Ended { code: 1, reason: "Error".into(), message: String::new(), started: None, finished };
+        pod_status::ended(&mut pod, "c", end, std::time::Duration::from_secs(300)).unwrap();
+        assert_eq!(attempt(&pod, "c", false), Ok(run));
+        pod_status::announce(&mut pod, "c", u32::try_from(run).unwrap() + 1);
+        assert_eq!([false, true].map(|previous| attempt(&pod, "c", previous)), [Ok(run), Ok(run)]);
+    }
 }
 
 #[test]

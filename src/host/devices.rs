@@ -3,6 +3,7 @@
 //! For privileged containers what containerd's HostDevices lists (pkg/oci/utils_unix.go), for extended resources single nodes and CDI's files.
 //! Guarantees: bounded in depth, number and size; what vanishes while it is listed is left out. Decides nothing: `oci` does.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{major, minor};
 use oci_spec::runtime::{LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType};
 
+use crate::api::devices::Numbers;
 use crate::oci::cdi::SpecFile;
 
 /// Directories of /dev whose nodes belong to mounts of their own.
@@ -28,6 +30,14 @@ pub trait HostDevices: Send + Sync + 'static {
     fn list(&self) -> io::Result<Vec<LinuxDevice>>;
     /// One device node. Links are followed; the answer has the path that was asked for.
     fn node(&self, path: &str) -> io::Result<LinuxDevice>;
+    /// What the device nodes at these paths are; those that are not there are left out.
+    fn numbers(&self, paths: BTreeSet<String>) -> Numbers {
+        let look = |path: String| {
+            let found = self.node(&path).ok()?;
+            Some((path, format!("{} {}:{}", found.typ().as_str(), found.major(), found.minor())))
+        };
+        paths.into_iter().filter_map(look).collect()
+    }
     /// CDI's spec files, by directory and name.
     fn cdi(&self) -> Vec<SpecFile>;
 }
@@ -126,6 +136,9 @@ mod tests {
         let devices = RealDevices { cdi_dirs: Vec::new() };
         let zero = devices.node(&link).unwrap();
         assert_eq!((zero.path(), zero.typ(), zero.major(), zero.minor()), (&PathBuf::from(&link), LinuxDeviceType::C, 1, 5));
+        let paths = [link.as_str(), "/dev/zero", "/dev/null", "/dev/no-such"].map(str::to_owned);
+        let numbers = [(link, "c 1:5"), ("/dev/null".into(), "c 1:3"), ("/dev/zero".into(), "c 1:5")];
+        assert_eq!(devices.numbers(paths.into()), numbers.map(|(path, number)| (path, number.to_owned())).into());
         assert_eq!(devices.node(dir.path().to_str().unwrap()).unwrap_err().to_string(), "not a device node");
         assert_eq!(devices.node("/dev/no-such").unwrap_err().kind(), io::ErrorKind::NotFound);
     }

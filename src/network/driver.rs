@@ -4,9 +4,8 @@
 //! create: pin namespaces ─▶ attach: record "ADD begun" ─▶ ADD … ADD ─▶ record result ─▶ addresses
 //! remove: DEL … DEL by the record (netns "" where the pin is gone) ─▶ forget the record ─▶ unpin
 //! ```
-//! What is asked of a network besides (CHECK, GC, STATUS) is in `upkeep`.
-//! A record without a result is a half-done ADD: attach undoes it before it begins anew, remove undoes it. A record is
-//! forgotten only when DEL succeeded; pins go in any case, so a failed DEL holds an address, never a process or a link.
+//! The pins are made in `pinning`, ADD and DEL are `attach`'s; what is asked of a network besides (CHECK, GC, STATUS) is in `upkeep`. Here is what
+//! they have in common, and which network a pod gets. Pins go in any case, so a failed DEL holds an address, never a process or a link.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -17,14 +16,12 @@ use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, OnceCell, RwLock};
 
 use super::bridge::{self, Abilities};
-use super::cache::{Cache, Record};
-use super::cni::{self, Plugins};
+use super::cache::Cache;
+use super::cni::Plugins;
 use super::conflist::{self, ConfList};
 use super::namespaces::{Kind, Pins, check_uid};
 use super::upkeep::Readiness;
-use super::{
-    Namespace, Network, NetworkError, Sandbox, SandboxSpec, UserNamespace, addresses, masquerade, netlink, orphans, plugin, result,
-};
+use super::{Network, NetworkError, Sandbox, SandboxSpec, addresses, masquerade, netlink, orphans, plugin};
 use crate::host::Paths;
 
 /// The bridge used where no CNI configuration exists.
@@ -196,7 +193,7 @@ impl CniNetwork {
     }
 
     /// The network a pod gets now, and whether its state survives a reboot.
-    async fn current(&self, spec: &SandboxSpec) -> Result<(ConfList, bool), NetworkError> {
+    pub(super) async fn current(&self, spec: &SandboxSpec) -> Result<(ConfList, bool), NetworkError> {
         if let Some(list) = self.blocking(|n| conflist::load(&n.config.conf_dirs)).await? {
             return Ok((list, true));
         }
@@ -216,65 +213,6 @@ impl CniNetwork {
             tracing::warn!(error = %e, "pods on the built-in bridge reach nothing beyond this host");
         }
     }
-
-    /// ADD, recorded before and after. What a failed ADD left is undone at once if it can be, else by `remove` or the next try.
-    async fn add(&self, spec: &SandboxSpec) -> Result<Vec<IpAddr>, NetworkError> {
-        let (list, durable) = self.current(spec).await?;
-        for name in list.plugins.iter().flat_map(conflist::executables) {
-            plugin::find(name, &self.plugins.dirs)?;
-        }
-        self.ready(&list).await?;
-        let runtime = cni::runtime_config(&spec.ports, spec.bandwidth);
-        let (uid, config, config_path) = (spec.uid.clone(), list.to_value(), list.path.clone());
-        let mut record = Record { uid, args: cni::args(spec), config, config_path, runtime, result: None };
-        self.write(&record, durable).await?;
-        let netns = self.pins.path(&spec.uid, Kind::Net);
-        let added = self.plugins.add(&list, &record, &netns).await.and_then(|result| {
-            let plugin = list.plugins.last().map(|p| conflist::plugin_type(p).to_owned()).unwrap_or_default();
-            let failed = |message| NetworkError::Plugin { plugin, command: "ADD", code: None, message };
-            Ok((result::addresses(&result).map_err(failed)?, result))
-        });
-        match added {
-            Ok((ips, result)) => {
-                record.result = Some(result);
-                self.write(&record, durable).await?;
-                Ok(ips)
-            }
-            Err(e) => {
-                if let Err(undo) = self.detach(&record).await {
-                    tracing::warn!(uid = %spec.uid, error = %undo, "a failed CNI ADD could not be undone yet");
-                }
-                Err(e)
-            }
-        }
-    }
-
-    async fn write(&self, record: &Record, durable: bool) -> Result<(), NetworkError> {
-        let record = record.clone();
-        self.blocking(move |n| n.cache.write(&record, durable)).await
-    }
-
-    /// DEL by the record; forgets it when every plugin has agreed.
-    async fn detach(&self, record: &Record) -> Result<(), NetworkError> {
-        let list = ConfList::from_value(&record.config_path, &record.config)?;
-        let netns = self.pins.path(&record.uid, Kind::Net);
-        let netns = self.pins.is_pinned(&record.uid, Kind::Net).then_some(netns.as_path());
-        self.plugins.del(&list, record, netns).await?;
-        self.cache.remove(&record.uid)
-    }
-
-    /// Undoes what the pod's record tells of. A damaged record can only be forgotten: it is said.
-    async fn detach_recorded(&self, uid: &str) -> Result<(), NetworkError> {
-        match self.cache.read(uid) {
-            Ok(None) => Ok(()),
-            Ok(Some(record)) => self.detach(&record).await,
-            Err(e @ NetworkError::Config { .. }) => {
-                tracing::warn!(%uid, error = %e, "forgetting a CNI record that cannot be read; an address may stay reserved");
-                self.cache.remove(uid)
-            }
-            Err(e) => Err(e),
-        }
-    }
 }
 
 /// What blocking work is given.
@@ -292,80 +230,22 @@ fn find_builtin(bridge: &BridgeConfig) -> Builtin {
     Builtin { subnet, can: masquerade::probe() }
 }
 
-/// The namespaces a pod has of its own.
-fn own_namespaces(spec: &SandboxSpec) -> Vec<Kind> {
-    let mut kinds = Vec::new();
-    if !spec.host_network {
-        kinds.extend([Kind::Net, Kind::Uts]);
-    }
-    if !spec.host_ipc {
-        kinds.push(Kind::Ipc);
-    }
-    kinds
-}
-
 #[async_trait]
 impl Network for CniNetwork {
     async fn create(&self, spec: &SandboxSpec) -> Result<Sandbox, NetworkError> {
-        let kinds = own_namespaces(spec);
-        let namespace = |kind| match kinds.contains(&kind) {
-            true => Namespace::Pinned(self.pins.path(&spec.uid, kind)),
-            false => Namespace::Host,
-        };
-        let sandbox = Sandbox {
-            network: namespace(Kind::Net),
-            uts: namespace(Kind::Uts),
-            ipc: namespace(Kind::Ipc),
-            pid: spec.share_processes.then(|| self.pins.pid_path(&spec.uid)),
-            user: spec.ids.map(|ids| UserNamespace { path: self.pins.path(&spec.uid, Kind::User), ids }),
-        };
-        check_uid(&spec.uid, &self.config.run)?;
-        // With a user namespace all are made anew where one is missing.
-        let last = if spec.ids.is_some() { &[Kind::Uts, Kind::Ipc, Kind::User][..] } else { &[] };
-        if [Kind::Net].iter().chain(last).any(|kind| !self.pins.is_pinned(&spec.uid, *kind)) {
-            let _turn = self.attachments.read().await;
-            // A record older than its namespace (a reboot lies between) tells of addresses that the new one will not have.
-            self.detach_recorded(&spec.uid).await?;
-        }
-        let (uid, hostname, share_processes) = (spec.uid.clone(), spec.hostname.clone(), spec.share_processes);
-        let users = sandbox.user.clone();
-        let pin = move |n: &Parts| {
-            match &users {
-                None => n.pins.pin(&uid, &kinds, &hostname)?,
-                Some(users) => n.pins.pin_with_users(&uid, &kinds, &hostname, users)?,
-            }
-            if share_processes { n.pins.pin_pid(&uid, users.as_ref()) } else { Ok(()) }
-        };
-        self.blocking(pin).await?;
-        Ok(sandbox)
+        self.pin_namespaces(spec).await
     }
 
     async fn attach(&self, spec: &SandboxSpec) -> Result<Vec<IpAddr>, NetworkError> {
-        check_uid(&spec.uid, &self.config.run)?;
-        if spec.host_network {
-            return Ok(self.host_ips());
-        }
-        let recorded = self.cache.read(&spec.uid).ok().flatten();
-        // A result counts only while the namespace it tells of is there; `create` sees to it that a new one has no old result.
-        if let Some(result) = recorded.as_ref().and_then(|r| r.result.as_ref())
-            && self.pins.is_pinned(&spec.uid, Kind::Net)
-            && let Ok(ips) = result::addresses(result)
-        {
-            return Ok(ips);
-        }
-        let _turn = self.attachments.read().await;
-        self.detach_recorded(&spec.uid).await?;
-        self.add(spec).await
+        self.addresses_of(spec).await
     }
 
     async fn remove(&self, uid: &str) -> Result<(), NetworkError> {
         check_uid(uid, &self.config.run)?;
         let mut errors = Vec::new();
-        let turn = self.attachments.read().await;
-        if let Err(e) = self.detach_recorded(uid).await {
+        if let Err(e) = self.undo(uid).await {
             errors.push(e);
         }
-        drop(turn);
         let owned = uid.to_owned();
         if let Err(e) = self.blocking(move |n| n.pins.unpin(&owned)).await {
             errors.push(e);
@@ -374,9 +254,7 @@ impl Network for CniNetwork {
     }
 
     async fn keep(&self, spec: &SandboxSpec, pid: u32) -> Result<bool, NetworkError> {
-        let (uid, users, mut kinds) = (spec.uid.clone(), spec.ids, own_namespaces(spec));
-        kinds.extend(spec.share_processes.then_some(Kind::Pid));
-        self.blocking(move |n| n.pins.pin_again(&uid, &kinds, users, pid)).await
+        self.pin_again(spec, pid).await
     }
 
     async fn check(&self, uid: &str) -> Result<(), NetworkError> {

@@ -15,6 +15,7 @@ use crate::api::quantity;
 use crate::api::user_namespace::IdRange;
 
 mod addresses;
+mod attach;
 mod bridge;
 mod cache;
 mod cni;
@@ -25,6 +26,7 @@ mod masquerade;
 mod namespaces;
 mod netlink;
 mod orphans;
+mod pinning;
 mod plugin;
 pub mod pod_init;
 mod result;

@@ -23,6 +23,7 @@ use nix::mount::MsFlags;
 use super::atomic_writer::Contents;
 use super::config::VolumesConfig;
 use super::nfs;
+use super::turns::{Turn, Turns};
 use super::{
     Payloads, PodFiles, SubPath, VolumeError, Volumes, claims, configuration, empty_dir, host_path, hosts, ownership, resolv, sub_path,
     teardown, termination, usage,
@@ -34,12 +35,13 @@ use crate::pod::attempt;
 #[derive(Clone, Debug)]
 pub struct HostVolumes {
     config: VolumesConfig,
+    turns: Turns,
 }
 
 impl HostVolumes {
     /// The driver; touches nothing yet.
     pub fn new(config: VolumesConfig) -> HostVolumes {
-        HostVolumes { config }
+        HostVolumes { config, turns: Turns::default() }
     }
 
     fn run_dir(&self, uid: &str) -> PathBuf {
@@ -48,6 +50,24 @@ impl HostVolumes {
 
     fn state_dir(&self, uid: &str) -> PathBuf {
         self.config.state.join("pods").join(uid)
+    }
+
+    async fn turn(&self, uid: &str) -> Result<Turn, VolumeError> {
+        let turn = self.turns.take(uid).await;
+        turn.map_err(|e| VolumeError::files("get a turn in", &self.run_dir(uid), e))
+    }
+
+    /// Runs what changes the pod's directories to its end, even if the caller is cancelled; the turn is kept as long.
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        turn: Turn,
+        work: impl FnOnce(&HostVolumes) -> Result<T, VolumeError> + Send + 'static,
+    ) -> Result<T, VolumeError> {
+        let work = move |driver: &HostVolumes| {
+            let _turn = turn;
+            work(driver)
+        };
+        self.blocking(work).await
     }
 
     /// Runs what blocks where it may.
@@ -252,16 +272,20 @@ impl HostVolumes {
 #[async_trait]
 impl Volumes for HostVolumes {
     async fn setup(&self, pod: &Pod, hostname: &str, payloads: &Arc<Payloads>) -> Result<PodFiles, VolumeError> {
-        nfs::mount_all(&self.config.mount, &self.run_dir(uid_of(pod)?), pod).await?;
+        let uid = uid_of(pod)?;
+        let turn = self.turn(uid).await?;
+        nfs::mount_all(&self.config.mount, &self.run_dir(uid), pod, &turn).await?;
         let (pod, hostname, payloads) = (pod.clone(), hostname.to_owned(), payloads.clone());
-        self.blocking(move |v| v.setup_blocking(&pod, &hostname, &payloads)).await
+        self.in_turn(turn, move |v| v.setup_blocking(&pod, &hostname, &payloads)).await
     }
 
     async fn refresh(&self, pod: &Pod, payloads: &Arc<Payloads>) -> Result<(), VolumeError> {
+        let turn = self.turn(uid_of(pod)?).await?;
         let (pod, payloads) = (pod.clone(), payloads.clone());
-        self.blocking(move |v| v.refresh_blocking(&pod, &payloads)).await
+        self.in_turn(turn, move |v| v.refresh_blocking(&pod, &payloads)).await
     }
 
+    /// Without a turn: a server that is gone may keep it for ever, and nobody gives it up.
     async fn sub_path(&self, uid: &str, volume: &Path, wanted: &SubPath) -> Result<PathBuf, VolumeError> {
         let (uid, volume, wanted) = (uid.to_owned(), volume.to_owned(), wanted.clone());
         self.blocking(move |v| v.sub_path_blocking(&uid, &volume, &wanted)).await
@@ -296,10 +320,11 @@ impl Volumes for HostVolumes {
 
     /// Goes on past an error in one of the two directories; the first is returned, the second said.
     async fn remove(&self, uid: &str) -> Result<(), VolumeError> {
+        check_uid(uid)?;
+        let turn = self.turn(uid).await?;
         let uid = uid.to_owned();
         let remove = |dir: &Path| teardown::remove(dir).map_err(|e| VolumeError::files("remove", dir, e));
-        self.blocking(move |v| {
-            check_uid(&uid)?;
+        self.in_turn(turn, move |v| {
             let (run, state) = (remove(&v.run_dir(&uid)), remove(&v.state_dir(&uid)));
             if let (Err(_), Err(second)) = (&run, &state) {
                 tracing::warn!(%uid, error = %second, "a pod's directory cannot be removed either");

@@ -29,6 +29,7 @@ mod resolv;
 mod sub_path;
 mod teardown;
 mod termination;
+mod turns;
 mod usage;
 
 pub use config::VolumesConfig;
@@ -87,7 +88,7 @@ pub struct PodFiles {
     pub dns_omitted: Vec<String>,
 }
 
-/// The volumes driver. Every call is safe to repeat.
+/// The volumes driver. Every call is safe to repeat, and to give up: [`Volumes::remove`] after that leaves nothing of it.
 #[async_trait]
 pub trait Volumes: Send + Sync + 'static {
     /// Sets up everything but `/etc/hosts`' addresses; finds again what is there.

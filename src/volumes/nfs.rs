@@ -1,7 +1,8 @@
 //! nfs volumes: an export mounted into the pod's directory by mount(8) (pkg/volume/nfs/nfs.go, k8s.io/mount-utils mount_linux.go).
 //!
 //! Guarantees: a server that does not answer holds up its own pod only: mount runs as a process of its own, and is killed with its helper when
-//! it takes too long. Nothing here looks into the mount; it is told from its directory by mountinfo. Detaching is the teardown's.
+//! it takes too long or nobody waits for it any more. Nobody else has a turn in the pod's directories until both have ended, so no mount comes
+//! after the pod's removal. Nothing here looks into the mount; it is told from its directory by mountinfo. Detaching is the teardown's.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,9 @@ use tokio::process::Command;
 
 use super::VolumeError;
 use super::driver::{is_plain_name, make_private};
+use super::turns::Turn;
 use crate::host::mounts::is_mounted;
-use crate::host::process_group::KillGroup;
+use crate::host::process_group::output_of_group;
 
 /// How mounts are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,18 +39,19 @@ pub(super) fn path(dir: &Path, volume: &Volume) -> PathBuf {
 }
 
 /// Mounts the pod's exports below its own directory, before anything else of it is made: a server may take its time.
-pub(super) async fn mount_all(program: &MountProgram, dir: &Path, pod: &Pod) -> Result<(), VolumeError> {
+/// Giving up is heeded at any time.
+pub(super) async fn mount_all(program: &MountProgram, dir: &Path, pod: &Pod, turn: &Turn) -> Result<(), VolumeError> {
     for volume in pod.spec.iter().flat_map(|s| s.volumes.iter().flatten()).filter(|v| is_plain_name(&v.name)) {
         let Some(source) = &volume.nfs else { continue };
         make_private(dir)?;
-        let mounted = mount(program, source, &path(dir, volume)).await;
+        let mounted = mount(program, source, &path(dir, volume), turn).await;
         mounted.map_err(|message| VolumeError::SetUp { volume: volume.name.clone(), message })?;
     }
     Ok(())
 }
 
 /// Mounts the export at `at`, unless something is mounted there. Errors: in the kubelet's words, and what to install.
-async fn mount(mount: &MountProgram, source: &NFSVolumeSource, at: &Path) -> Result<(), String> {
+async fn mount(mount: &MountProgram, source: &NFSVolumeSource, at: &Path, turn: &Turn) -> Result<(), String> {
     let files = |error: io::Error| format!("failed to prepare {}: {error}", at.display());
     // Not to touch the directory before: under a dead server's mount that would hang.
     if is_mounted(at).map_err(files)? {
@@ -57,23 +60,16 @@ async fn mount(mount: &MountProgram, source: &NFSVolumeSource, at: &Path) -> Res
     std::fs::create_dir_all(at).map_err(files)?;
     let arguments = arguments(source, at);
     let mut command = Command::new(&mount.program);
-    command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-    let run = async {
-        let child = command.spawn()?;
-        let group = KillGroup::of(child.id());
-        let done = child.wait_with_output().await?;
-        group.disarm();
-        Ok::<_, io::Error>(done)
-    };
-    let (how, output) = match tokio::time::timeout(mount.limit, run).await {
-        Ok(Ok(done)) if done.status.success() => return Ok(()),
-        Ok(Ok(done)) => {
+    command.args(&arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (how, output) = match output_of_group(&mut command, mount.limit, turn.clone()).await {
+        Ok(Some(done)) if done.status.success() => return Ok(()),
+        Ok(Some(done)) => {
             let text = [done.stdout, done.stderr].concat();
             let how = done.status.code().map_or_else(|| "killed".to_owned(), |code| format!("exit status {code}"));
             (how, String::from_utf8_lossy(&text).into_owned())
         }
-        Ok(Err(error)) => (error.to_string(), String::new()),
-        Err(_) => (format!("no end after {}s, killed", mount.limit.as_secs()), String::new()),
+        Ok(None) => (format!("no end after {}s, killed", mount.limit.as_secs()), String::new()),
+        Err(error) => (error.to_string(), String::new()),
     };
     Err(failure(&mount.program, &arguments, &how, &output))
 }

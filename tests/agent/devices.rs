@@ -134,6 +134,23 @@ fn a_device_that_is_not_there_is_waited_for() {
     rig.wait("it is told why", WAIT, |r| waiting(r)["reason"] == "CreateContainerError" && waiting(r)["message"] == message.as_str());
     mknod(&nodes, "tun0", "200");
     rig.wait("it runs", WAIT, |r| phase(&pod(r, "a")) == "Running" && log(r, "a").starts_with("a:c8\nopened"));
+    // The same device by another name is no second one.
+    let link = nodes.join("by-id");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    let units = format!("minik8s.io/devices=a.com/tun: [{}, {}]", path.display(), link.display());
+    rig.cli(&["annotate", "node", Rig::NODE, "--overwrite", &units]);
+    rig.write("b.yaml", &sleeper("b"));
+    let told = |r: &Rig| {
+        pod(r, "b")["status"]["conditions"].as_array().into_iter().flatten().any(|c| {
+            c["message"]
+                == format!("0/1 nodes are available: 1 Insufficient a.com/tun (named twice: {} is {}).", link.display(), path.display())
+        })
+    };
+    rig.wait("it waits, and is told why", WAIT, told);
+    assert_eq!(assigned(&rig, "b"), "");
+    let refused = rig.cli_fails(&["annotate", "node", Rig::NODE, "--overwrite", "minik8s.io/devices=a.com/tun: [/dev//null]"]);
+    assert!(refused.contains("a.com/tun[0].path: must be written \"/dev/null\""), "{refused}");
+    rig.remove("b.yaml");
     let units = "minik8s.io/devices=a.com/tun: [/dev/null, /dev/zero]";
     rig.cli(&["annotate", "node", Rig::NODE, "--overwrite", units]);
     let capacity = |r: &Rig| r.get(&format!("node/{}", Rig::NODE))["status"]["capacity"]["a.com/tun"].clone();

@@ -78,3 +78,76 @@ async fn a_refusal_a_missing_helper_and_a_server_that_does_not_answer_are_told_i
     lab.volumes.remove(pod.metadata.uid.as_deref().unwrap()).await.unwrap();
     lab.finish().await;
 }
+
+/// Waits until `holds`.
+async fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed().as_secs() < 10, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_removal_while_the_server_is_awaited_ends_mount_and_its_helper_and_no_mount_comes_after_it() {
+    let lab = Arc::new(Lab::patient(Duration::from_secs(150)));
+    let export = lab.at("export");
+    std::fs::create_dir(&export).unwrap();
+    let pod = pod(json!([{"name": "v", "nfs": {"server": "nas", "path": "/export"}}]));
+    // A helper which mounts as soon as the server answers, and a file that only it and mount(8) hold open.
+    let (answer, awaited) = (lab.at("answer"), lab.at("awaited"));
+    let helper = format!("(while ! test -e {}; do sleep 0.05; done; mount --bind {} \"$at\") &", answer.display(), export.display());
+    mount(&lab, &format!("exec 9> {}\n{helper}\nwait", awaited.display()));
+    let (setting, its) = (lab.clone(), pod.clone());
+    let pending = tokio::spawn(async move { setup(&setting, &its).await.map(|_| ()) });
+    until("mount runs", || awaited.exists()).await;
+    // As the worker does: the setup is given up, and the removal comes after it at once.
+    pending.abort();
+    assert!(pending.await.unwrap_err().is_cancelled());
+    let begun = Instant::now();
+    lab.volumes.remove("u-1").await.unwrap();
+    assert!(begun.elapsed().as_secs() < 10);
+    assert_eq!(holders(&awaited), Vec::<String>::new(), "all have ended before the removal has");
+    // Were any of them left, it would mount now.
+    std::fs::write(&answer, "").unwrap();
+    assert!(!lab.at("run/pods/u-1").exists());
+    // Nothing stands in the way of the same pod's volumes: the server answers.
+    setup(&lab, &pod).await.unwrap();
+    assert_eq!(mounts_under(&lab.at("run/pods/u-1/volumes")).len(), 1);
+    lab.volumes.remove("u-1").await.unwrap();
+    Arc::into_inner(lab).unwrap().finish().await;
+}
+
+#[tokio::test]
+async fn a_removal_waits_for_whatever_else_is_set_up() {
+    let lab = Arc::new(Lab::new());
+    // A file of the host's that keeps its reader waiting, in a thread that nobody can stop.
+    let fifo = lab.at("hosts");
+    std::fs::remove_file(&fifo).unwrap();
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let (setting, its) = (lab.clone(), pod(json!([])));
+    let pending = tokio::spawn(async move { setup(&setting, &its).await.map(|_| ()) });
+    until("it is at it", || lab.at("run/pods/u-1").exists()).await;
+    pending.abort();
+    assert!(pending.await.unwrap_err().is_cancelled());
+    let removing = lab.clone();
+    let removal = tokio::spawn(async move { removing.volumes.remove("u-1").await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let waits = !removal.is_finished() && lab.at("run/pods/u-1").exists();
+    // Before anything may fail, or the thread would be waited for.
+    std::fs::write(&fifo, "").unwrap();
+    assert!(waits);
+    removal.await.unwrap().unwrap();
+    assert!(!lab.at("run/pods/u-1").exists());
+    Arc::into_inner(lab).unwrap().finish().await;
+}
+
+/// The processes that have the file open.
+fn holders(file: &Path) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    let holds = |process: &std::path::PathBuf| {
+        let open = std::fs::read_dir(process.join("fd")).into_iter().flatten();
+        open.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok()).any(|target| target == file)
+    };
+    processes.filter(holds).map(|process| process.display().to_string()).collect()
+}

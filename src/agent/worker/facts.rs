@@ -1,5 +1,6 @@
 //! Facts folded into the worker's copy of its Pod: starts, failures, ends, and what is found when attempts are examined.
 
+use std::future::pending;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -249,7 +250,7 @@ impl Worker {
             }
         }
         if self.pod.status.as_ref().is_some_and(|s| s.pod_ip.is_none())
-            && let Ok(ips) = self.parts.addresses(&self.shared.drivers, &self.pod).await
+            && let Ok(ips) = self.parts.addresses(&self.shared.drivers, &self.pod, pending()).await
         {
             self.seen.pod_ips = ips.iter().map(IpAddr::to_string).collect();
         }

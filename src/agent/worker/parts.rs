@@ -76,12 +76,21 @@ impl Parts {
         drivers.volumes.refresh(pod, &payloads).await.map_err(|e| RefreshError::Files(e.to_string()))
     }
 
-    /// The Pod's addresses, written to `/etc/hosts` (CNI ADD: tens of milliseconds).
-    pub(super) async fn addresses(&self, drivers: &Drivers, pod: &Pod) -> Result<Vec<IpAddr>, Failure> {
+    /// The Pod's addresses, written to `/etc/hosts` (CNI ADD: tens of milliseconds). Once `given_up` ends, files that are not there are not waited
+    /// for: a server that is to be mounted may take minutes. CNI ADD is, always: an address that comes late would stay.
+    pub(super) async fn addresses(&self, drivers: &Drivers, pod: &Pod, given_up: impl Future<Output = ()>) -> Result<Vec<IpAddr>, Failure> {
         let make = async || {
             self.namespaces(drivers, pod).await?;
             let attached = async { drivers.network.attach(&sandbox_spec(pod)).await.map_err(no_address) };
-            let (ips, files) = tokio::join!(attached, self.files(drivers, pod));
+            // Cancel-safe: the driver's call may be given up. Files that are there go first.
+            let files = async {
+                tokio::select! {
+                    biased;
+                    files = self.files(drivers, pod) => files,
+                    () = given_up => Err(Failure::Cancelled),
+                }
+            };
+            let (ips, files) = tokio::join!(attached, files);
             let (ips, _) = (ips?, files?);
             let written = drivers.volumes.write_hosts(pod, &hostname(drivers, pod), &ips).await;
             written.map_err(|e| Failure::Mount(e.to_string()))?;

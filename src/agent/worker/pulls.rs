@@ -10,7 +10,7 @@ use super::task::Worker;
 use crate::agent::Drivers;
 use crate::config::{self, Keyring};
 use crate::pod::{events, status};
-use crate::runtime::{ImageError, PullNote, PullProgress};
+use crate::runtime::{ImageError, PullNote, PullPolicy, PullProgress};
 
 /// What one start has said since it was last listened to.
 #[derive(Default)]
@@ -99,6 +99,20 @@ impl Worker {
         if tenths > self.pull_tenths {
             self.pull_tenths = tenths;
             self.events.push(events::draft(&self.pod, false, "Pulling", message));
+        }
+    }
+}
+
+/// imagePullPolicy; where it is not set, Always for `:latest` or no tag, else IfNotPresent (pkg/apis/core/v1/defaults.go).
+pub(super) fn pull_policy(policy: Option<&str>, image: &str) -> PullPolicy {
+    match policy {
+        Some("Always") => PullPolicy::Always,
+        Some("Never") => PullPolicy::Never,
+        Some(_) => PullPolicy::IfNotPresent,
+        None => {
+            let last = image.rsplit('/').next().unwrap_or_default();
+            let floating = !image.contains('@') && (!last.contains(':') || last.ends_with(":latest"));
+            if floating { PullPolicy::Always } else { PullPolicy::IfNotPresent }
         }
     }
 }

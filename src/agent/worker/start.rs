@@ -13,6 +13,7 @@
 //! Until the gate opens nothing of the container exists. Giving up is heeded until then, and not after: create and start are short.
 
 use std::collections::BTreeMap;
+use std::future::pending;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -26,14 +27,14 @@ use tokio::sync::{Notify, OwnedRwLockReadGuard, oneshot, watch};
 use super::exit::AttemptRef;
 use super::hooks::{HookResult, post_start};
 use super::parts::Parts;
-use super::pulls::Pulls;
+use super::pulls::{Pulls, pull_policy};
 use super::{Shared, configuration, devices, files};
 use crate::api::well_known::container_labels as label;
 use crate::api::{Key, Kind};
 use crate::config::{self, Objects};
 use crate::oci::{self, OciError};
 use crate::pod::attempt::{self, Role};
-use crate::runtime::{ContainerConfig, Image, ImageError, ImageRequest, LogTarget, PullPolicy, RuntimeError};
+use crate::runtime::{ContainerConfig, Image, ImageError, ImageRequest, LogTarget, RuntimeError};
 use crate::volumes::{PodFiles, SubPath};
 
 /// Why an attempt was not started. Nothing of it has run, but for `Start`, and `Unavailable` and `Unexamined`, where that is to be examined.
@@ -136,17 +137,21 @@ async fn make(job: Job) -> Result<Started, Failure> {
             tokio::try_join!(gate, cgroup, making.own_image(container), parts.namespaces(drivers, &pod), files)?;
         Ok::<_, Failure>((image, mounted))
     };
-    let mut given_up = cancel.clone();
+    // Also where nobody is there any more to give it up.
+    let given_up = || {
+        let mut cancel = cancel.clone();
+        async move { drop(cancel.wait_for(|cancelled| *cancelled).await) }
+    };
     // Cancel-safe: until `prepare` is done nothing of the container exists, and the shared parts may be asked for again.
     let prepared = async {
         tokio::select! {
             biased;
-            _ = given_up.wait_for(|given_up| *given_up) => Err(Failure::Cancelled),
+            () = given_up() => Err(Failure::Cancelled),
             () = no_address.notified() => Err(Failure::Cancelled),
             image = prepare => image,
         }
     };
-    let addresses = parts.addresses(&shared.drivers, &pod);
+    let addresses = parts.addresses(&shared.drivers, &pod, given_up());
     let create = async {
         let (image, mounted) = prepared.await?;
         let stop_signal = making.create(container, &image.image).await?;
@@ -283,7 +288,7 @@ impl Making<'_> {
         let sandbox = self.parts.namespaces(drivers, self.pod).await?;
         let log = drivers.volumes.termination_log(uid, name, self.of.number).await.map_err(|e| Failure::Mount(e.to_string()))?;
         let needs_ip = config::needs_pod_ip(container);
-        let pod_ips = if needs_ip { self.parts.addresses(drivers, self.pod).await? } else { Vec::new() };
+        let pod_ips = if needs_ip { self.parts.addresses(drivers, self.pod, pending()).await? } else { Vec::new() };
         let node = drivers.store.get(&Key::new(Kind::Node, "", drivers.settings.node_name.clone()));
         let node = node.as_deref().and_then(|o| o.as_node().cloned()).unwrap_or_default();
         let objects = configuration::objects(drivers, self.pod);
@@ -381,18 +386,4 @@ fn create_failure(error: RuntimeError) -> Failure {
 /// Whether the OCI runtime itself refused: Kubernetes creates the task in its start step, so this is a RunContainerError there.
 fn of_the_process(cause: &str) -> bool {
     ["OCI runtime", "runc create failed", "shim task"].iter().any(|words| cause.contains(words))
-}
-
-/// imagePullPolicy; where it is not set, Always for `:latest` or no tag, else IfNotPresent (pkg/apis/core/v1/defaults.go).
-fn pull_policy(policy: Option<&str>, image: &str) -> PullPolicy {
-    match policy {
-        Some("Always") => PullPolicy::Always,
-        Some("Never") => PullPolicy::Never,
-        Some(_) => PullPolicy::IfNotPresent,
-        None => {
-            let last = image.rsplit('/').next().unwrap_or_default();
-            let floating = !image.contains('@') && (!last.contains(':') || last.ends_with(":latest"));
-            if floating { PullPolicy::Always } else { PullPolicy::IfNotPresent }
-        }
-    }
 }

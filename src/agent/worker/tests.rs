@@ -5,6 +5,7 @@ mod clock;
 mod configuration;
 mod crash;
 mod ending;
+mod giving_up;
 mod hooks;
 mod images;
 mod life;

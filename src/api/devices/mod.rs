@@ -1,7 +1,8 @@
 //! Which devices stand for an extended resource of a Node, and which of them a pod was given: two annotations and what is in them. Pure.
 //!
 //! Kubernetes has no field for either: there device plugins tell the kubelet (pkg/kubelet/cm/devicemanager), which notes in a checkpoint what
-//! it handed out. Here the Node manifest tells, and the note is on the pod.
+//! it handed out. Here the Node manifest tells, and the note is on the pod. A device may be named twice, such as by a link: what is which, only the host can
+//! tell ([`Numbers`]).
 //!
 //! ```yaml
 //! minik8s.io/devices: |
@@ -17,7 +18,7 @@
 
 mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -70,15 +71,31 @@ impl Unit {
     /// What tells units of one resource apart: the devices on the host, and the copy. How a container sees them does not matter, so that a change
     /// of that hands nothing out twice.
     pub fn identity(&self) -> (Vec<String>, usize) {
+        self.identity_on(&Numbers::new())
+    }
+
+    /// The same on a host: of device nodes only what they are counts, not by which path they are named. Those that are not there are what they are
+    /// called.
+    pub fn identity_on(&self, numbers: &Numbers) -> (Vec<String>, usize) {
         let source = |device: &Device| match device {
-            Device::Node(node) => node.path.clone(),
+            Device::Node(node) => numbers.get(&node.path).unwrap_or(&node.path).clone(),
             Device::Cdi(name) => name.clone(),
         };
-        let mut sources: Vec<String> = self.devices.iter().map(source).collect();
-        sources.sort_unstable();
-        (sources, self.copy)
+        let sources: BTreeSet<String> = self.devices.iter().map(source).collect();
+        (sources.into_iter().collect(), self.copy)
+    }
+
+    /// The paths of its device nodes.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.devices.iter().filter_map(|device| match device {
+            Device::Node(node) => Some(node.path.as_str()),
+            Device::Cdi(_) => None,
+        })
     }
 }
+
+/// Device nodes by path → what they are on the host, such as `c 10:229`: the same for all paths of one device. What is not there is not in it.
+pub type Numbers = BTreeMap<String, String>;
 
 /// Resource → its units, in the order in which they are handed out.
 pub type Declared = BTreeMap<String, Vec<Unit>>;
@@ -146,5 +163,10 @@ mod tests {
         assert_eq!(sources(0), sources(1));
         assert_ne!(sources(0), sources(2));
         assert_ne!(units[0].identity(), units[1].identity(), "the second is another copy");
+        let units = &read("a.com/b: [/dev/by-id/x, [/dev/y, /dev/x], /dev/gone, a.com/b=1]").unwrap()["a.com/b"];
+        let numbers = ["/dev/by-id/x", "/dev/x", "/dev/y"].map(|path| (path.to_owned(), "c 1:2".to_owned())).into();
+        let sources = |i: usize| units[i].identity_on(&numbers).0.join("+");
+        assert_eq!([0, 1, 2, 3].map(sources), ["c 1:2", "c 1:2", "/dev/gone", "a.com/b=1"]);
+        assert_eq!(units[1].paths().collect::<Vec<_>>(), ["/dev/y", "/dev/x"]);
     }
 }

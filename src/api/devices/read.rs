@@ -158,6 +158,11 @@ impl Reader {
                 self.say(&format!("{at}.{name}"), "must be a path from the root, without '..'");
             }
         }
+        let plain = format!("/{}", node.path.split('/').filter(|part| !matches!(*part, "" | ".")).collect::<Vec<_>>().join("/"));
+        // One device, one name: or two units would be the same one.
+        if self.wrong.len() == before && node.path != plain {
+            self.say(&format!("{at}.path"), &format!("must be written {plain:?}"));
+        }
         let all = |permissions: &String| !permissions.is_empty() && permissions.bytes().all(|b| b"rwm".contains(&b));
         if !node.permissions.as_ref().is_none_or(all) {
             self.say(&format!("{at}.permissions"), "must be one or more of r (read), w (write) and m (make nodes)");
@@ -257,6 +262,11 @@ a.com/y: [dev/a, {path: dev/b, containerPath: /dev/../c, permissions: rx}, {pth:
                 "a.com/y[4].copies: must be a whole number above 0",
             ]
         );
+        for (path, plain) in [("/dev//a", "/dev/a"), ("/dev/./a", "/dev/a"), ("/dev/a/", "/dev/a"), ("//dev/a/.", "/dev/a")] {
+            let told = [format!("a.com/x[1].path: must be written {plain:?}")];
+            assert_eq!(wrong(&format!("a.com/x: [/dev/a, {path}]")), told);
+            assert_eq!(wrong(&format!("a.com/x: [/dev/a, {{path: {path}}}]")), told);
+        }
         assert_eq!(wrong("a.com/x: [[]]").len(), 1);
         assert_eq!(wrong("a.com/x: [{devices: [/dev/a], copies: 10001}]"), ["a.com/x[0]: is too much: a node has at most 10000 units"]);
         assert_eq!(wrong("a.com/x: [/dev/a"), [": line 1: invalid YAML: the [ is never closed"]);

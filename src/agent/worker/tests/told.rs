@@ -109,3 +109,34 @@ async fn a_container_waits_for_the_devices_it_was_given_and_has_them_after_a_res
     }
     agent.kill().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_device_that_another_pod_has_by_another_name_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    let device = |path: &str| {
+        let mut device = LinuxDevice::default();
+        device.set_path(path.into()).set_major(10).set_minor(7);
+        device
+    };
+    world.host().devices = Some(vec![device("/dev/dongle"), device("/dev/by-id/dongle")]);
+    let with = |name: &str, uid: &str, path: &str| {
+        let mut pod = pod("Never", vec![container("c")]);
+        (pod.metadata.name, pod.metadata.uid) = (Some(name.into()), Some(uid.into()));
+        let note = format!(r#"{{"c":{{"a.com/x":[{{"devices":[{{"path":"{path}"}}]}}]}}}}"#);
+        pod.metadata.annotations.get_or_insert_default().insert("minik8s.io/assigned-devices".into(), note);
+        pod
+    };
+    // The stand-in's questions are about the first by name.
+    world.put(with("z", "u-0", "/dev/dongle"));
+    world.put(with("p", "u-1", "/dev/by-id/dongle"));
+    let agent = world.agent().await;
+    let why = "device /dev/by-id/dongle is /dev/dongle, which pod z_default(u-0) has: a.com/x names it twice";
+    let waits = |h: &Host| waits_for(h, "c", "CreateContainerError") && h.specs.contains_key(&container_id("u-0", "c", 0));
+    world.until("one runs, the other waits", waits).await;
+    let waiting = status_in(&world.host(), "c").and_then(|s| s.state?.waiting).unwrap();
+    assert_eq!(waiting.message.as_deref(), Some(why));
+    world.exit(&container_id("u-0", "c", 0), 0);
+    world.until("what was freed is the other's", |h| running(h, "c")).await;
+    agent.kill().await;
+}
