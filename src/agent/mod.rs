@@ -16,6 +16,7 @@ use crate::volumes::Volumes;
 
 pub mod clock_steps;
 pub mod commit;
+mod cores;
 pub mod events;
 pub mod housekeeping;
 pub mod image_gc;

@@ -13,13 +13,13 @@
 //! * Work is proportional to what changed: a change of one object queues its owner, nothing else.
 
 mod intake;
+mod planner;
 mod sync;
 mod writing;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Node;
@@ -31,12 +31,12 @@ use super::wishes::Wishes;
 use super::{Drivers, commit};
 use crate::admission::devices;
 use crate::api::devices::Numbers;
-use crate::api::names::Names;
 use crate::api::{Key, Kind, Object, well_known};
 use crate::controllers::pressure::Conditions;
-use crate::controllers::{self, Context, Plan, binding};
+use crate::controllers::{self, Context, binding};
 use crate::pod::phase;
 use crate::store::{Change, ChangeKind, Op, Store, StoreError};
+use planner::Planner;
 use writing::Writing;
 
 /// How long after a failed commit the same thing is tried again.
@@ -202,23 +202,22 @@ impl Reconciler {
     fn plans(&mut self, due: &[Key]) -> Vec<(Key, Vec<Op>)> {
         let now = self.drivers.clock.now();
         let (node, mut others) = (self.node(), None);
+        if due.iter().any(|key| key.kind == Kind::Node) {
+            // The Node's alarm stands for what is asked of all pods: evictions, waiting pods, and what failed.
+            (self.taints_dirty, self.unbound_dirty) = (true, true);
+        }
+        let plans = self.planner(&node).plans(due, self.ordinals(due.len()));
         let mut transactions = Vec::new();
-        for key in due {
-            match key.kind {
-                // The Node's alarm stands for what is asked of all pods: evictions, waiting pods, and what failed.
-                Kind::Node => (self.taints_dirty, self.unbound_dirty) = (true, true),
-                _ => {
-                    let Some(mut plan) = self.plan(key, &node) else { continue };
-                    self.queue.set_wake(key, plan.wake_at);
-                    // Who waits already comes first.
-                    if !plan.create.is_empty() && self.unbound.is_empty() {
-                        let others = others.get_or_insert_with(|| bound_pods(&*self.drivers.store));
-                        let numbers = self.numbers(&node, others);
-                        binding::place(&mut plan, others, &node, Some(self.host(&numbers)), now);
-                    }
-                    transactions.push((key.clone(), commit::operations(&*self.drivers.store, plan, now)));
-                }
+        for (key, plan) in due.iter().zip(plans) {
+            let Some(mut plan) = plan else { continue };
+            self.queue.set_wake(key, plan.wake_at);
+            // Who waits already comes first.
+            if !plan.create.is_empty() && self.unbound.is_empty() {
+                let others = others.get_or_insert_with(|| bound_pods(&*self.drivers.store));
+                let numbers = self.numbers(&node, others);
+                binding::place(&mut plan, others, &node, Some(self.host(&numbers)), now);
             }
+            transactions.push((key.clone(), commit::operations(&*self.drivers.store, plan, now)));
         }
         transactions
     }
@@ -234,20 +233,6 @@ impl Reconciler {
         failures.iter().for_each(|(key, error)| self.failed(error, key));
         self.drain_changes();
         failures.is_empty()
-    }
-
-    /// What one workload needs now.
-    fn plan(&self, key: &Key, node: &Node) -> Option<Plan> {
-        let object = self.drivers.store.get(key)?;
-        let owned = self.drivers.store.owned(object.uid());
-        let mut cx = self.context(node, object.uid());
-        Some(match &*object {
-            Object::DaemonSet(o) => controllers::daemonset::reconcile(o, &owned, &mut cx),
-            Object::Job(o) => controllers::job::reconcile(o, &owned, &mut cx),
-            Object::CronJob(o) => controllers::cronjob::reconcile(o, &owned, &mut cx),
-            Object::StaticPod(o) => controllers::static_pod::reconcile(o, &owned, &mut cx),
-            _ => return None,
-        })
     }
 
     /// NoExecute taints.
@@ -317,17 +302,18 @@ impl Reconciler {
         self.drivers.store.get(&node_key(&self.drivers)).and_then(|o| o.as_node().cloned()).unwrap_or_default()
     }
 
-    fn context<'a>(&self, node: &'a Node, owner: &str) -> Context<'a> {
-        let now = self.drivers.clock.now();
-        // Two plans of one instant, on a coarse clock, must not make two pods of one uid.
-        let ordinal = self.plans.fetch_add(1, Ordering::Relaxed);
-        Context { node, now, names: Names::new(self.seed, owner, instant(now, ordinal)), zone: self.zone.clone() }
+    fn planner<'a>(&'a self, node: &'a Node) -> Planner<'a> {
+        Planner { store: &*self.drivers.store, node, now: self.drivers.clock.now(), seed: self.seed, zone: &self.zone }
     }
-}
 
-/// The instant a plan's names derive from, moved on for each plan of this agent.
-fn instant(now: Timestamp, ordinal: u64) -> Timestamp {
-    now.checked_add(Duration::from_nanos(ordinal)).unwrap_or(now)
+    /// The first of so many ordinals that no other plan has.
+    fn ordinals(&self, count: usize) -> u64 {
+        self.plans.fetch_add(count as u64, Ordering::Relaxed)
+    }
+
+    fn context<'a>(&'a self, node: &'a Node, owner: &str) -> Context<'a> {
+        self.planner(node).context(owner, self.ordinals(1))
+    }
 }
 
 /// This node's key.
@@ -351,16 +337,4 @@ pub fn bound_pods(store: &dyn Store) -> Vec<Arc<Object>> {
         o.as_pod().is_some_and(|p| !phase::is_terminal(phase::of(p)) && p.spec.as_ref().is_some_and(|s| s.node_name.is_some()))
     };
     store.list(Kind::Pod).into_iter().filter(held).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn two_plans_of_one_instant_name_different_pods() {
-        let uid = |ordinal| Names::new(7, "job-uid", instant(Timestamp::UNIX_EPOCH, ordinal)).uid();
-        assert_ne!(uid(0), uid(1));
-        assert_eq!(instant(Timestamp::MAX, 1), Timestamp::MAX);
-    }
 }

@@ -92,13 +92,37 @@ impl Wishes {
     }
 }
 
-/// The plan that brings what came from files in line with `set`, as far as it is due.
-pub fn plan(due: &Due, set: &ManifestSet, store: &dyn Store, cx: &mut Context) -> Plan {
+/// A set and where in it the objects are that are due.
+pub struct Wanted<'a> {
+    set: &'a ManifestSet,
+    objects: HashMap<(Kind, &'a str, &'a str), &'a Arc<Object>>,
+}
+
+impl<'a> Wanted<'a> {
+    /// Looks at each object of the set once, however many parts are planned by it.
+    pub fn of(due: &Due, set: &'a ManifestSet) -> Wanted<'a> {
+        let names: HashSet<_> = due.keys.iter().map(name_of_key).collect();
+        let objects = set.objects.iter().map(|o| (name_of(o), o)).filter(|(name, _)| due.all || names.contains(name));
+        Wanted { set, objects: objects.collect() }
+    }
+
+    fn among(&self, keys: &BTreeSet<Key>) -> Vec<&'a Arc<Object>> {
+        keys.iter().filter_map(|key| self.objects.get(&name_of_key(key)).copied()).collect()
+    }
+}
+
+fn name_of_key(key: &Key) -> (Kind, &str, &str) {
+    (key.kind, key.namespace.as_str(), key.name.as_str())
+}
+
+/// The plan that brings what came from files in line with what is wanted, as far as it is due.
+pub fn plan(due: &Due, wanted: &Wanted, store: &dyn Store, cx: &mut Context) -> Plan {
+    let set = wanted.set;
     // Before the objects: a wish to run a Job again comes with the Job's deletion, which must be seen then.
     let tombstones = due_tombstones(due, store);
     let (stored, objects) = match due.all {
         true => (KINDS.into_iter().flat_map(|kind| store.list(kind)).collect::<Vec<_>>(), set.objects.iter().collect()),
-        false => (due.keys.iter().filter_map(|key| store.get(key)).collect(), among(&due.keys, set)),
+        false => (due.keys.iter().filter_map(|key| store.get(key)).collect(), wanted.among(&due.keys)),
     };
     let stored: Vec<Arc<Object>> = stored.into_iter().filter(|o| from_file(o)).collect();
     let mut desired = desired(&objects, set, &stored);
@@ -144,12 +168,6 @@ fn name_taken(wanted: &Object, held: &Object) -> EventDraft {
     );
     let (about, uid) = (held.key(), held.uid().to_owned());
     EventDraft { about, uid, warning: true, reason: "NameTaken".to_owned(), message, source: "minik8s" }
-}
-
-/// The set's objects with these keys.
-fn among<'a>(keys: &BTreeSet<Key>, set: &'a ManifestSet) -> Vec<&'a Arc<Object>> {
-    let names: HashSet<_> = keys.iter().map(|key| (key.kind, key.namespace.as_str(), key.name.as_str())).collect();
-    set.objects.iter().filter(|o| names.contains(&name_of(o))).collect()
 }
 
 fn due_tombstones(due: &Due, store: &dyn Store) -> BTreeMap<String, String> {

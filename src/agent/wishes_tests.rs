@@ -57,7 +57,7 @@ impl Memory {
         let (node, now) = (Node::default(), Timestamp::UNIX_EPOCH);
         let seed = self.plans.fetch_add(1, Ordering::Relaxed) as u64;
         let mut cx = Context { node: &node, now, names: Names::new(seed, "manifests", now), zone: jiff::tz::TimeZone::UTC };
-        commit::operations(self, plan(due, set, self, &mut cx), now)
+        commit::operations(self, plan(due, &Wanted::of(due, set), self, &mut cx), now)
     }
 
     fn apply(&self, ops: Vec<Op>) {

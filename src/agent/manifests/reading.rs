@@ -7,12 +7,11 @@ use sha2::Digest as _;
 
 use super::scan;
 use super::set::{FileEntry, entry, refused};
+use crate::agent::cores::on_all_cores;
 use crate::api::manifest::decode;
 
 /// Fewer files than this for each thread are not worth one.
 const WORTH_A_THREAD: usize = 64;
-/// More would only make memory of the allocator's.
-const MOST_THREADS: usize = 8;
 
 /// Tells one file's bytes from another's.
 pub(super) type Digest = [u8; 32];
@@ -30,17 +29,7 @@ pub(super) enum Read {
 
 /// Reads these files below `root`, in the same order. A file whose bytes have the `known` digest is not decoded.
 pub(super) fn read_all(root: &Path, relative: &[&str], known: &BTreeMap<String, Digest>) -> Vec<Read> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = (relative.len() / WORTH_A_THREAD).clamp(1, cores.min(MOST_THREADS));
-    let some = |part: &[&str]| part.iter().map(|path| read(root, path, known.get(*path))).collect::<Vec<Read>>();
-    if threads == 1 {
-        return some(relative);
-    }
-    std::thread::scope(|scope| {
-        let parts: Vec<_> = relative.chunks(relative.len().div_ceil(threads)).map(|part| (part, scope.spawn(move || some(part)))).collect();
-        // Decoding never panics on input; if it did, the part is read here, where a panic ends the thread that everybody waits for.
-        parts.into_iter().flat_map(|(part, thread)| thread.join().unwrap_or_else(|_| some(part))).collect()
-    })
+    on_all_cores(relative, WORTH_A_THREAD, |_, path| read(root, path, known.get(*path)))
 }
 
 fn read(root: &Path, relative: &str, known: Option<&Digest>) -> Read {

@@ -236,7 +236,8 @@ impl State {
         for ((relative, stamp), read) in found.into_iter().zip(read) {
             match self.stamps.get(&relative) == Some(&stamp) {
                 // One more look after the tick is enough: what comes later has a later stamp.
-                true => self.doubted.retain(|path, due| *path != relative || *due > begun),
+                true if self.doubted.get(&relative).is_some_and(|due| *due <= begun) => drop(self.doubted.remove(&relative)),
+                true => {}
                 false if stamp.is_some_and(|stamp| stamp.is_fresh(at, TICK)) => drop(self.doubted.insert(relative.clone(), begun + TICK)),
                 false => drop(self.doubted.remove(&relative)),
             }

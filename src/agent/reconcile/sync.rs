@@ -4,7 +4,7 @@ use super::writing::Writing;
 use super::{MOST_AT_ONCE, Reconciler, commit, node_key};
 use crate::agent::manifests::ManifestSet;
 use crate::agent::node_edits::{self, Memory};
-use crate::agent::wishes::{self, Due};
+use crate::agent::wishes::{self, Due, Wanted};
 use crate::agent::{events, node};
 use crate::api::{Kind, Object, well_known};
 use crate::controllers::pressure;
@@ -32,9 +32,10 @@ impl Reconciler {
     async fn sync_due(&mut self, due: &Due, set: &ManifestSet) -> bool {
         let node = self.node();
         let (mut writing, mut done): (Option<Writing>, bool) = (None, true);
+        let wanted = Wanted::of(due, set);
         for part in due.parts(MOST_AT_ONCE, set, &*self.drivers.store) {
             let mut cx = self.context(&node, "manifests");
-            let plan = wishes::plan(&part, set, &*self.drivers.store, &mut cx);
+            let plan = wishes::plan(&part, &wanted, &*self.drivers.store, &mut cx);
             let ops = commit::operations(&*self.drivers.store, plan, self.drivers.clock.now());
             let next = Writing::begin(&self.drivers.store, vec![(node_key(&self.drivers), ops)]).await;
             if let Some(before) = writing.replace(next) {
