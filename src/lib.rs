@@ -10,7 +10,7 @@
 //!
 //! | layer | rooms | may use |
 //! |---|---|---|
-//! | 0 | `api` `clock` | nothing of ours |
+//! | 0 | `api` `clock` `cores` | nothing of ours |
 //! | 1 | `admission` `config` `pod` `oci` `controllers` `simulation` | layer 0, each other downwards, and layer 2's plain types as values; **pure**: no async, tokio, tracing, file or clock |
 //! | 2 | `store` `runtime` `network` `volumes` `logs` `host` | layers 0–1, never `agent` |
 //! | 3 | `agent` | layers 0–2 |
@@ -33,6 +33,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod controllers;
+mod cores;
 pub mod grpc;
 pub mod host;
 pub mod logs;

@@ -16,7 +16,6 @@ use crate::volumes::Volumes;
 
 pub mod clock_steps;
 pub mod commit;
-mod cores;
 pub mod events;
 pub mod housekeeping;
 pub mod image_gc;

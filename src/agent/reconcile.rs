@@ -17,7 +17,7 @@ mod planner;
 mod sync;
 mod writing;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -43,7 +43,10 @@ use writing::Writing;
 const RETRY: SignedDuration = SignedDuration::from_secs(1);
 
 /// Of how many objects the plans are computed before they are committed.
-const MOST_AT_ONCE: usize = 512;
+const MOST_AT_ONCE: usize = 500;
+
+/// So many times that may be under way to the disk before the next plans wait.
+const MOST_UNDER_WAY: usize = 2;
 
 /// A clock that goes back by more than this was set.
 const CLOCK_SET_BACK: SignedDuration = SignedDuration::from_secs(1);
@@ -174,21 +177,19 @@ impl Reconciler {
     /// Reconciles the workloads that are due, [`MOST_AT_ONCE`] at a time: while some are written, the next are planned. Their plans share one sync of
     /// the disk, each in its own transaction.
     async fn reconcile_due(&mut self) {
-        let mut writing: Option<Writing> = None;
+        let mut under_way: VecDeque<Writing> = VecDeque::new();
         loop {
             let due = self.due();
-            if let Some(before) = writing.take_if(|writing| due.is_empty() || writing.concerns(&due)) {
+            while due.is_empty() || under_way.len() >= MOST_UNDER_WAY || under_way.iter().any(|writing| writing.concerns(&due)) {
+                let Some(before) = under_way.pop_front() else { return };
                 self.written(before).await;
                 if due.is_empty() {
-                    continue;
+                    break;
                 }
-            } else if due.is_empty() {
-                return;
             }
-            let transactions = self.plans(&due);
-            let next = Writing::begin(&self.drivers.store, transactions).await;
-            if let Some(before) = writing.replace(next) {
-                self.written(before).await;
+            if !due.is_empty() {
+                let transactions = self.plans(&due);
+                under_way.push_back(Writing::begin(&self.drivers.store, transactions).await);
             }
         }
     }

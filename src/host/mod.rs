@@ -25,6 +25,7 @@ pub mod pressure;
 mod probe;
 pub(crate) mod process_group;
 pub mod resources;
+mod slice_drop_ins;
 mod slices;
 mod systemd;
 #[cfg(test)]

@@ -1,12 +1,12 @@
 //! Pod-level cgroups as systemd slices: `kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod<uid>.slice`.
 //!
 //! systemd owns the tree, so it is asked (`busctl`, `systemctl`: two short-lived processes a pod) and never written behind its
-//! back. No slice has DefaultDependencies: the host's shutdown is no reason for systemd to stop one by itself. Names and properties are `slices`'. runc's systemd driver then makes `cri-containerd-<id>.scope` inside the slice.
+//! back. The host's shutdown is no reason for systemd to stop a slice by itself (`slice_drop_ins`). Names and properties are `slices`'. runc's systemd driver then makes `cri-containerd-<id>.scope` inside the slice.
 //! Calls block for some 10 ms: not for an async thread.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::cgroupfs::{check_name, oom_kills};
 use super::resources::{Qos, hugepage_limits, pod_limits, shares};
+use super::slice_drop_ins::{self, RUNTIME_UNITS};
 use super::slices::{self, Property};
 use super::{CgroupVersion, EveryPod, Hierarchies, PodCgroups, hugetlb};
 
@@ -63,16 +64,17 @@ impl SystemdPods {
             let slice = slices::parent(&self.root, qos);
             self.stop(&slice)?;
             // What `set` left for a slice that systemd made by itself (a pod's own goes with its transient unit).
-            if std::path::Path::new("/run/systemd/system.control").join(format!("{slice}.d")).exists() {
+            if Path::new("/run/systemd/system.control").join(format!("{slice}.d")).exists() {
                 run(Command::new("systemctl").args(["revert", &slice]))?;
             }
         }
-        Ok(())
+        slice_drop_ins::remove(Path::new(RUNTIME_UNITS), &slices::parent(&self.root, Qos::Guaranteed))
     }
 
     /// Starts a slice with these properties, or sets them on one that runs.
     fn start(&self, slice: &str, properties: &[Property]) -> io::Result<()> {
-        let mut all: Vec<Property> = vec![("Description", "s", format!("minik8s {slice}")), ("DefaultDependencies", "b", "false".into())];
+        slice_drop_ins::write(Path::new(RUNTIME_UNITS), &slices::parent(&self.root, Qos::Guaranteed))?;
+        let mut all: Vec<Property> = vec![("Description", "s", format!("minik8s {slice}"))];
         for accounting in ["CPUAccounting", "MemoryAccounting", "TasksAccounting"] {
             all.push((accounting, "b", "true".into()));
         }
@@ -92,7 +94,7 @@ impl SystemdPods {
     }
 
     /// systemd has no property for them.
-    fn limit_hugepages(&self, pod: &Pod, path: &std::path::Path) -> io::Result<()> {
+    fn limit_hugepages(&self, pod: &Pod, path: &Path) -> io::Result<()> {
         let limits = hugepage_limits(pod, &self.every_pod.page_sizes);
         if !limits.is_empty() {
             hugetlb::delegate(&self.hierarchies, path);
@@ -311,9 +313,8 @@ mod tests {
 
     #[test]
     fn a_slice_is_started_with_typed_properties() {
-        let words =
-            start_arguments("kubepods-poda.slice", &[("CPUWeight", "t", "20".into()), ("DefaultDependencies", "b", "false".into())]);
-        let tail = ["kubepods-poda.slice", "fail", "2", "CPUWeight", "t", "20", "DefaultDependencies", "b", "false", "0"];
+        let words = start_arguments("kubepods-poda.slice", &[("CPUWeight", "t", "20".into()), ("MemoryAccounting", "b", "true".into())]);
+        let tail = ["kubepods-poda.slice", "fail", "2", "CPUWeight", "t", "20", "MemoryAccounting", "b", "true", "0"];
         assert_eq!(words[words.len() - tail.len()..], tail);
     }
 

@@ -13,6 +13,7 @@ use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefini
 use super::StoreError;
 use super::mirror::{Batch, Mirror};
 use crate::api::{Key, Kind, Object};
+use crate::cores::on_all_cores;
 
 const OBJECTS: TableDefinition<&str, &[u8]> = TableDefinition::new("objects");
 const RECORDS: TableDefinition<&str, &[u8]> = TableDefinition::new("records");
@@ -21,6 +22,8 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const FORMAT: u64 = 1;
 /// redb's page cache: everything is mirrored in memory, so it need not be large.
 const CACHE_BYTES: usize = 1 << 20;
+/// Fewer objects than this for each thread are not worth one.
+const WORTH_A_THREAD: usize = 128;
 
 /// The open state file. `db` is `None` after an error of the disk, until it could be opened again.
 pub(super) struct Disk {
@@ -70,10 +73,9 @@ fn write(db: &Database, batch: &Batch) -> Result<(), redb::Error> {
     let transaction = db.begin_write()?;
     {
         let mut objects = transaction.open_table(OBJECTS)?;
-        for (key, object) in &batch.objects {
-            let name = disk_key(key);
-            match object {
-                Some(object) => objects.insert(name.as_str(), object.to_json_text().as_slice())?,
+        for (name, text) in rows(batch) {
+            match text {
+                Some(text) => objects.insert(name.as_str(), text.as_slice())?,
                 None => objects.remove(name.as_str())?,
             };
         }
@@ -88,6 +90,14 @@ fn write(db: &Database, batch: &Batch) -> Result<(), redb::Error> {
     }
     // Durability::Immediate is redb's default: commit returns after fsync.
     Ok(transaction.commit()?)
+}
+
+/// The batch's rows of `objects`, neighbours in the file one after the other; `None`: the row goes.
+fn rows(batch: &Batch) -> Vec<(String, Option<Vec<u8>>)> {
+    let objects: Vec<(&Key, Option<&Arc<Object>>)> = batch.objects.iter().map(|(key, object)| (key, object.as_ref())).collect();
+    let mut rows = on_all_cores(&objects, WORTH_A_THREAD, |_, (key, object)| (disk_key(key), object.map(|o| o.to_json_text())));
+    rows.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    rows
 }
 
 fn stored_revision(db: &Database) -> Result<u64, redb::Error> {

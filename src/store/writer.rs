@@ -15,9 +15,9 @@ use crate::api::Object;
 /// Commits that wait for the writer before callers wait to be let in.
 pub(super) const QUEUE: usize = 1024;
 /// Commits in one transaction at most.
-const MAX_BATCH: usize = 512;
+const MAX_BATCH: usize = 1000;
 /// Changes a watcher may lag behind before it must list again.
-const WATCH_CAPACITY: usize = 2048;
+pub(super) const WATCH_CAPACITY: usize = 4096;
 
 /// What a caller waits for.
 pub(super) type Reply = oneshot::Sender<Result<Vec<Arc<Object>>, StoreError>>;

@@ -54,6 +54,12 @@ impl Places<'_> {
     }
 }
 
+/// Whether the event tells only that somebody reads a file, as this agent does itself: there is one for each manifest that it reads.
+pub(super) fn is_mere_reading(event: &notify::Result<Event>) -> bool {
+    let reads = |kind| matches!(kind, EventKind::Access(how) if how != AccessKind::Close(AccessMode::Write));
+    event.as_ref().is_ok_and(|event| reads(event.kind) && !event.need_rescan())
+}
+
 /// Collects the events of the next moment.
 pub(super) fn gather(first: notify::Result<Event>, inbox: &Receiver<Message>, places: &Places<'_>) -> Gathered {
     let mut gathered = Gathered::default();
@@ -115,6 +121,16 @@ mod tests {
         messages.send(Message::Stop).unwrap();
         let places = Places { root: Path::new("/etc/m"), watched: &BTreeMap::new(), walked: BTreeSet::new() };
         assert!(gather(Ok(Event::new(EventKind::Any)), &inbox, &places).stop);
+    }
+
+    #[test]
+    fn who_opens_a_file_to_read_it_says_nothing() {
+        let event = |kind| Ok(Event::new(EventKind::Access(kind)));
+        assert!(is_mere_reading(&event(AccessKind::Open(AccessMode::Any))) && is_mere_reading(&event(AccessKind::Close(AccessMode::Read))));
+        assert!(!is_mere_reading(&event(AccessKind::Close(AccessMode::Write))));
+        assert!(!is_mere_reading(&Ok(Event::new(EventKind::Any))) && !is_mere_reading(&Err(notify::Error::generic("lost"))));
+        let lost = Event::new(EventKind::Access(AccessKind::Any)).set_flag(notify::event::Flag::Rescan);
+        assert!(!is_mere_reading(&Ok(lost)));
     }
 
     #[test]

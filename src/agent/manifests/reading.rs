@@ -7,8 +7,8 @@ use sha2::Digest as _;
 
 use super::scan;
 use super::set::{FileEntry, entry, refused};
-use crate::agent::cores::on_all_cores;
 use crate::api::manifest::decode;
+use crate::cores::on_all_cores;
 
 /// Fewer files than this for each thread are not worth one.
 const WORTH_A_THREAD: usize = 64;

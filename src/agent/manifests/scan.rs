@@ -72,9 +72,17 @@ impl Stamp {
 
 /// Walks `root`. Links are followed; a directory reached twice is walked once.
 pub(super) fn walk(root: &Path) -> Scan {
+    walk_some(root, MAX_ENTRIES)
+}
+
+/// What `root` is, whatever lies in it.
+pub(super) fn root_alone(root: &Path) -> Scan {
+    walk_some(root, 1)
+}
+
+fn walk_some(root: &Path, mut budget: usize) -> Scan {
     let mut scan = Scan::default();
     let mut seen = BTreeSet::new();
-    let mut budget = MAX_ENTRIES;
     let mut todo = vec![(String::new(), 0usize)];
     while let Some((relative, depth)) = todo.pop() {
         let path = root.join(&relative);

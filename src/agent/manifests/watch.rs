@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::watch;
 
-use super::events::{Message, Places, gather};
+use super::events::{Message, Places, gather, is_mere_reading};
 use super::reading::{Digest, Read, read_all};
 use super::root::{Seen, Verdict, absent, judge};
 use super::scan::{self, Scan, Stamp};
@@ -65,7 +65,7 @@ pub fn spawn(root: PathBuf) -> anyhow::Result<Watcher> {
     let overflow = missed.clone();
     let inotify = notify::recommended_watcher(move |event| {
         // Also where the thread has ended: then nobody asks.
-        if events.try_send(Message::Event(event)).is_err() {
+        if !is_mere_reading(&event) && events.try_send(Message::Event(event)).is_err() {
             overflow.store(true, Ordering::Release);
         }
     })?;
@@ -267,6 +267,10 @@ impl State {
     /// Walks until every directory found was watched before it was walked: what appears later makes an event. Bounded: where directories
     /// come faster than that, the slow rescan finds the rest.
     fn walk_watched(&mut self) -> Scan {
+        if self.watched.is_empty() {
+            // Then one walk does where there is no other directory.
+            self.watch_directories(&scan::root_alone(&self.root));
+        }
         let mut found = scan::walk(&self.root);
         for _ in 0..MAX_WALKS {
             if !self.watch_directories(&found) {

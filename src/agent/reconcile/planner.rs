@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use k8s_openapi::api::core::v1::Node;
 
-use crate::agent::cores::on_all_cores;
 use crate::api::names::Names;
 use crate::api::{Key, Object};
 use crate::controllers::{self, Context, Plan};
+use crate::cores::on_all_cores;
 use crate::store::Store;
 
 /// Fewer workloads than this for each thread are not worth one.

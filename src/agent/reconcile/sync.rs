@@ -1,14 +1,20 @@
 //! Node and workloads brought in line with the manifests: gathers what `agent::node` and `agent::wishes` decide from, and commits what they say.
 
 use super::writing::Writing;
-use super::{MOST_AT_ONCE, Reconciler, commit, node_key};
+use super::{Reconciler, commit, node_key};
 use crate::agent::manifests::ManifestSet;
 use crate::agent::node_edits::{self, Memory};
 use crate::agent::wishes::{self, Due, Wanted};
 use crate::agent::{events, node};
 use crate::api::{Kind, Object, well_known};
 use crate::controllers::pressure;
+use crate::cores::on_all_cores;
 use crate::store::{Op, Store};
+
+/// Of so many objects' manifests one transaction is made at most.
+const PART: usize = 250;
+/// So many parts are planned before they are committed, and written in one sync.
+const PARTS_AT_ONCE: usize = 4;
 
 impl Reconciler {
     /// Brings Node and workloads in line with the manifests. Whether all of it is committed.
@@ -27,17 +33,19 @@ impl Reconciler {
         done
     }
 
-    /// Part by part: while one is written, the next is planned. Each key's plan rests on nothing but what is stored of that key. Ends at the first
-    /// that cannot be committed.
+    /// Some parts at once, one a core: while they are written, the next are planned. Each key's plan rests on nothing but what is stored of that
+    /// key. Ends at the first that cannot be committed.
     async fn sync_due(&mut self, due: &Due, set: &ManifestSet) -> bool {
-        let node = self.node();
+        let (node, wanted) = (self.node(), Wanted::of(due, set));
         let (mut writing, mut done): (Option<Writing>, bool) = (None, true);
-        let wanted = Wanted::of(due, set);
-        for part in due.parts(MOST_AT_ONCE, set, &*self.drivers.store) {
-            let mut cx = self.context(&node, "manifests");
-            let plan = wishes::plan(&part, &wanted, &*self.drivers.store, &mut cx);
-            let ops = commit::operations(&*self.drivers.store, plan, self.drivers.clock.now());
-            let next = Writing::begin(&self.drivers.store, vec![(node_key(&self.drivers), ops)]).await;
+        for parts in due.parts(PART, set, &*self.drivers.store).chunks(PARTS_AT_ONCE) {
+            let (planner, first) = (self.planner(&node), self.ordinals(parts.len()));
+            let transactions = on_all_cores(parts, 1, |n, part| {
+                let mut cx = planner.context("manifests", first.wrapping_add(n as u64));
+                let plan = wishes::plan(part, &wanted, planner.store, &mut cx);
+                (node_key(&self.drivers), commit::operations(planner.store, plan, planner.now))
+            });
+            let next = Writing::begin(&self.drivers.store, transactions).await;
             if let Some(before) = writing.replace(next) {
                 done &= self.written(before).await;
             }
