@@ -61,9 +61,13 @@ fn status(rig: &Rig, pod: &str) -> Value {
     rig.get(&format!("pod/{}", pod_name(pod)))["status"].clone()
 }
 
+/// Those of the pod; of one reason, or all.
 fn events(rig: &Rig, pod: &str, reason: &str) -> Vec<Value> {
     let about = pod_name(pod);
-    rig.list("events").into_iter().filter(|e| e["reason"] == reason && e["involvedObject"]["name"] == about.as_str()).collect()
+    rig.list("events")
+        .into_iter()
+        .filter(|e| (reason.is_empty() || e["reason"] == reason) && e["involvedObject"]["name"] == about.as_str())
+        .collect()
 }
 
 /// How often events of this reason tell of the pod.
@@ -188,7 +192,8 @@ fn a_probe_that_never_answers() {
     assert!(container(rig)["restartCount"].as_u64() >= Some(1), "{}", container(rig));
     let silent = "/healthz\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
     assert!(tells(rig, "p", "Unhealthy", silent) && tells(rig, "p", "Unhealthy", "Liveness probe failed: Get \"http://10."));
-    assert!(count(rig, "p", "Unhealthy") >= 4, "two rounds of two failures");
+    let rounds = || format!("two rounds of two failures: {}\n{:#?}", container(rig), events(rig, "p", ""));
+    assert!(count(rig, "p", "Unhealthy") >= 4, "{}", rounds());
     assert!(tells(rig, "p", "Killing", "Container main failed liveness probe, will be restarted") && count(rig, "p", "BackOff") > 0);
     street.close();
 }

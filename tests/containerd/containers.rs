@@ -72,6 +72,29 @@ async fn signals() {
     stage.assert_nothing_left();
 }
 
+/// The shim of a pod's only container goes with it, while the next is created already: a restart at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_follows_the_last_of_its_group_at_once() {
+    let stage = Stage::new().await;
+    let container = |n: u64| stage.grouped(&format!("run-{n}"), "pod", &["sleep", "1000"]);
+    stage.start(&container(0)).await;
+    for n in 0..100 {
+        let (gone, next) = (format!("run-{n}"), container(n + 1));
+        stage.runtime.kill(&gone, 9, true).await.unwrap();
+        stage.wait(&gone).await;
+        let created = async {
+            tokio::time::sleep(std::time::Duration::from_micros(n * 500)).await;
+            stage.runtime.create(&next).await
+        };
+        let (removed, created) = tokio::join!(stage.runtime.delete_task(&gone), created);
+        assert!(removed.is_ok() && created.is_ok(), "{} µs after: {removed:?}, {created:?}", n * 500);
+        stage.runtime.remove(&gone).await.unwrap();
+        stage.runtime.start(&next.id).await.unwrap();
+    }
+    stage.runtime.remove("run-100").await.unwrap();
+    stage.assert_nothing_left();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_program_is_told_and_leaves_nothing() {
     let stage = Stage::new().await;

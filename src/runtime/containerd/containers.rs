@@ -18,7 +18,7 @@ use oci_spec::runtime::{RootBuilder, Spec};
 use tonic::{Code, Status};
 
 use super::connection::{QUICK, SLOW, accept, answer};
-use super::errors::Subject;
+use super::errors::{Subject, is_shim_leaving};
 use super::logger_uri::logger_uri;
 use super::options::runc_options;
 use super::{Containerd, ContainerdConfig, root};
@@ -29,6 +29,9 @@ use crate::runtime::{ContainerConfig, RuntimeError};
 /// The type under which containerd hands a spec to the shim.
 const SPEC_TYPE_URL: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 
+/// How often a task is asked for, and after which pause, while the shim of its group is on its way out (tens of milliseconds).
+const LEAVING_TRIES: u32 = 20;
+const LEAVING_PAUSE: Duration = Duration::from_millis(50);
 /// How long, and how often, a shim is waited for that has yet to open a container's input.
 const HELD_WAIT: Duration = Duration::from_secs(10);
 const HELD_POLL: Duration = Duration::from_millis(1);
@@ -107,7 +110,7 @@ impl Containerd {
         let (rootfs, mounted) =
             root::with_ids(rootfs, config.user_namespace.clone(), self.layers().join(&config.id)).await.map_err(Status::internal)?;
         let log = logger_uri(&self.config.logger_binary, &config.log, owner(config));
-        let request = self.connection.request(CreateTaskRequest {
+        let request = CreateTaskRequest {
             container_id: config.id.clone(),
             rootfs,
             stdout: log.clone(),
@@ -115,14 +118,27 @@ impl Containerd {
             terminal: config.tty,
             stdin: stdin.map(|path| path.display().to_string()).unwrap_or_default(),
             ..Default::default()
-        });
-        let created = answer(SLOW, self.connection.tasks().create(request)).await.map(drop);
+        };
+        let created = self.create_task(request).await;
         // The overlay has layers of its own now.
         mounted.release().await;
         created?;
         match stdin {
             Some(pipe) if !config.tty => held_open(pipe).await,
             _ => Ok(()),
+        }
+    }
+
+    /// Asks again while the pod's shim is on its way out: that is no failure of the container's, and over in a moment.
+    async fn create_task(&self, request: CreateTaskRequest) -> Result<(), Status> {
+        let mut tries = 0;
+        loop {
+            let created = answer(SLOW, self.connection.tasks().create(self.connection.request(request.clone()))).await.map(drop);
+            tries += 1;
+            if tries == LEAVING_TRIES || !created.as_ref().is_err_and(is_shim_leaving) {
+                return created;
+            }
+            tokio::time::sleep(LEAVING_PAUSE).await;
         }
     }
 
