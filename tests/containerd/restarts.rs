@@ -22,7 +22,16 @@ async fn exits_are_seen_across_a_kill_of_containerd() {
     eventually("the last line", || stage.log("during").contains("after"));
     stage.lab.start_containerd();
     next_event(&mut events, |event| *event == RuntimeEvent::Connected).await;
-    assert_eq!(stage.wait("during").await.code, 5);
+    match stage.runtime.wait("during").await {
+        Ok(exit) => assert_eq!(exit.code, 5),
+        // From 1.7 on containerd takes a shim without processes for a leaked one when it starts (runtime/v2/shim_load.go): how the container ended is
+        // lost with it, and the pod says so (ContainerStatusUnknown).
+        Err(error) => {
+            let version = stage.runtime.version().await.unwrap();
+            assert!(matches!(error, RuntimeError::NotFound { .. }) && !version.contains("1.6."), "{error}, {version}");
+            assert_eq!(stage.runtime.inspect("during").await.unwrap().task, TaskState::None);
+        }
+    }
     assert!(matches!(stage.runtime.inspect("long").await.unwrap().task, TaskState::Running { .. }));
     stage.runtime.kill("long", 9, true).await.unwrap();
     assert_eq!(stage.wait("long").await.code, 137);

@@ -58,12 +58,13 @@ pub(super) fn is_shim_gone(status: &Status) -> bool {
     message.contains("ttrpc: closed") || message.contains("containerd-shim") || message.contains("ttrpc: server closed")
 }
 
-/// Whether a task could not be made, and nothing of it was, because the shim of its group has just been left by the last container: containerd still
-/// finds its address, and nobody there (runtime/v2/runc/v2/service.go, StartShim with a group).
+/// Whether a task could not be made because the shim of its group has just been left by the last container: containerd still finds its address and
+/// nobody there (runtime/v2/runc/v2/service.go, StartShim with a group), or somebody who ends before the answer, and takes away what was made.
 pub(super) fn is_shim_leaving(status: &Status) -> bool {
     let message = status.message();
     let nobody = message.contains("connect: no such file or directory") || message.contains("connect: connection refused");
-    message.contains("failed to start shim") && message.contains("dial unix") && nobody
+    let started = message.contains("failed to start shim") && message.contains("dial unix") && nobody;
+    started || (message.contains("failed to create shim task") && message.contains("ttrpc: closed"))
 }
 
 /// What containerd or runc said, and where it is our side's error, its chain of causes.
