@@ -8,9 +8,13 @@ const MOST_THREADS: usize = 8;
 const PIECES: usize = 4;
 
 /// `work` of each item (and its number), in their order. On as many threads as there are cores, if there are `worth_a_thread` items for each; else here.
+/// A panic of `work` is the caller's.
 pub(crate) fn on_all_cores<T: Sync, R: Send>(items: &[T], worth_a_thread: usize, work: impl Fn(usize, &T) -> R + Sync) -> Vec<R> {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = (items.len() / worth_a_thread).clamp(1, cores.min(MOST_THREADS));
+    // For few the cores are not counted: that reads files of the kernel's.
+    let threads = match items.len() / worth_a_thread {
+        ..2 => 1,
+        worth => worth.min(MOST_THREADS).min(std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+    };
     if threads == 1 {
         return items.iter().enumerate().map(|(i, item)| work(i, item)).collect();
     }

@@ -174,7 +174,8 @@ impl Reconciler {
         }
     }
 
-    /// Reconciles the workloads that are due, [`MOST_AT_ONCE`] at a time: while some are written, the next are planned. Their plans share one sync of
+    /// Reconciles the workloads that are due, [`MOST_AT_ONCE`] at a time: while up to [`MOST_UNDER_WAY`] times as many are written, the next are
+    /// planned, unless they rest on what is being written. Their plans share one sync of
     /// the disk, each in its own transaction.
     async fn reconcile_due(&mut self) {
         let mut under_way: VecDeque<Writing> = VecDeque::new();
@@ -202,7 +203,7 @@ impl Reconciler {
     /// A transaction for each of these workloads.
     fn plans(&mut self, due: &[Key]) -> Vec<(Key, Vec<Op>)> {
         let now = self.drivers.clock.now();
-        let (node, mut others) = (self.node(), None);
+        let (node, mut placed) = (self.node(), None);
         if due.iter().any(|key| key.kind == Kind::Node) {
             // The Node's alarm stands for what is asked of all pods: evictions, waiting pods, and what failed.
             (self.taints_dirty, self.unbound_dirty) = (true, true);
@@ -214,9 +215,8 @@ impl Reconciler {
             self.queue.set_wake(key, plan.wake_at);
             // Who waits already comes first.
             if !plan.create.is_empty() && self.unbound.is_empty() {
-                let others = others.get_or_insert_with(|| bound_pods(&*self.drivers.store));
-                let numbers = self.numbers(&node, others);
-                binding::place(&mut plan, others, &node, Some(self.host(&numbers)), now);
+                let (others, numbers) = placed.get_or_insert_with(|| self.bound(&node));
+                binding::place(&mut plan, others, &node, Some(self.host(numbers)), now);
             }
             transactions.push((key.clone(), commit::operations(&*self.drivers.store, plan, now)));
         }
@@ -251,8 +251,7 @@ impl Reconciler {
     /// what waits for its place with it.
     async fn bind(&mut self) {
         let node = self.node();
-        let mut others = bound_pods(&*self.drivers.store);
-        let numbers = self.numbers(&node, &others);
+        let (mut others, numbers) = self.bound(&node);
         let mut transactions = Vec::new();
         for (_, key) in &self.unbound {
             let Some(object) = self.drivers.store.get(key) else { continue };
@@ -275,9 +274,11 @@ impl Reconciler {
         binding::Host { facts: &self.drivers.host, devices: numbers }
     }
 
-    /// What the device nodes are now that are handed out here. Asks the host only where the Node declares devices.
-    fn numbers(&self, node: &Node, others: &[Arc<Object>]) -> Numbers {
-        self.drivers.devices.numbers(devices::paths(node, others))
+    /// The pods that are bound here, and what the device nodes are now that are handed out here. Asks the host only where the Node declares devices.
+    fn bound(&self, node: &Node) -> (Vec<Arc<Object>>, Numbers) {
+        let others = bound_pods(&*self.drivers.store);
+        let numbers = self.drivers.devices.numbers(devices::paths(node, &others));
+        (others, numbers)
     }
 
     /// A conflict is computed again at once, anything else after a while.

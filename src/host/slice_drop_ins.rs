@@ -19,7 +19,7 @@ fn directories(units: &Path, slice: &str) -> [PathBuf; 2] {
     [units.join(format!("{stem}.slice.d")), units.join(format!("{stem}-.slice.d"))]
 }
 
-/// Sees to it for `slice` and all slices in it that are made from now on. Safe to repeat.
+/// Sees to it for `slice` and all slices in it that are made from now on. Safe to repeat; for one caller at a time.
 pub(super) fn write(units: &Path, slice: &str) -> io::Result<()> {
     for dir in directories(units, slice) {
         let (file, new) = (dir.join(FILE), dir.join(".50-minik8s.new"));

@@ -29,6 +29,8 @@ pub struct SystemdPods {
     burstable: Mutex<BTreeMap<String, u64>>,
     /// The shares of the slices above the pods, as systemd was last told: most pods change none, and telling costs a process.
     told: Mutex<BTreeMap<String, u64>>,
+    /// Whether systemd was told that shutdown is no reason to stop slices: by one pod for all, as they may start at once.
+    dropped_in: Mutex<bool>,
     /// How many OOM kills of each pod's slice were laid to a container or lie before our time.
     accounted: Mutex<BTreeMap<PathBuf, u64>>,
 }
@@ -46,6 +48,7 @@ impl SystemdPods {
             every_pod: EveryPod::default(),
             burstable: Mutex::default(),
             told: Mutex::default(),
+            dropped_in: Mutex::default(),
             accounted: Mutex::default(),
         })
     }
@@ -73,7 +76,7 @@ impl SystemdPods {
 
     /// Starts a slice with these properties, or sets them on one that runs.
     fn start(&self, slice: &str, properties: &[Property]) -> io::Result<()> {
-        slice_drop_ins::write(Path::new(RUNTIME_UNITS), &slices::parent(&self.root, Qos::Guaranteed))?;
+        self.outlast_shutdown()?;
         let mut all: Vec<Property> = vec![("Description", "s", format!("minik8s {slice}"))];
         for accounting in ["CPUAccounting", "MemoryAccounting", "TasksAccounting"] {
             all.push((accounting, "b", "true".into()));
@@ -84,6 +87,16 @@ impl SystemdPods {
             Err(e) if e.to_string().contains("already") => self.set(slice, properties),
             done => done,
         }
+    }
+
+    /// Before the first slice is made; its drop-ins stay as long as the host is up.
+    fn outlast_shutdown(&self) -> io::Result<()> {
+        let mut written = self.dropped_in.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*written {
+            slice_drop_ins::write(Path::new(RUNTIME_UNITS), &slices::parent(&self.root, Qos::Guaranteed))?;
+            *written = true;
+        }
+        Ok(())
     }
 
     /// Sets properties of a running slice until the next boot.

@@ -222,6 +222,7 @@ stage_3() {
     is "the container's process is gone" "" "$(kill -0 "$pid" 2>/dev/null && echo "$pid")"
     is "no mount is left" 0 "$(grep -c minik8s /proc/self/mountinfo)"
     is "no cgroup is left" "" "$(pod_cgroups)"
+    is "no drop-in is left" "" "$(ls -d /run/systemd/system/kubepods*.d 2>/dev/null)"
     is "no bridge and no rule is left" "" "$(ip -o link show mk8s0 2>/dev/null; iptables -t nat -S | grep -i minik8s)"
     is "the state is gone, the claim stays, and what pods had mounted" "claims file 1" "$(ls /var/lib/minik8s) $(ls /var/lib/minik8s/claims/default/mine) $(lines run /data/once)"
     is "the manifests are the user's" yes "$([ -e /etc/minik8s/work.yaml ] && echo yes)"

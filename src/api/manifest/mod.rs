@@ -218,9 +218,13 @@ mod tests {
         let time = |keys: usize| {
             let map: String = (0..keys).map(|n| format!("  k{n}: v\n")).collect();
             let text = format!("a: &a\n{map}b:\n  <<: *a\n");
-            let begun = std::time::Instant::now();
-            decode("a.yaml", text.as_bytes());
-            begun.elapsed()
+            let once = || {
+                let begun = std::time::Instant::now();
+                decode("a.yaml", text.as_bytes());
+                begun.elapsed()
+            };
+            // The least: the machine may have had something else to do.
+            (0..3).map(|_| once()).min().unwrap()
         };
         let (few, many) = (time(2000), time(16_000));
         assert!(many < few * 20, "{few:?} and {many:?}");

@@ -5,7 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use containerd_client::services::v1::container::Runtime as ShimRuntime;
 use containerd_client::services::v1::snapshots::{PrepareSnapshotRequest, RemoveSnapshotRequest};
@@ -29,8 +29,8 @@ use crate::runtime::{ContainerConfig, RuntimeError};
 /// The type under which containerd hands a spec to the shim.
 const SPEC_TYPE_URL: &str = "types.containerd.io/opencontainers/runtime-spec/1/Spec";
 
-/// How often a task is asked for, and after which pause, while the shim of its group is on its way out (tens of milliseconds).
-const LEAVING_TRIES: u32 = 20;
+/// How long, and after which pauses, a task is asked for again while the shim of its group is on its way out (tens of milliseconds).
+const LEAVING_WAIT: Duration = Duration::from_secs(1);
 const LEAVING_PAUSE: Duration = Duration::from_millis(50);
 /// How long, and how often, a shim is waited for that has yet to open a container's input.
 const HELD_WAIT: Duration = Duration::from_secs(10);
@@ -131,11 +131,10 @@ impl Containerd {
 
     /// Asks again while the pod's shim is on its way out: that is no failure of the container's, and over in a moment.
     async fn create_task(&self, request: CreateTaskRequest) -> Result<(), Status> {
-        let mut tries = 0;
+        let begun = Instant::now();
         loop {
             let created = answer(SLOW, self.connection.tasks().create(self.connection.request(request.clone()))).await.map(drop);
-            tries += 1;
-            if tries == LEAVING_TRIES || !created.as_ref().is_err_and(is_shim_leaving) {
+            if begun.elapsed() > LEAVING_WAIT || !created.as_ref().is_err_and(is_shim_leaving) {
                 return created;
             }
             tokio::time::sleep(LEAVING_PAUSE).await;
