@@ -8,7 +8,7 @@ SECONDS ?= 60
 # The simulation spends its time in this crate: optimised, ten thousand seeds take well under half the time. What it depends on is not built again.
 SIMULATION = CARGO_INCREMENTAL=0 cargo test --config profile.dev.package.minik8s.opt-level=1 --config profile.dev.package.minik8s.codegen-units=16 --test simulation
 
-.PHONY: help run stop test simulation test-matrix test-userns corpus vm-smoke vm-test soak mutations bench lint deny docs deb rpm tarball install
+.PHONY: help run stop test simulation test-matrix test-userns corpus vm-smoke vm-test soak mutations bench lint deny docs deb rpm tarball install uninstall
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,3 +77,7 @@ install: ## install the binary and the systemd unit (DESTDIR, PREFIX; BINARY: th
 	sed 's|/usr/bin/minik8s|$(PREFIX)/bin/minik8s|' systemd/minik8s.service >$(DESTDIR)/etc/systemd/system/minik8s.service
 	chmod 0644 $(DESTDIR)/etc/systemd/system/minik8s.service
 	@echo "now: systemctl daemon-reload && systemctl enable --now minik8s"
+
+uninstall: ## take away what `make install` put there; manifests and state stay (DESTDIR, PREFIX)
+	rm -f $(DESTDIR)$(PREFIX)/bin/minik8s $(DESTDIR)/etc/systemd/system/minik8s.service
+	@echo "now: systemctl daemon-reload"

@@ -81,7 +81,7 @@ tarball() {
     cp "$STAGE"/man/* "$dir/man/"
     cp "$STAGE"/{minik8s.bash,_minik8s,minik8s.fish} "$dir/completions/"
     cp "$STAGE/default" "$dir/minik8s.default"
-    cp examples/*.yaml "$dir/examples/"
+    cp -r examples/*.yaml examples/monitoring "$dir/examples/"
     tar --owner=0 --group=0 --sort=name --mtime=@0 -C "$STAGE" -czf "$OUT/$name.tar.gz" "$name"
     echo "$OUT/$name.tar.gz"
 }

@@ -21,12 +21,15 @@ install -D -m 0644 completions/minik8s.bash "$root/usr/share/bash-completion/com
 install -D -m 0644 completions/_minik8s "$root/usr/share/zsh/vendor-completions/_minik8s"
 install -D -m 0644 completions/minik8s.fish "$root/usr/share/fish/vendor_completions.d/minik8s.fish"
 install -m 0644 README.md CHANGELOG.md LICENSE "$root/usr/share/doc/minik8s/"
-install -m 0644 examples/* "$root/usr/share/doc/minik8s/examples/"
+cp -r examples/. "$root/usr/share/doc/minik8s/examples/"
+chmod -R u=rwX,go=rX "$root/usr/share/doc/minik8s/examples"
 
 if [ -n "$root" ]; then exit 0; fi
 getent group minik8s >/dev/null || groupadd --system minik8s
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
+    # A Debian package that was removed before has left it masked.
+    systemctl unmask minik8s
     systemctl enable minik8s
     # Containers run on.
     systemctl restart minik8s

@@ -6,6 +6,8 @@ pub const SOURCE: &str = "minik8s.io/source";
 pub const MANIFEST_HASH: &str = "minik8s.io/manifest-hash";
 /// On an immutable ConfigMap or Secret: the [`MANIFEST_HASH`] of a change that was refused and told of.
 pub const REFUSED_MANIFEST: &str = "minik8s.io/refused-manifest";
+/// Annotation in which `kubectl apply` notes the whole object, a Secret's values too.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Annotation on a workload that does not run here: why (admission's words).
 pub const NOT_ADMITTED: &str = "minik8s.io/not-admitted";
 /// Annotation on a Pod: restart back-off by container, JSON `{"<container>": {"seconds": 40, "key": "<hash of image and resources>"}}`.

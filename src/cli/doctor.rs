@@ -1,6 +1,7 @@
-//! `minik8s doctor`: gathers what this host is like, for [`judge`] to judge, and prints the findings. Changes nothing on the host.
+//! `minik8s doctor`: gathers what this host is like, for [`judge`] to judge, and prints the findings. It leaves the host as it was (the OCI
+//! runtime is tried out with a container that has no program).
 
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,8 +15,9 @@ use super::error::CliError;
 use super::output::{complain, put};
 use super::settings_file;
 use super::tabwriter::{self, TABLE};
+use crate::agent::manifests::writers;
 use crate::clock::{Clock, SystemClock};
-use crate::host::doctor::{AtSocket, Check, Directory, Found, Level, Room, Settings, judge};
+use crate::host::doctor::{AtSocket, Check, Directory, Found, Level, Room, Settings, Writers, judge};
 use crate::host::{self, CgroupDriver, Hierarchies, HostFacts};
 use crate::network::{CniNetwork, NetworkConfig};
 use crate::runtime::containerd::{Containerd, ContainerdConfig, probe_runtime_binary, user_namespaces};
@@ -23,9 +25,7 @@ use crate::store::embedded::EmbeddedStore;
 
 /// Longer than this nothing may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// So many entries of the manifests directory are looked at.
-const ENTRIES: usize = 10_000;
-/// So many of them are named.
+/// So many files of the manifests directory are named.
 const NAMED: usize = 5;
 
 /// Check whether this host can run the agent, and say what to do. Takes the agent's flags and MINIK8S_* variables.
@@ -203,7 +203,7 @@ fn directory(path: &Path) -> Directory {
         Err(cause) => cause.to_string(),
     };
     let mode = found.map(|meta| meta.permissions().mode() & 0o7777).unwrap_or_default();
-    Directory { path: path.to_owned(), error, absent, mode, writable: Vec::new() }
+    Directory { path: path.to_owned(), error, absent, mode, writers: Writers::default() }
 }
 
 /// Why an agent could not read this state file; "" if it can, or there is none.
@@ -228,15 +228,9 @@ fn manifests(path: &Path) -> Directory {
     Directory { path: path.to_owned(), error, ..Directory::default() }
 }
 
-/// With the files directly in it that everybody may write to.
+/// With what in it is not only root's to write.
 fn look_at_manifests(path: &Path) -> Directory {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten().take(ENTRIES);
-    let open = entries.filter(|entry| {
-        let is_one = crate::api::files::is_manifest(Path::new(&entry.file_name())) || entry.path().is_dir();
-        is_one && std::fs::metadata(entry.path()).is_ok_and(|meta| meta.mode() & 0o002 != 0)
-    });
-    let writable = open.take(NAMED).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    Directory { writable, ..directory(path) }
+    Directory { writers: writers(path, NAMED), ..directory(path) }
 }
 
 /// Of the nearest directory that exists.

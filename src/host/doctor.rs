@@ -58,8 +58,17 @@ pub struct Directory {
     pub absent: bool,
     /// Permission bits.
     pub mode: u32,
-    /// Files in it that everybody may write to.
-    pub writable: Vec<String>,
+    /// What in it is not only root's to write.
+    pub writers: Writers,
+}
+
+/// Files and directories of a manifests directory (these end in `/`; the root, "", is not among them) that are not only root's to write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Writers {
+    /// Everybody's: the agent refuses them.
+    pub everyone: Vec<String>,
+    /// Another owner's or a group's, which may be meant so.
+    pub others: Vec<String>,
 }
 
 /// The service's file of settings as it was found.
@@ -288,12 +297,18 @@ fn manifests(dir: &Directory) -> Check {
     if dir.mode & 0o002 != 0 {
         return failure("manifests", format!("{path} is writable by everyone: refused"), format!("chmod o-w {path}"));
     }
-    match dir.writable.as_slice() {
-        [] => ok("manifests", format!("{path} (mode {:04o})", dir.mode)),
-        files => warning(
+    let paths = |names: &[String]| names.iter().map(|name| dir.path.join(name).display().to_string()).collect::<Vec<_>>().join(" ");
+    match (dir.writers.everyone.as_slice(), dir.writers.others.as_slice()) {
+        ([], []) => ok("manifests", format!("{path} (mode {:04o})", dir.mode)),
+        ([], others) => warning(
             "manifests",
-            format!("writable by everyone, so refused: {}", files.join(", ")),
-            format!("chmod o-w {}", files.iter().map(|f| dir.path.join(f).display().to_string()).collect::<Vec<_>>().join(" ")),
+            format!("not only root may write {}; who may is as good as root on this host", others.join(", ")),
+            format!("if that is not meant so: chown root {0}; chmod g-w {0}", paths(others)),
+        ),
+        (everyone, _) => warning(
+            "manifests",
+            format!("writable by everyone, so refused: {}", everyone.join(", ")),
+            format!("chmod o-w {}", paths(everyone)),
         ),
     }
 }

@@ -90,7 +90,8 @@ fn each_fault_is_one_finding_of_its_own() {
     is(&|f| f.manifests.absent = true, "manifests", Warning, "does not exist");
     is(&|f| f.manifests.error = "I/O error".into(), "manifests", Failure, "I/O error");
     is(&|f| f.manifests.mode = 0o777, "manifests", Failure, "writable by everyone");
-    is(&|f| f.manifests.writable = vec!["a.yaml".into()], "manifests", Warning, "a.yaml");
+    is(&|f| f.manifests.writers.everyone = vec!["a.yaml".into()], "manifests", Warning, "refused: a.yaml");
+    is(&|f| f.manifests.writers.others = vec!["b/".into()], "manifests", Warning, "not only root may write b/; who may is as good as root");
     is(&|f| f.state.mode = 0o775, "state", Warning, "0775");
     is(&|f| f.state.error = "is no directory".into(), "state", Failure, "no directory");
     is(&|f| f.state_file = "it has format 9".into(), "state", Failure, "format 9");

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use redb::ReadableTable as _;
+
 use crate::rig::{Rig, condition, phase};
 
 const WAIT: Duration = Duration::from_secs(40);
@@ -60,6 +62,23 @@ fn a_state_file_from_a_newer_version_and_a_broken_one_are_refused_and_left_alone
     let mut rig = Rig::new();
     rig.kill_agent();
     let file = rig.state_file();
+    let format = |new: Option<u64>| {
+        let transaction = redb::Database::open(&file).unwrap().begin_write().unwrap();
+        let mut meta = transaction.open_table(redb::TableDefinition::<&str, u64>::new("meta")).unwrap();
+        let old = match new {
+            Some(new) => meta.insert("format", new).unwrap(),
+            None => meta.get("format").unwrap(),
+        };
+        let old = old.map(|format| format.value());
+        drop(meta);
+        transaction.commit().unwrap();
+        old
+    };
+    assert_eq!(format(Some(99)), Some(1));
+    let (code, said) = rig.run_second_agent();
+    assert_ne!(code, 0);
+    assert!(said.contains(file.to_str().unwrap()) && said.contains("has format 99"), "{said}");
+    assert_eq!(format(None), Some(99), "it is as it was");
     std::fs::write(&file, b"this is no database, but 64 bytes and more of text that some tool left here").unwrap();
     let (code, said) = rig.run_second_agent();
     assert_ne!(code, 0);

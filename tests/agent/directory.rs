@@ -96,10 +96,15 @@ fn pipes_directories_and_what_everyone_may_write_are_refused_and_the_rest_goes_o
     std::fs::create_dir(&open).unwrap();
     std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     rig.write("open/c.yaml", &pod("c"));
+    let everyones = rig.manifests().join("d.yaml.new");
+    std::fs::write(&everyones, pod("d")).unwrap();
+    std::fs::set_permissions(&everyones, std::os::unix::fs::PermissionsExt::from_mode(0o646)).unwrap();
+    std::fs::rename(&everyones, rig.manifests().join("d.yaml")).unwrap();
     rig.write("a.yaml", &pod("a"));
     expect(&rig, "the good ones run", &["a", "b"]);
     rig.wait("the open directory is named", Duration::from_secs(10), |r| r.log().contains("open/: it is writable by everyone"));
+    rig.wait("the open file is named", Duration::from_secs(10), |r| r.log().contains("is writable by everyone (mode 0646)"));
     rig.settle();
-    expect(&rig, "and it is still refused", &["a", "b"]);
+    expect(&rig, "and they are still refused", &["a", "b"]);
     rig.close();
 }

@@ -12,7 +12,7 @@ begin() {
 # journal PATTERN: the service has said so since `begin`. systemd's own words about it count.
 journal() { journalctl --after-cursor "$CURSOR" -u minik8s -o cat --no-pager | grep -q -- "$1"; }
 doctor_says() { minik8s doctor "${@:2}" 2>&1 | grep -q -- "$1" || { minik8s doctor "${@:2}"; return 1; }; }
-unharmed() { is "what ran runs on" "$RUNS" "$(steady_pid)"; }
+unharmed() { is "what ran runs on" "${RUNS:-nothing did}" "$(steady_pid)"; }
 answers() { becomes "the agent answers" 120 minik8s get pods; }
 # A Job that ends once things are well again.
 probe_ends() {
@@ -40,9 +40,21 @@ no_containerd() {
     systemctl stop containerd
     holds "doctor says so" doctor_says "does not answer at /run/containerd/containerd.sock"
     cp /payload/tests/vm/manifests/package/probe.yaml /etc/minik8s/
+    becomes "the Node is not ready" 120 bash -c 'minik8s get nodes | grep -w NotReady'
     becomes "the pod that waits says so" 120 bash -c 'minik8s get pods -A -o json | grep -q "does not answer"'
     systemctl start containerd
+    becomes "the Node is ready again" 120 bash -c 'minik8s get nodes | grep -w Ready'
     probe_ends
+    unharmed
+}
+
+# What a daemon is told by habit to read its settings again.
+hung_up() {
+    begin "bad input: SIGHUP"
+    local agent
+    agent=$(agent)
+    kill -HUP "$agent"
+    becomes "it is there again" 60 bash -c "[ \"\$(systemctl show -P MainPID minik8s)\" != $agent ] && minik8s get pods"
     unharmed
 }
 
@@ -61,7 +73,7 @@ dead_manifests() {
     holds "the agent answers" minik8s get pods
     holds "restart in the middle of it" timeout 100 systemctl restart minik8s
     answers
-    becomes "the new agent says so, too" 120 bash -c '[ "$(journalctl -u minik8s -o cat --no-pager | grep -c "has not answered")" -ge 2 ]'
+    becomes "the new agent says so, too" 120 bash -c "[ \"\$(journalctl --after-cursor '$CURSOR' -u minik8s -o cat --no-pager | grep -c 'has not answered')\" -ge 2 ]"
     unharmed
     kill -CONT "$server"
     becomes "the journal says that it answers again" 60 journal "answers again"
@@ -163,6 +175,7 @@ stuck() {
 bad_input() {
     wrong_settings
     two_agents
+    hung_up
     no_runc
     no_containerd
     dead_manifests

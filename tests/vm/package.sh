@@ -31,6 +31,8 @@ agent() { systemctl show -P MainPID minik8s; }
 
 # The minutes since 1970 for which a CronJob has a Job: the last part of their names.
 runs_of() { minik8s get jobs -o json | jq -r --arg owner "$1" '.items[] | select(.metadata.ownerReferences[0].name? == $owner) | .metadata.name | split("-") | last' | sort -n; }
+# The Jobs whose command was run more than once, but for those of one minute.
+run_twice() { grep -v -- "-${1:-none}\$" /data/cron | sort | uniq -d | tr '\n' ' '; }
 ran() { runs_of "$1" | grep -qx "$2"; }
 # missed DOWN UP: what became of the runs between these (seconds since 1970), when the machine was down.
 missed() {
@@ -44,8 +46,12 @@ missed() {
     done
     next=$(($(date +%s) / 60 + 1))
     becomes "prompt: the next one comes in time" 150 ran prompt $next
-    is "no run was made twice" "" "$({ runs_of patient | uniq -d; runs_of prompt | uniq -d; } | tr '\n' ' ')"
+    holds "runs are on record" test -s /data/cron
+    is "none was made twice" "" "$(run_twice)"
 }
+
+# The first index that the Job has counted.
+ended_index() { minik8s get job long -o json | jq -r '.status.completedIndexes // ""' | grep -o '^[0-9]*'; }
 
 # What README tells a newcomer to do after the installation.
 newcomer() {
@@ -188,9 +194,12 @@ stage_2() {
     rm -f /etc/minik8s/long.yaml && becomes "the old Job is gone" 60 bash -c '! minik8s get job long'
     rm -f /data/long
     cp /payload/tests/vm/manifests/package/long.yaml /etc/minik8s/
-    becomes "one index has ended, others are under way" 200 grep -q end /data/long
+    becomes "the Job is there" 120 minik8s get job long
     keep "UID_BEFORE=$(minik8s get job long -o json | jq -r .metadata.uid)"
+    # From here on only the agent sees to it that what it knows is on the disk.
+    becomes "one index has ended and is counted, others are under way" 200 ended_index
     # No sync, no unmount, no signal: qemu is killed, and what is not on the disk is lost.
+    echo "cut in minute $(($(date +%s) / 60)), ended: $(ended_index)"
     exit $POWER_CUT
 }
 
@@ -200,9 +209,12 @@ stage_3() {
     becomes "the Job is Complete, without a failure counted" 400 finished long
     is "it is the same Job" "$UID_BEFORE" "$(minik8s get job long -o json | jq -r .metadata.uid)"
     is "every index ended" 6 "$(grep end /data/long | sort -u | wc -l)"
+    [[ $LAST_WORDS =~ ^"cut in minute "([0-9]+)", ended: "([0-9]+)$ ]] && ok "an index was counted before the cut" || fail "an index was counted before the cut" "$LAST_WORDS"
+    is "it did not run again" "1 1" "$(lines "begin ${BASH_REMATCH[2]:-?}" /data/long) $(lines "end ${BASH_REMATCH[2]:-?}" /data/long)"
     is "the finished Job did not run again" 1 "$(lines run /data/once)"
     becomes "the DaemonSet's pod runs" 300 pod_runs steady
-    is "no run of a CronJob was made twice" "" "$({ runs_of patient | uniq -d; runs_of prompt | uniq -d; } | tr '\n' ' ')"
+    # What the cut has interrupted is run again.
+    is "no run of a CronJob was made twice" "" "$(run_twice "${BASH_REMATCH[1]:-}")"
     rm -f /etc/minik8s/cron.yaml
 
     section "remove"
@@ -227,7 +239,29 @@ stage_3() {
     is "the state is gone, the claim stays, and what pods had mounted" "claims file 1" "$(ls /var/lib/minik8s) $(ls /var/lib/minik8s/claims/default/mine) $(lines run /data/once)"
     is "the manifests are the user's" yes "$([ -e /etc/minik8s/work.yaml ] && echo yes)"
     is "no unit failed" "" "$(systemctl --failed --plain --no-legend | awk '{print $1}' | tr '\n' ' ')"
+
+    purge_alone
     summary
+}
+
+# As after `apt purge --autoremove`: nobody is left to be asked. The state is on a disk of its own, reached by a link.
+purge_alone() {
+    section "purge without containerd"
+    mkdir -p /srv/state && mv /var/lib/minik8s/claims /srv/state/ && rmdir /var/lib/minik8s && ln -s /srv/state /var/lib/minik8s
+    holds "apt installs it again" apt install "$NEW"
+    bash /payload/tests/lab/images.sh /run/containerd/containerd.sock minik8s >/dev/null
+    becomes "the manifests of before run" 300 pod_runs steady
+    local pid
+    pid=$(steady_pid)
+    systemctl stop containerd
+    holds "apt purges the package" apt purge minik8s
+    is "the container's process and its shim are gone" "" "$(kill -0 "$pid" 2>/dev/null && echo "$pid"; pgrep -f 'containerd-shim.* -namespace minik8s ')"
+    is "no mount is left" 0 "$(grep -c minik8s /proc/self/mountinfo)"
+    is "no cgroup is left" "" "$(pod_cgroups)"
+    is "the state is gone, the claim stays" claims "$(ls /srv/state)"
+    systemctl start containerd
+    holds "containerd starts again" ctr version
+    is "no task is left" "" "$(ctr -n minik8s tasks ls -q)"
 }
 
 stage_"$STAGE"

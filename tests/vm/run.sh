@@ -2,7 +2,8 @@
 # Runs a script of this directory in a virtual machine with systemd and cgroup v2: run.sh [SCRIPT [ARGUMENT...]] (default: smoke.sh)
 #
 # The machine comes with minik8s as `make install` lays it out, and the tests, as /payload; package.sh also gets two versions of the Debian
-# package. A script that exits with 75 boots the machine and is run again afterwards; for one that exits with 76 the power is cut first.
+# package. A script that exits with 75 boots the machine and is run again afterwards; for one that exits with 76 the power is cut first. The last
+# line that it has printed is told to the next run as LAST_WORDS: nothing in the machine has to reach its disk for that.
 #   VM=qemu       the machine: qemu (build.sh's, emulated; qemu.sh), lima (lima.yaml) or vagrant (Vagrantfile)
 #   BINARY=FILE   this binary instead of a debug build
 #   VM_KEEP=1     leave the machine running afterwards and say how to get in and how to end it
@@ -67,7 +68,7 @@ say "running tests/vm/$SCRIPT in it"
 while :; do
     code=0
     BOOT=$(boot_id)
-    vm "bash /payload/tests/vm/$SCRIPT $*" 2>&1 | tee -a "$OUT/summary.txt" || code=${PIPESTATUS[0]}
+    vm "LAST_WORDS=$(printf %q "$(tail -n 1 "$OUT/summary.txt")") bash /payload/tests/vm/$SCRIPT $*" 2>&1 | tee -a "$OUT/summary.txt" || code=${PIPESTATUS[0]}
     case $code in
     75) say "the machine boots again" ;;
     76)

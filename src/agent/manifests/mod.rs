@@ -18,8 +18,10 @@ mod scan;
 mod set;
 mod silence;
 mod watch;
+mod writers;
 
 pub use set::ManifestSet;
 pub(super) use set::name_of;
 pub use silence::tell_silence;
 pub use watch::{Watcher, spawn};
+pub use writers::writers;

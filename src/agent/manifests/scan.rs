@@ -80,7 +80,8 @@ pub(super) fn root_alone(root: &Path) -> Scan {
     walk_some(root, 1)
 }
 
-fn walk_some(root: &Path, mut budget: usize) -> Scan {
+/// Looks at so many entries at most.
+pub(super) fn walk_some(root: &Path, mut budget: usize) -> Scan {
     let mut scan = Scan::default();
     let mut seen = BTreeSet::new();
     let mut todo = vec![(String::new(), 0usize)];

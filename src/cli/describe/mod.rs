@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 
 use crate::api::Object;
-use crate::api::well_known::NOT_ADMITTED;
+use crate::api::well_known::{LAST_APPLIED, NOT_ADMITTED};
 
 mod config;
 mod container;
@@ -117,7 +117,7 @@ fn column(doc: &mut Doc, title: &str, lines: Vec<String>) {
 
 fn annotations(doc: &mut Doc, meta: &ObjectMeta) {
     let mut lines = Vec::new();
-    for (key, value) in meta.annotations.iter().flatten().filter(|(key, _)| *key != NOT_ADMITTED) {
+    for (key, value) in meta.annotations.iter().flatten().filter(|(key, _)| ![NOT_ADMITTED, LAST_APPLIED].contains(&key.as_str())) {
         let value = value.trim_end_matches('\n');
         if value.contains('\n') || key.len() + value.len() + 2 > MAX_ANNOTATION {
             lines.push(format!("{key}:"));

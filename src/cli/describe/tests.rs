@@ -177,7 +177,10 @@ fn a_cron_job_a_daemon_set_and_what_they_own() {
 
 #[test]
 fn a_secret_never_shows_its_values() {
-    let secret = json!({"metadata": {"name": "s", "namespace": "default"}, "type": "Opaque", "data": {"password": "c2VjcmV0"}});
+    let applied = r#"{"apiVersion":"v1","data":{"password":"c2VjcmV0"},"kind":"Secret"}"#;
+    let annotations = json!({"kubectl.kubernetes.io/last-applied-configuration": applied});
+    let meta = json!({"name": "s", "namespace": "default", "annotations": annotations});
+    let secret = json!({"metadata": meta, "type": "Opaque", "data": {"password": "c2VjcmV0"}});
     let expected = "\
 Name:         s
 Namespace:    default

@@ -2,11 +2,13 @@
 
 use serde_json::{Map, Value};
 
+use crate::api::well_known::LAST_APPLIED;
+
 const SAME: &str = "***";
 const BEFORE: &str = "*** (before)";
 const AFTER: &str = "*** (after)";
 
-/// Both sides without values. `stringData` too: it is `data` in another spelling.
+/// Both sides without values. `stringData` too: it is `data` in another spelling; and what `kubectl apply` noted of both.
 pub(super) fn mask(mut old: Option<Value>, mut new: Value) -> (Option<Value>, Value) {
     for part in ["data", "stringData"] {
         let values = |side: &Value| side[part].as_object().cloned().unwrap_or_default();
@@ -16,6 +18,11 @@ pub(super) fn mask(mut old: Option<Value>, mut new: Value) -> (Option<Value>, Va
         }
         if let Some(side) = new.get_mut(part) {
             *side = covered(&is, &was, AFTER);
+        }
+    }
+    for side in old.iter_mut().chain([&mut new]) {
+        if let Some(noted) = side.pointer_mut("/metadata/annotations").and_then(|annotations| annotations.get_mut(LAST_APPLIED)) {
+            *noted = Value::from(SAME);
         }
     }
     (old, new)
@@ -42,6 +49,9 @@ mod tests {
         let (old, new) = mask(Some(old), new);
         assert_eq!(old.unwrap(), json!({"data": {"same": "***", "changed": "*** (before)", "gone": "***"}}));
         assert_eq!(new, json!({"data": {"same": "***", "changed": "*** (after)", "new": "***"}}));
+        let noted = |value: &str| json!({"metadata": {"annotations": {LAST_APPLIED: value, "mine": "m"}}});
+        let (old, new) = mask(Some(noted("s3cret")), noted("s3cret2"));
+        assert_eq!((old.unwrap(), new), (noted("***"), noted("***")));
         assert_eq!(mask(None, json!({"data": {"k": "s3cret"}})).1, json!({"data": {"k": "***"}}));
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::unistd::mkdtemp;
 use prost::Message as _;
 use tokio::process::Command;
 
@@ -51,16 +52,18 @@ pub struct RuntimeFeatures {
 }
 
 /// Finds out whether an OCI runtime works on this host, by running a container without a program: that far must it come.
-/// crun 1.8.1, for one, refuses a hybrid cgroup hierarchy. `scratch` is a directory of ours; it is left as it was.
+/// crun 1.8.1, for one, refuses a hybrid cgroup hierarchy. `scratch` may be anybody's, as /tmp is, and is left as it was: what root then runs lies in
+/// a directory below it that is made here, ours alone and of a name that nobody can make before.
 ///
 /// # Errors
 /// The runtime's own words. The caller then falls back to runc, and says so.
 pub async fn probe_runtime_binary(binary: &Path, scratch: &Path) -> Result<RuntimeFeatures, String> {
     let version = output(Command::new(binary).arg("--version")).await?;
     let line = version.stdout.lines().next().unwrap_or_default().to_owned();
-    let bundle = scratch.join(format!("probe-{}", std::process::id()));
+    let bundle =
+        mkdtemp(&scratch.join("minik8s-probe-XXXXXX")).map_err(|e| format!("cannot make a directory in {}: {e}", scratch.display()))?;
     let result = probe_in(binary, &bundle).await;
-    // On tmpfs, and named after this process: what stays is small and gone with the boot.
+    // What stays is small; on tmpfs it is gone with the boot.
     let _ = std::fs::remove_dir_all(&bundle);
     result.map(|()| RuntimeFeatures { binary: binary.to_path_buf(), version: line })
 }
@@ -77,7 +80,7 @@ pub async fn user_namespaces(runtime: Option<&Path>, snapshotter: &str) -> Resul
 async fn probe_in(binary: &Path, bundle: &Path) -> Result<(), String> {
     let state = bundle.join("state");
     for directory in [bundle.join("rootfs"), state.clone()] {
-        std::fs::create_dir_all(&directory).map_err(|e| format!("cannot make {}: {e}", directory.display()))?;
+        std::fs::create_dir(&directory).map_err(|e| format!("cannot make {}: {e}", directory.display()))?;
     }
     let spec = serde_json::json!({
         "ociVersion": "1.0.2",
@@ -118,7 +121,28 @@ async fn output(command: &mut Command) -> Result<Output, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
     use super::*;
+
+    /// A runtime that works, and notes who may write where its bundle lies.
+    #[tokio::test]
+    async fn the_bundle_that_is_tried_is_nobody_elses() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (binary, seen) = (scratch.path().join("oci"), scratch.path().join("seen"));
+        let text =
+            format!("#!/bin/sh\n[ \"$1\" = --root ] && stat -c '%a %u %n' \"$(dirname \"$2\")\" >>{}\necho version 1\n", seen.display());
+        std::fs::write(&binary, text).unwrap();
+        std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
+        for _ in 0..2 {
+            assert_eq!(probe_runtime_binary(&binary, scratch.path()).await.unwrap().version, "version 1");
+        }
+        let seen = std::fs::read_to_string(&seen).unwrap();
+        let ours = format!("700 {} {}/", std::fs::metadata(&binary).unwrap().uid(), scratch.path().display());
+        let names: Vec<&str> = seen.lines().map(|line| line.strip_prefix(&ours).expect(line)).collect();
+        assert!(names.len() == 2 && names[0] != names[1], "a name that can be foretold can be taken: {names:?}");
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 2, "it is left as it was");
+    }
 
     #[test]
     fn options_carry_the_bare_type_name_and_runc_field_numbers() {

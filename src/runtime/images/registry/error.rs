@@ -7,6 +7,8 @@ use serde::Deserialize;
 use crate::runtime::images::reference::ImageReference;
 
 const MAX_CAUSE: usize = 1024;
+/// How deep a chain of causes is looked into.
+const MAX_CAUSES: usize = 12;
 
 /// Why something could not be had from a registry.
 #[derive(Debug)]
@@ -52,6 +54,12 @@ impl From<reqwest::Error> for RegistryError {
     }
 }
 
+/// The connection was gone before the request: hyper says "operation was canceled", and not why.
+pub(super) fn was_never_sent(error: &(dyn Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |&error| error.source()).take(MAX_CAUSES);
+    causes.filter_map(|cause| cause.downcast_ref::<hyper::Error>()).any(hyper::Error::is_canceled)
+}
+
 #[derive(Deserialize)]
 struct Body {
     errors: Vec<Said>,
@@ -76,7 +84,7 @@ fn said(body: &[u8]) -> Option<String> {
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
-    for _ in 0..12 {
+    for _ in 1..MAX_CAUSES {
         let Some(cause) = source else { break };
         let words = cause.to_string();
         if !text.contains(&words) {
@@ -120,6 +128,8 @@ fn without_secrets(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncReadExt as _;
+
     use super::*;
 
     #[test]
@@ -141,6 +151,27 @@ mod tests {
         let words = RegistryError::status("GET", "h", reqwest::StatusCode::NOT_FOUND, body).cause;
         assert_eq!(words, "unexpected status from GET request to h: 404 Not Found: manifest unknown, X");
         assert!(of(401).cause.starts_with("pull access denied, repository does not exist or may require authorization: "));
+    }
+
+    #[tokio::test]
+    async fn a_request_to_a_connection_that_is_gone_was_never_sent() {
+        let request = || hyper::Request::new(String::new());
+        let handshake = || async {
+            let (ours, theirs) = tokio::io::duplex(1 << 10);
+            let (sender, connection) = hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(ours)).await.unwrap();
+            (sender, connection, theirs)
+        };
+        let (mut sender, connection, _theirs) = handshake().await;
+        drop(connection);
+        let gone = sender.send_request(request()).await.unwrap_err();
+        assert!(was_never_sent(&gone));
+        let (mut sender, connection, mut theirs) = handshake().await;
+        let hang_up = async {
+            theirs.read_u8().await.unwrap();
+            drop(theirs);
+        };
+        let (answer, _, ()) = tokio::join!(sender.send_request(request()), connection, hang_up);
+        assert!(!was_never_sent(&answer.unwrap_err()), "it may have been sent");
     }
 
     #[test]

@@ -38,6 +38,10 @@ use hosts::Endpoint;
 /// Of an error's document, no more is read.
 const MAX_ERROR: u64 = 64 << 10;
 
+/// How often a request is sent that did not get as far as the connection: it broke before, and the next try tells how (a registry that wants
+/// a certificate says so only after TLS 1.3's handshake).
+const SENDS: usize = 3;
+
 /// A blob's bytes, from an offset on.
 pub(super) struct BlobStream {
     /// Where in the blob the stream begins: what was asked for, or 0 where the registry knows no ranges.
@@ -198,6 +202,13 @@ impl Session {
         }
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
+        }
+        for _ in 1..SENDS {
+            let Some(again) = request.try_clone() else { break };
+            match again.send().await {
+                Err(error) if error::was_never_sent(&error) => {}
+                done => return Ok(done?),
+            }
         }
         Ok(request.send().await?)
     }

@@ -1,5 +1,7 @@
 //! What a package is made of, as far as it can be told without installing one: `tests/vm/package.sh` does that.
 
+mod purge;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -11,50 +13,39 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).expect(path)
 }
 
-/// A maintainer script with the fragment that cargo-deb puts in left out, its arguments as dpkg gives them.
-fn script(name: &str, arguments: &[&str], front: Option<&Path>, allow: &str) -> Output {
-    let mut command = Command::new("sh");
-    command.arg(root().join("packaging/debian").join(name)).args(arguments).env("MINIK8S_ALLOW_DOWNGRADE", allow);
-    if let Some(front) = front {
-        command.env("PATH", format!("{}:/usr/bin:/bin", front.display()));
-    }
-    command.output().expect("sh runs")
+/// What runs before a version is unpacked, its arguments as dpkg gives them.
+fn preinst(arguments: &[&str], allow: &str) -> Output {
+    let script = root().join("packaging/debian/preinst");
+    Command::new("sh").arg(script).args(arguments).env("MINIK8S_ALLOW_DOWNGRADE", allow).output().expect("sh runs")
 }
 
 #[test]
-fn going_back_is_refused_before_anything_is_unpacked() {
-    let refused = script("preinst", &["upgrade", "0.2.0-1", "0.1.0-1"], None, "");
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.starts_with("minik8s: not going back from 0.2.0-1 to 0.1.0-1: the state in /var/lib/minik8s"), "{said}");
-    assert!(said.contains("MINIK8S_ALLOW_DOWNGRADE=yes"), "{said}");
-    assert!(script("preinst", &["upgrade", "0.2.0-1", "0.1.0-1"], None, "yes").status.success());
-    for fine in
-        [&["install"][..], &["install", "0.1.0-1", "0.1.0-1"], &["upgrade", "0.1.0-1", "0.1.0-1"], &["upgrade", "0.9.0-1", "0.10.0-1"]]
-    {
-        assert!(script("preinst", fine, None, "").status.success(), "{fine:?}");
+fn going_back_is_refused_before_anything_is_unpacked_also_after_a_removal() {
+    for back in [["upgrade", "0.2.0-1", "0.1.0-1"], ["install", "0.2.0-1", "0.1.0-1"]] {
+        let refused = preinst(&back, "");
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{said}");
+        assert!(said.starts_with("minik8s: not going back from 0.2.0-1 to 0.1.0-1: the state in /var/lib/minik8s"), "{said}");
+        assert!(said.contains("MINIK8S_ALLOW_DOWNGRADE=yes"), "{said}");
+        assert!(preinst(&back, "yes").status.success());
+    }
+    for fine in [
+        &["install"][..],
+        &["install", "0.1.0-1", "0.1.0-1"],
+        &["upgrade", "0.1.0-1", "0.1.0-1"],
+        &["upgrade", "0.9.0-1", "0.10.0-1"],
+        &["abort-upgrade", "0.2.0-1"],
+    ] {
+        assert!(preinst(fine, "").status.success(), "{fine:?}");
     }
 }
 
 #[test]
-fn the_group_is_made_once_and_by_configure_only() {
-    let front = tempfile::tempdir().unwrap();
-    let log = front.path().join("log");
-    let stand_in = |name: &str, code: i32| {
-        let path = front.path().join(name);
-        std::fs::write(&path, format!("#!/bin/sh\necho {name} $* >>{}\nexit {code}\n", log.display())).unwrap();
-        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    };
-    let said = || std::fs::read_to_string(&log).unwrap_or_default();
-    stand_in("groupadd", 0);
-    stand_in("getent", 0);
-    assert!(script("postinst", &["configure"], Some(front.path()), "").status.success());
-    assert_eq!(said(), "getent group minik8s\n");
-    stand_in("getent", 2);
-    assert!(script("postinst", &["abort-upgrade"], Some(front.path()), "").status.success());
-    assert_eq!(said(), "getent group minik8s\n");
-    assert!(script("postinst", &["configure"], Some(front.path()), "").status.success());
-    assert_eq!(said(), "getent group minik8s\ngetent group minik8s\ngroupadd --system minik8s\n");
+fn the_group_is_made_before_the_service_starts_by_what_the_package_depends_on() {
+    assert!(read("packaging/sysusers.d/minik8s.conf").contains("\ng minik8s -\n"));
+    let cargo = read("Cargo.toml");
+    assert!(cargo.contains(r#"["packaging/sysusers.d/minik8s.conf", "usr/lib/sysusers.d/minik8s.conf", "644"]"#));
+    assert!(cargo.lines().any(|line| line.starts_with("depends = ") && line.contains("systemd | systemd-standalone-sysusers")));
 }
 
 #[test]
