@@ -35,6 +35,7 @@ use crate::api::{Key, Kind, Object, well_known};
 use crate::controllers::pressure::Conditions;
 use crate::controllers::{self, Context, binding};
 use crate::pod::phase;
+use crate::runtime::presence::Presence;
 use crate::store::{Change, ChangeKind, Op, Store, StoreError};
 use planner::Planner;
 use writing::Writing;
@@ -60,8 +61,8 @@ pub struct Inputs {
     pub sets: watch::Receiver<Option<Arc<ManifestSet>>>,
     /// Where bound pods go.
     pub pods: PodSink,
-    /// The runtime's name and version for the Node (`containerd://1.6.20`).
-    pub runtime: watch::Receiver<String>,
+    /// What the Node tells of the runtime.
+    pub runtime: watch::Receiver<Presence>,
     /// The pressure the node is under; `None`: not measured yet.
     pub pressure: watch::Receiver<Option<Conditions>>,
     /// Beats once per turn of the loop, for the watchdog.

@@ -71,9 +71,10 @@ fn metrics(state: &ApiState) -> String {
     families.extend(nodes.iter().filter_map(|o: &Arc<Object>| o.as_node()).flat_map(agent::node));
     families.extend(agent::kubelet(&pod_refs, &state.node_name));
     families.push(state.pulse.starts.lock().unwrap_or_else(PoisonError::into_inner).family());
+    let containerd = state.containerd.borrow().clone();
     let own = agent::Own {
         faults: &state.faults.borrow(),
-        containerd: &state.containerd_version.borrow(),
+        containerd: containerd.version(),
         adopted: state.pulse.adopted.load(Ordering::Relaxed),
         events: list(Kind::Event).len(),
         last_turn: state.pulse.last_turn(),
@@ -97,7 +98,7 @@ fn vitals(state: &ApiState) -> Vitals {
         now: state.clock.now(),
         started: state.started_at,
         last_turn: state.pulse.last_turn(),
-        containerd: !state.containerd_version.borrow().is_empty(),
+        containerd: state.containerd.borrow().clone(),
         adopted: state.pulse.adopted.load(Ordering::Relaxed),
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::*;
 use crate::clock::SystemClock;
 use crate::host::Paths;
+use crate::runtime::presence::Presence;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Op, Store};
 
@@ -59,8 +60,8 @@ async fn scraped() -> (String, tempfile::TempDir) {
         put(Kind::Secret, json!({"metadata": meta("hidden"), "data": {"password": "c2VjcmV0"}})),
     ];
     store.commit(ops).await.unwrap();
-    let (version, faults) = (watch::channel("1.6.20".to_owned()).1, watch::channel(Vec::new()).1);
-    let state = ApiState::new(store, Arc::new(SystemClock), Arc::new(Paths::below(dir.path())), "n1".into(), version, faults);
+    let (containerd, faults) = (watch::channel(Presence::Up("1.6.20".to_owned())).1, watch::channel(Vec::new()).1);
+    let state = ApiState::new(store, Arc::new(SystemClock), Arc::new(Paths::below(dir.path())), "n1".into(), containerd, faults);
     state.pulse.beat(&SystemClock);
     (metrics(&state), dir)
 }
@@ -107,8 +108,8 @@ async fn it_is_served_to_many_and_a_client_that_says_nothing_holds_up_nobody() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let dir = tempfile::tempdir().unwrap();
     let store = EmbeddedStore::open(dir.path().join("state.redb")).unwrap();
-    let (version, faults) = (watch::channel(String::new()).1, watch::channel(Vec::new()).1);
-    let state = ApiState::new(store, Arc::new(SystemClock), Arc::new(Paths::below(dir.path())), "n1".into(), version, faults);
+    let (containerd, faults) = (watch::channel(Presence::Awaited).1, watch::channel(Vec::new()).1);
+    let state = ApiState::new(store, Arc::new(SystemClock), Arc::new(Paths::below(dir.path())), "n1".into(), containerd, faults);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(serve(listener, state));

@@ -37,6 +37,7 @@ mod probes;
 mod restart;
 mod restart_all;
 mod rig;
+mod runtime_down;
 mod security;
 mod shutdown;
 mod sidecars;
