@@ -27,6 +27,7 @@ mod hanging;
 mod image_volumes;
 mod images;
 mod job;
+mod journal;
 mod monitoring;
 mod network;
 mod objects;
