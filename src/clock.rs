@@ -8,12 +8,17 @@ use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::time::Instant;
 
 /// Where "now" comes from: the real clock, or a stand-in in the simulation.
 #[async_trait]
 pub trait Clock: Send + Sync + 'static {
     /// The wall clock.
     fn now(&self) -> Timestamp;
+    /// For how long something takes: no step of the wall clock shows in it.
+    fn monotonic(&self) -> Instant {
+        Instant::now()
+    }
     /// Returns once the wall clock shows `at` or later, or earlier when the clock was set: look at `now` again. Cancel-safe.
     async fn sleep_until(&self, at: Timestamp);
 }

@@ -23,6 +23,7 @@ use minik8s::grpc::{self, ApiState, Live};
 use minik8s::host;
 use minik8s::host::doctor::{self, Level};
 use minik8s::metrics::Pulse;
+use minik8s::runtime::presence::Presence;
 use minik8s::store::embedded::EmbeddedStore;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
@@ -71,9 +72,9 @@ impl Daemon {
     async fn serve(self, metrics: Option<TcpListener>, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
         let drivers = self.real.agents.clone();
         let watcher = manifests::spawn(drivers.paths.manifests.clone()).context("cannot watch the manifests directory")?;
-        let (version, containerd_version) = watch::channel(String::new());
+        let (tell_presence, presence) = watch::channel(Presence::Awaited);
         let live = Arc::new(self.real.live()?);
-        let state = ApiState { live: Some(live.clone()), ..self.api(&watcher, containerd_version.clone()) };
+        let state = ApiState { live: Some(live.clone()), ..self.api(&watcher, presence.clone()) };
         let monitoring = monitoring::spawn(metrics, &state);
         let mut api = tokio::spawn(grpc::serve(state, stopped(stop.clone())));
         let workers = PodWorkers::new(drivers.clone());
@@ -81,7 +82,7 @@ impl Daemon {
         let (tell, pressure) = watch::channel(None);
         let images = ImageGc::new(drivers.clone());
         let guarding = tokio::spawn(self.guard(&workers, tell, images.clone())?.run());
-        let inputs = Inputs { pressure, ..self.inputs(&watcher, &workers, &adopted, containerd_version) };
+        let inputs = Inputs { pressure, ..self.inputs(&watcher, &workers, &adopted, presence) };
         let reconciler = Reconciler::new(drivers.clone(), inputs).await?;
         let mut reconciling = tokio::spawn(reconciler.run(stop.clone()));
         let housekeeping = tokio::spawn(housekeeping::run(drivers.store.clone(), drivers.clock.clone()));
@@ -92,7 +93,7 @@ impl Daemon {
         let listening = tokio::spawn(manifests::tell_silence(drivers.paths.manifests.clone(), watcher.looking.clone()));
         tracing::info!(node = drivers.settings.node_name, manifests = %drivers.paths.manifests.display(), "minik8s is running");
         tell_systemd(NotifyState::Ready);
-        let adopting = tokio::spawn(self.adoption(version, workers.clone(), adopted).run());
+        let adopting = tokio::spawn(self.adoption(tell_presence, workers.clone(), adopted).run());
         // Told to stop, all three end: that must be seen first. Nothing else is cancelled here.
         let outcome = tokio::select! {
             biased;
@@ -147,12 +148,12 @@ impl Daemon {
         Ok(Guard { drivers: self.real.agents.clone(), usage: self.real.usage()?, workers: workers.clone(), tell, reclaim })
     }
 
-    fn adoption(&self, version: watch::Sender<String>, workers: Arc<PodWorkers>, adopted: Arc<AtomicBool>) -> Adoption {
+    fn adoption(&self, presence: watch::Sender<Presence>, workers: Arc<PodWorkers>, adopted: Arc<AtomicBool>) -> Adoption {
         let RealDrivers { agents, containerd, socket, .. } = &self.real;
-        Adoption { drivers: agents.clone(), containerd: containerd.clone(), socket: socket.clone(), version, workers, adopted }
+        Adoption { drivers: agents.clone(), containerd: containerd.clone(), socket: socket.clone(), presence, workers, adopted }
     }
 
-    fn api(&self, watcher: &manifests::Watcher, containerd_version: watch::Receiver<String>) -> ApiState {
+    fn api(&self, watcher: &manifests::Watcher, containerd: watch::Receiver<Presence>) -> ApiState {
         let (tell, faults) = watch::channel(Vec::new());
         let mut sets = watcher.sets.clone();
         tokio::spawn(async move {
@@ -162,7 +163,7 @@ impl Daemon {
             }
         });
         let Drivers { store, clock, paths, settings, .. } = self.real.agents.clone();
-        let state = ApiState::new(store, clock, paths, settings.node_name.clone(), containerd_version, faults);
+        let state = ApiState::new(store, clock, paths, settings.node_name.clone(), containerd, faults);
         ApiState { pulse: self.pulse.clone(), sets: watcher.sets.clone(), ..state }
     }
 
@@ -171,7 +172,7 @@ impl Daemon {
         watcher: &manifests::Watcher,
         workers: &Arc<PodWorkers>,
         adopted: &Arc<AtomicBool>,
-        runtime: watch::Receiver<String>,
+        runtime: watch::Receiver<Presence>,
     ) -> Inputs {
         let (workers, adopted) = (workers.clone(), adopted.clone());
         let pods = move |_, pod: Arc<Object>| {

@@ -1,5 +1,9 @@
 //! Where the agent's own log goes: the journal, or stderr as text or JSON. RUST_LOG sets the level (`info` without it).
+//!
+//! What a line is about is in its spans: `pod` (namespace, pod, uid), `container` (container, attempt). No field of a span is called `name`: JSON has the
+//! span's own name there, and one of the two would be lost; in the journal all spans' fields lie side by side.
 
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, fmt};
@@ -55,7 +59,7 @@ fn filter(text: Option<&str>) -> Result<EnvFilter, TelemetryError> {
 fn layer(resolved: LogFormat, asked: LogFormat) -> Result<Box<dyn Layer<Registry> + Send + Sync>, TelemetryError> {
     let text = || fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
     Ok(match resolved {
-        LogFormat::Json => fmt::layer().json().with_writer(std::io::stderr).boxed(),
+        LogFormat::Json => json(std::io::stderr),
         LogFormat::Journald => match tracing_journald::layer() {
             Ok(journal) => journal.with_syslog_identifier("minik8s".to_owned()).boxed(),
             Err(_) if asked == LogFormat::Auto => text().boxed(),
@@ -63,6 +67,10 @@ fn layer(resolved: LogFormat, asked: LogFormat) -> Result<Box<dyn Layer<Registry
         },
         LogFormat::Text | LogFormat::Auto => text().boxed(),
     })
+}
+
+fn json(writer: impl for<'w> MakeWriter<'w> + Send + Sync + 'static) -> Box<dyn Layer<Registry> + Send + Sync> {
+    fmt::layer().json().with_writer(writer).boxed()
 }
 
 /// `auto`: the journal, if JOURNAL_STREAM names the very stream stderr is (systemd.exec(5): a child may have another one).
@@ -86,7 +94,24 @@ fn stderr_stream() -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::{Value, json};
+
     use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
 
     #[test]
     fn auto_is_the_journal_only_where_stderr_is_its_stream() {
@@ -94,6 +119,28 @@ mod tests {
         assert_eq!(resolve(LogFormat::Auto, Some("8:1"), Some("8:2")), LogFormat::Text);
         assert_eq!(resolve(LogFormat::Auto, None, Some("8:2")), LogFormat::Text);
         assert_eq!(resolve(LogFormat::Json, Some("8:1"), Some("8:1")), LogFormat::Json);
+    }
+
+    #[test]
+    fn a_json_line_has_the_message_the_event_s_fields_and_all_spans_with_theirs() {
+        let written = Written::default();
+        let writer = written.clone();
+        tracing::subscriber::with_default(Registry::default().with(super::json(move || writer.clone())), || {
+            let _pod = tracing::info_span!("pod", namespace = "default", pod = "web", uid = "u-1").entered();
+            let _container = tracing::info_span!("container", container = "main", attempt = 2).entered();
+            tracing::warn!(code = 137, error = %"said \"no\"", "it died");
+        });
+        let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert_eq!((text.lines().count(), text.ends_with('\n')), (1, true), "{text}");
+        let mut line: Value = serde_json::from_str(&text).unwrap();
+        let time = line["timestamp"].take();
+        assert!(time.as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{time}");
+        let pod = json!({"namespace": "default", "pod": "web", "uid": "u-1", "name": "pod"});
+        let container = json!({"container": "main", "attempt": 2, "name": "container"});
+        let fields = json!({"message": "it died", "code": 137, "error": "said \"no\""});
+        let expected = json!({"timestamp": null, "level": "WARN", "fields": fields, "target": "minik8s::telemetry::tests",
+            "span": container, "spans": [pod, container]});
+        assert_eq!(line, expected);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::api::{Key, Kind, devices, quantity};
 use crate::controllers::EventDraft;
 use crate::controllers::pressure::{self, Conditions};
 use crate::host::HostFacts;
+use crate::runtime::presence::Presence;
 
 /// The kubelet's default hard eviction threshold for memory, which it keeps back from allocatable (pkg/kubelet/apis/config/v1beta1/defaults).
 const EVICTION_MEMORY: u64 = 100 * 1024 * 1024;
@@ -32,8 +33,8 @@ pub struct Inputs<'a> {
     pub previous: Option<&'a Node>,
     /// The host's addresses.
     pub addresses: &'a [std::net::IpAddr],
-    /// The container runtime and its version (`containerd://1.6.20`), "" while unknown.
-    pub runtime: &'a str,
+    /// The container runtime.
+    pub runtime: &'a Presence,
     /// The pressure it is under; `None`: not measured yet, what was stored holds.
     pub pressure: Option<&'a Conditions>,
     /// Now.
@@ -188,20 +189,23 @@ fn cpu(millis: u64) -> Quantity {
     Quantity(if millis.is_multiple_of(1000) { (millis / 1000).to_string() } else { format!("{millis}m") })
 }
 
-/// Ready once the container runtime has answered (the kubelet's words, pkg/kubelet/nodestatus/setters.go ReadyCondition).
-fn ready(previous: Option<&NodeStatus>, runtime: &str, now: Timestamp) -> NodeCondition {
-    let (status, reason, message) = match runtime.is_empty() {
-        true => ("False", "KubeletNotReady", "[container runtime is down]"),
-        false => ("True", "KubeletReady", "minik8s is posting ready status"),
+/// Ready while the container runtime answers (the kubelet's words, pkg/kubelet/nodestatus/setters.go ReadyCondition). No taint comes of it: there
+/// is no other node to go to, and what runs goes on without the runtime.
+fn ready(previous: Option<&NodeStatus>, runtime: &Presence, now: Timestamp) -> NodeCondition {
+    let (status, reason, message) = match runtime.fault() {
+        Some(fault) => ("False", "KubeletNotReady", fault),
+        None => ("True", "KubeletReady", "minik8s is posting ready status"),
     };
     let before = previous.and_then(|s| s.conditions.as_deref()).unwrap_or_default().iter().find(|c| c.type_ == "Ready");
-    before.filter(|c| c.status == status).cloned().unwrap_or_else(|| NodeCondition {
+    let before = before.filter(|c| c.status == status);
+    before.filter(|c| c.message.as_deref() == Some(message)).cloned().unwrap_or_else(|| NodeCondition {
         type_: "Ready".to_owned(),
         status: status.to_owned(),
         reason: Some(reason.to_owned()),
         message: Some(message.to_owned()),
         last_heartbeat_time: Some(Time(now)),
-        last_transition_time: Some(Time(now)),
+        // Another reason for the same is no transition.
+        last_transition_time: before.and_then(|c| c.last_transition_time.clone()).or(Some(Time(now))),
     })
 }
 
@@ -209,7 +213,7 @@ fn info(inputs: &Inputs) -> NodeSystemInfo {
     NodeSystemInfo {
         architecture: inputs.host.arch.clone(),
         boot_id: inputs.host.boot_id.clone(),
-        container_runtime_version: inputs.runtime.to_owned(),
+        container_runtime_version: inputs.runtime.version().to_owned(),
         kernel_version: inputs.host.kernel.clone(),
         kubelet_version: concat!("v", env!("CARGO_PKG_VERSION"), "+minik8s").to_owned(),
         machine_id: inputs.host.machine_id.clone(),

@@ -14,14 +14,18 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
 }
 
-fn made(manifest: Option<&Node>, previous: Option<&Node>, runtime: &str, second: i64) -> Node {
+fn up() -> Presence {
+    Presence::Up("containerd://1".into())
+}
+
+fn made(manifest: Option<&Node>, previous: Option<&Node>, runtime: &Presence, second: i64) -> Node {
     let (settings, host) = (settings(), host());
     let inputs = Inputs { settings: &settings, host: &host, manifest, previous, addresses: &[], runtime, pressure: None, now: at(second) };
     build(&inputs, &follow(Memory::of(None, previous).unwrap(), &inputs, false).effective())
 }
 
 fn build_at(manifest: Option<&Node>, previous: Option<&Node>, second: i64) -> Node {
-    made(manifest, previous, "containerd://1", second)
+    made(manifest, previous, &up(), second)
 }
 
 fn tainted(value: &str) -> Node {
@@ -58,13 +62,28 @@ fn allocatable_keeps_back_what_the_kubelet_keeps_back() {
 }
 
 #[test]
-fn it_is_ready_once_the_runtime_has_answered() {
-    let ready = |node: &Node| node.status.as_ref().unwrap().conditions.iter().flatten().find(|c| c.type_ == "Ready").unwrap().clone();
-    let first = made(None, None, "", 1);
-    assert_eq!((ready(&first).status.as_str(), ready(&first).reason.as_deref()), ("False", Some("KubeletNotReady")));
-    let second = made(None, Some(&first), "containerd://1", 5);
-    assert_eq!((ready(&second).status.as_str(), ready(&second).last_transition_time), ("True", Some(Time(at(5)))));
-    assert_eq!(made(None, Some(&second), "containerd://1", 9), second);
+fn it_is_ready_while_the_runtime_answers() {
+    let ready = |node: &Node| {
+        let ready = node.status.as_ref().unwrap().conditions.iter().flatten().find(|c| c.type_ == "Ready").unwrap().clone();
+        let since = ready.last_transition_time.unwrap().0.as_second();
+        format!("{} {} {}: {}", since, ready.status, ready.reason.unwrap(), ready.message.unwrap())
+    };
+    let version = |node: &Node| node.status.as_ref().unwrap().node_info.as_ref().unwrap().container_runtime_version.clone();
+    let started = made(None, None, &Presence::Awaited, 1);
+    assert_eq!(ready(&started), "1 False KubeletNotReady: container runtime status check may not have completed yet");
+    let fine = made(None, Some(&started), &up(), 5);
+    assert_eq!(
+        (ready(&fine).as_str(), version(&fine).as_str()),
+        ("5 True KubeletReady: minik8s is posting ready status", "containerd://1")
+    );
+    assert_eq!(made(None, Some(&fine), &up(), 9), fine);
+    let down = made(None, Some(&fine), &Presence::Down, 40);
+    assert_eq!((ready(&down).as_str(), version(&down).as_str()), ("40 False KubeletNotReady: container runtime is down", ""));
+    assert_eq!(made(None, Some(&down), &Presence::Down, 99), down);
+    assert_eq!(down.spec, fine.spec, "no taint: what runs is not to go");
+    let restarted = made(None, Some(&down), &Presence::Awaited, 100);
+    assert_eq!(ready(&restarted), "40 False KubeletNotReady: container runtime status check may not have completed yet");
+    assert!(ready(&made(None, Some(&restarted), &up(), 101)).starts_with("101 True"));
 }
 
 #[test]
@@ -85,7 +104,7 @@ fn a_manifest_that_cannot_be_read_says_what_it_said() {
         manifest: None,
         previous: Some(&first),
         addresses: &[],
-        runtime: "containerd://1",
+        runtime: &up(),
         pressure: None,
         now: at(9),
     };
@@ -104,7 +123,7 @@ fn pressure_is_a_condition_and_a_taint_that_no_manifest_or_edit_has_a_say_in() {
             manifest: None,
             previous: Some(previous),
             addresses: &[],
-            runtime: "r",
+            runtime: &up(),
             pressure: holds,
             now: at(second),
         };
@@ -151,7 +170,7 @@ fn huge_pages_are_a_resource_of_each_size_and_no_other_memory() {
         manifest: None,
         previous: None,
         addresses: &[],
-        runtime: "r",
+        runtime: &up(),
         pressure: None,
         now: at(1),
     };

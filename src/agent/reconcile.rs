@@ -33,8 +33,8 @@ use crate::admission::devices;
 use crate::api::devices::Numbers;
 use crate::api::{Key, Kind, Object, well_known};
 use crate::controllers::pressure::Conditions;
-use crate::controllers::{self, Context, binding};
-use crate::pod::phase;
+use crate::controllers::{self, Context, binding, pods};
+use crate::runtime::presence::Presence;
 use crate::store::{Change, ChangeKind, Op, Store, StoreError};
 use planner::Planner;
 use writing::Writing;
@@ -60,8 +60,8 @@ pub struct Inputs {
     pub sets: watch::Receiver<Option<Arc<ManifestSet>>>,
     /// Where bound pods go.
     pub pods: PodSink,
-    /// The runtime's name and version for the Node (`containerd://1.6.20`).
-    pub runtime: watch::Receiver<String>,
+    /// What the Node tells of the runtime.
+    pub runtime: watch::Receiver<Presence>,
     /// The pressure the node is under; `None`: not measured yet.
     pub pressure: watch::Receiver<Option<Conditions>>,
     /// Beats once per turn of the loop, for the watchdog.
@@ -335,8 +335,6 @@ async fn seed(drivers: &Drivers) -> anyhow::Result<u64> {
 
 /// The pods that hold something of this node: bound, and not ended.
 pub fn bound_pods(store: &dyn Store) -> Vec<Arc<Object>> {
-    let held = |o: &Arc<Object>| {
-        o.as_pod().is_some_and(|p| !phase::is_terminal(phase::of(p)) && p.spec.as_ref().is_some_and(|s| s.node_name.is_some()))
-    };
+    let held = |o: &Arc<Object>| o.as_pod().is_some_and(pods::holds_resources);
     store.list(Kind::Pod).into_iter().filter(held).collect()
 }

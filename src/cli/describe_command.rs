@@ -76,11 +76,28 @@ fn is_about(event: &Event, object: &Object) -> bool {
     }
 }
 
-/// The pods a description counts or names.
+/// The pods a description counts or names. A node's are those that are bound to it, as kubectl's.
 fn belongs(pod: &Object, object: &Object) -> bool {
     match object.kind() {
-        Kind::Node => true,
+        Kind::Node => pod.as_pod().and_then(|pod| pod.spec.as_ref()?.node_name.as_ref()) == object.meta().name.as_ref(),
         Kind::PersistentVolumeClaim => pod.meta().namespace == object.meta().namespace,
         _ => pod.controller_uid().is_some_and(|uid| uid == object.uid()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_node_s_pods_are_those_bound_to_it() {
+        let object = |kind, value: serde_json::Value| Object::from_json(kind, value.to_string().as_bytes()).unwrap();
+        let node = object(Kind::Node, json!({"metadata": {"name": "n1"}}));
+        let pod = |spec| object(Kind::Pod, json!({"metadata": {"name": "p", "namespace": "ns"}, "spec": spec}));
+        assert!(belongs(&pod(json!({"containers": [], "nodeName": "n1"})), &node));
+        assert!(!belongs(&pod(json!({"containers": [], "nodeName": "n2"})), &node));
+        assert!(!belongs(&pod(json!({"containers": []})), &node), "it waits: it takes nothing of the node yet");
     }
 }

@@ -34,6 +34,11 @@ pub fn active(pod: &Pod) -> bool {
     !terminal(pod) && !deleting(pod)
 }
 
+/// Bound and not terminal: what it asks for is taken from the node (the scheduler's and the kubelet's view, and `kubectl describe node`'s).
+pub fn holds_resources(pod: &Pod) -> bool {
+    !terminal(pod) && pod.spec.as_ref().is_some_and(|s| s.node_name.is_some())
+}
+
 /// Being deleted and not terminal yet (IsPodTerminating).
 pub fn terminating(pod: &Pod) -> bool {
     !terminal(pod) && deleting(pod)

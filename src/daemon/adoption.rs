@@ -1,11 +1,13 @@
 //! Taking over what runs, once containerd answers.
 //!
 //! ```text
-//!   version, adopt ──▶ workers let loose ──▶ version told anew at each Connected
+//!   ask, adopt ──▶ workers let loose ──▶ asked again at each Connected, and every 10 s
 //!     │       ▲
 //!     ▼ fails │ Connected, or after a while (what failed need not have been the line to containerd)
 //!   ──────────┘
 //! ```
+//!
+//! What the answers, or their absence, mean for the node is decided in `runtime::presence`; here it is only told.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,11 +18,13 @@ use minik8s::agent::worker::PodWorkers;
 use minik8s::agent::{Drivers, recover};
 use minik8s::api::Kind;
 use minik8s::host::doctor::too_old;
+use minik8s::runtime::presence::{LastAnswer, Presence};
 use minik8s::runtime::{Containerd, Runtime as _, RuntimeEvent};
 use tokio::sync::{broadcast, watch};
+use tokio::time::MissedTickBehavior;
 
-/// How long until another attempt where no event calls for one.
-const RETRY: Duration = Duration::from_secs(10);
+/// How long until containerd is asked again where no event calls for it: one that hangs breaks no stream. The kubelet asks every 5 s.
+const ASK: Duration = Duration::from_secs(10);
 
 /// Whom adoption works for.
 pub(super) struct Adoption {
@@ -28,35 +32,53 @@ pub(super) struct Adoption {
     pub(super) containerd: Arc<Containerd>,
     /// Named where nobody answers there.
     pub(super) socket: PathBuf,
-    /// Told `containerd://<version>`.
-    pub(super) version: watch::Sender<String>,
+    /// Told what is known of containerd.
+    pub(super) presence: watch::Sender<Presence>,
     pub(super) workers: Arc<PodWorkers>,
     /// Set before the workers are told of their pods.
     pub(super) adopted: Arc<AtomicBool>,
 }
 
 impl Adoption {
-    /// Takes over what runs, lets the workers loose, and then keeps the version true. Ends with the runtime's event stream, which is never.
+    /// Takes over what runs, lets the workers loose, and then keeps the presence true. Ends with the runtime's event stream, which is never.
     pub(super) async fn run(self) {
         // Before the first attempt: a connection made meanwhile is not missed.
         let mut events = self.containerd.events();
-        let mut told = false;
-        while let Err(error) = self.attempt().await {
+        let (mut told, mut last) = (false, LastAnswer::default());
+        while let Err(error) = self.attempt(&mut last).await {
             if !told {
                 told = true;
                 tracing::error!("waiting for containerd: {error:#}; is it running? --containerd is {}", self.socket.display());
             }
             // Either is a reason to try again.
-            let _ = tokio::time::timeout(RETRY, connected(&mut events)).await;
+            let _ = tokio::time::timeout(ASK, connected(&mut events)).await;
         }
         self.collect_addresses();
         self.let_loose();
         self.end_leftovers().await;
-        while connected(&mut events).await {
-            if let Err(error) = self.tell_version().await {
-                tracing::debug!("the version of containerd is not known: {error}");
+        self.watch(events, last).await;
+    }
+
+    async fn watch(&self, mut events: broadcast::Receiver<RuntimeEvent>, mut last: LastAnswer) {
+        let mut due = tokio::time::interval(ASK);
+        // An answer may take as long as the interval: the next question then follows at once, so that silence is noticed in time.
+        due.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            // Cancel-safe: neither `connected` nor `tick` loses anything when dropped.
+            let again = tokio::select! {
+                biased;
+                up = connected(&mut events) => match up {
+                    true => true,
+                    false => return,
+                },
+                _ = due.tick() => false,
+            };
+            if let Err(error) = self.ask(&mut last).await {
+                tracing::debug!("containerd was asked whether it is there: {error}");
             }
-            self.end_leftovers().await;
+            if again {
+                self.end_leftovers().await;
+            }
         }
     }
 
@@ -81,27 +103,31 @@ impl Adoption {
         });
     }
 
-    async fn attempt(&self) -> anyhow::Result<()> {
-        self.tell_version().await?;
+    async fn attempt(&self, last: &mut LastAnswer) -> anyhow::Result<()> {
+        self.ask(last).await?;
         let found = recover::adopt(&self.drivers).await?;
         tracing::info!(kept = found.kept, removed = found.removed, orphans = found.orphans, "took over what runs");
         Ok(())
     }
 
-    async fn tell_version(&self) -> anyhow::Result<()> {
-        let number = self.containerd.version().await?;
-        let version = format!("containerd://{number}");
-        let told = self.version.send_if_modified(|known| {
-            let differs = *known != version;
-            if differs {
-                *known = version;
-            }
-            differs
-        });
-        if told && too_old(&number) {
-            tracing::error!("containerd {number} is older than 1.6 and may refuse what pods need; install containerd 1.6 or newer");
+    /// Asks containerd for its version and tells what is known of it then. Errors: no answer.
+    async fn ask(&self, last: &mut LastAnswer) -> anyhow::Result<()> {
+        let answer = self.containerd.version().await;
+        let now = self.drivers.clock.monotonic();
+        if let Ok(number) = &answer {
+            last.note(now, format!("containerd://{number}"));
         }
-        Ok(())
+        let presence = last.presence(now);
+        let changed = self.presence.send_if_modified(|known| std::mem::replace(known, presence.clone()) != presence);
+        match &answer {
+            _ if !changed => {}
+            Ok(number) if too_old(number) => {
+                tracing::error!("containerd {number} is older than 1.6 and may refuse what pods need; install containerd 1.6 or newer");
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!("the node is not ready: {error}; what runs goes on"),
+        }
+        answer.map(drop).map_err(Into::into)
     }
 
     fn let_loose(&self) {

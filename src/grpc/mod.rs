@@ -13,6 +13,7 @@ use crate::api::fault::Fault;
 use crate::clock::Clock;
 use crate::host::Paths;
 use crate::metrics::Pulse;
+use crate::runtime::presence::Presence;
 use crate::store::Store;
 
 mod applying;
@@ -65,8 +66,8 @@ pub struct ApiState {
     pub node_name: String,
     /// When the agent started.
     pub started_at: Timestamp,
-    /// containerd's version, "" while it is not known.
-    pub containerd_version: watch::Receiver<String>,
+    /// What is known of containerd.
+    pub containerd: watch::Receiver<Presence>,
     /// What is wrong in the manifests directory now.
     pub faults: watch::Receiver<Vec<Fault>>,
     /// What the manifests directory says, once it was read.
@@ -88,12 +89,12 @@ impl ApiState {
         clock: Arc<dyn Clock>,
         paths: Arc<Paths>,
         node_name: String,
-        containerd_version: watch::Receiver<String>,
+        containerd: watch::Receiver<Presence>,
         faults: watch::Receiver<Vec<Fault>>,
     ) -> ApiState {
         let started_at = clock.now();
         let (logs, edits, pulse) = (Arc::new(FileLogs), Arc::default(), Arc::default());
         let sets = watch::channel(None).1;
-        ApiState { store, clock, paths, node_name, started_at, containerd_version, faults, sets, logs, edits, live: None, pulse }
+        ApiState { store, clock, paths, node_name, started_at, containerd, faults, sets, logs, edits, live: None, pulse }
     }
 }

@@ -144,7 +144,7 @@ impl Agent for Service {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node_name: state.node_name.clone(),
             started_at: state.started_at.to_string(),
-            containerd_version: state.containerd_version.borrow().clone(),
+            containerd_version: state.containerd.borrow().version().to_owned(),
             manifests: state.paths.manifests.display().to_string(),
             faults: state.faults.borrow().iter().map(applying::fault).collect(),
         }))

@@ -19,6 +19,7 @@ use crate::grpc::pb::agent_client::AgentClient;
 use crate::grpc::pb::watch_event::Type;
 use crate::grpc::pb::{ManifestFile, WatchRequest};
 use crate::host::Paths;
+use crate::runtime::presence::Presence;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Op, Store};
 
@@ -44,8 +45,8 @@ struct Fixture {
 
 fn state(dir: &std::path::Path, store: Arc<EmbeddedStore>) -> ApiState {
     let clock = Arc::new(At("2026-01-01T00:00:00Z".parse().unwrap()));
-    let containerd_version = watch::channel("1.6.20".to_owned()).1;
-    ApiState::new(store, clock, Arc::new(Paths::below(dir)), "n1".into(), containerd_version, watch::channel(Vec::new()).1)
+    let containerd = watch::channel(Presence::Up("1.6.20".to_owned())).1;
+    ApiState::new(store, clock, Arc::new(Paths::below(dir)), "n1".into(), containerd, watch::channel(Vec::new()).1)
 }
 
 impl Fixture {

@@ -3,8 +3,7 @@
 use k8s_openapi::api::core::v1::{ContainerState, Node, Pod};
 
 use super::exposition::Family;
-use super::labels::{Labels, flag, unix};
-use super::pods::{amounts, with};
+use super::labels::{Labels, amounts, condition, flag, unix, with};
 use crate::api::fault::{Fault, Severity};
 use crate::api::quantity;
 use crate::controllers::pods::phase;
@@ -31,11 +30,8 @@ pub fn node(node: &Node) -> Vec<Family> {
         taints.add(with(&with(&with(&of, "key", &taint.key), "value", value), "effect", &taint.effect), 1.0);
     }
     let mut conditions = unit("kube_node_status_condition", "The condition of a cluster node.");
-    for condition in status.conditions.iter().flatten() {
-        for state in ["true", "false", "unknown"] {
-            let labels = with(&with(&of, "condition", &condition.type_), "status", state);
-            conditions.add(labels, flag(condition.status.eq_ignore_ascii_case(state)));
-        }
+    for one in status.conditions.iter().flatten() {
+        condition(&mut conditions, &with(&of, "condition", &one.type_), "status", &one.status);
     }
     let mut capacity = unit("kube_node_status_capacity", "The total amount of resources available for a node.");
     let mut allocatable = unit("kube_node_status_allocatable", "The amount of resources allocatable for pods.");
@@ -68,7 +64,7 @@ pub fn kubelet(pods: &[&Pod], node: &str) -> Vec<Family> {
 pub struct Own<'a> {
     /// What is wrong in the manifests directory.
     pub faults: &'a [Fault],
-    /// containerd's version, "" while it is not known.
+    /// containerd's version, "" unless it answers.
     pub containerd: &'a str,
     /// Whether what ran before was taken over.
     pub adopted: bool,

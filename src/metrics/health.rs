@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::runtime::presence::Presence;
+
 /// The reconcile loop turns every 15 s at the least; one that has not for so long is stuck.
 const STUCK: SignedDuration = SignedDuration::from_secs(60);
 
@@ -16,8 +18,8 @@ pub struct Vitals {
     pub started: Timestamp,
     /// When the reconcile loop last turned.
     pub last_turn: Option<Timestamp>,
-    /// Whether containerd has answered.
-    pub containerd: bool,
+    /// What is known of containerd.
+    pub containerd: Presence,
     /// Whether what ran before was taken over.
     pub adopted: bool,
 }
@@ -32,7 +34,11 @@ pub fn healthz(vitals: &Vitals) -> (bool, String) {
 
 /// Whether pods are started, and the text that says so.
 pub fn readyz(vitals: &Vitals) -> (bool, String) {
-    let containerd = (!vitals.containerd).then_some("containerd has not answered yet");
+    let containerd = match vitals.containerd {
+        Presence::Awaited => Some("containerd has not answered yet"),
+        Presence::Up(_) => None,
+        Presence::Down => Some("containerd has not answered for 30 s"),
+    };
     let adopted = (!vitals.adopted).then_some("what runs has not been taken over yet");
     told("readyz", &[turning(vitals), ("containerd", containerd), ("adoption", adopted)])
 }
@@ -65,12 +71,17 @@ mod tests {
     #[test]
     fn alive_while_it_turns_and_ready_once_it_has_taken_over() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let mut vitals = Vitals { now: at(100), started: at(50), last_turn: None, containerd: false, adopted: false };
+        let mut vitals = Vitals { now: at(100), started: at(50), last_turn: None, containerd: Presence::Awaited, adopted: false };
         assert_eq!(healthz(&vitals), (true, "ok".to_owned()));
         let text = "[+]reconcile ok\n[-]containerd failed: containerd has not answered yet\n[-]adoption failed: what runs has not been taken over yet\nreadyz check failed\n";
         assert_eq!(readyz(&vitals), (false, text.to_owned()));
-        (vitals.containerd, vitals.adopted) = (true, true);
+        (vitals.containerd, vitals.adopted) = (Presence::Up("containerd://1".to_owned()), true);
         assert!(readyz(&vitals).0);
+        vitals.containerd = Presence::Down;
+        let text = "[+]reconcile ok\n[-]containerd failed: containerd has not answered for 30 s\n[+]adoption ok\nreadyz check failed\n";
+        assert_eq!(readyz(&vitals), (false, text.to_owned()), "not only at the start");
+        assert!(healthz(&vitals).0, "the agent itself lives: nobody is to restart it for that");
+        vitals.containerd = Presence::Up("containerd://1".to_owned());
         vitals.now = at(111);
         assert!(!healthz(&vitals).0 && !readyz(&vitals).0);
         vitals.last_turn = Some(at(90));

@@ -1,13 +1,14 @@
 //! `/metrics`, `/healthz` and `/readyz`: what the agent tells monitoring, collected only when asked for.
 //!
 //! ```text
-//! Store, faults, /proc ─▶ pods, workloads, agent (pure: objects → families) ─▶ exposition (pure: families → text) ─▶ server
+//! Store, faults, /proc ─▶ pods, containers, workloads, agent (pure: objects → families) ─▶ exposition (pure: families → text) ─▶ server
 //! ```
 //!
 //! Names and units are the kubelet's where it has them, kube-state-metrics' for workloads, and `minik8s_*` for what only exists here. Guarantees:
 //! nothing of a Secret or ConfigMap is told; clients are bounded in number and time.
 
 mod agent;
+mod containers;
 mod exposition;
 mod health;
 mod labels;
@@ -59,21 +60,21 @@ fn metrics(state: &ApiState) -> String {
     let (pods, sets, jobs, crons) = (list(Kind::Pod), list(Kind::DaemonSet), list(Kind::Job), list(Kind::CronJob));
     let (nodes, statics) = (list(Kind::Node), list(Kind::StaticPod));
     let pod_refs: Vec<_> = pods.iter().filter_map(|o| o.as_pod()).collect();
-    let now = state.clock.now();
     let mut families: Vec<Family> = Vec::new();
     families.extend(self::pods::families(&pod_refs));
     families.extend(workloads::daemon_sets(&sets.iter().filter_map(|o| o.as_daemon_set()).collect::<Vec<_>>()));
     families.extend(workloads::jobs(&jobs.iter().filter_map(|o| o.as_job()).collect::<Vec<_>>()));
     let cron_jobs: Vec<_> = crons.iter().filter_map(|o| o.as_cron_job()).collect();
-    families.extend(workloads::cron_jobs(&cron_jobs, now, &jiff::tz::TimeZone::system()));
+    families.extend(workloads::cron_jobs(&cron_jobs, &jiff::tz::TimeZone::system()));
     let all = [&sets, &jobs, &crons, &statics];
     families.push(workloads::not_admitted(all.into_iter().flatten().map(|o| &**o)));
     families.extend(nodes.iter().filter_map(|o: &Arc<Object>| o.as_node()).flat_map(agent::node));
     families.extend(agent::kubelet(&pod_refs, &state.node_name));
     families.push(state.pulse.starts.lock().unwrap_or_else(PoisonError::into_inner).family());
+    let containerd = state.containerd.borrow().clone();
     let own = agent::Own {
         faults: &state.faults.borrow(),
-        containerd: &state.containerd_version.borrow(),
+        containerd: containerd.version(),
         adopted: state.pulse.adopted.load(Ordering::Relaxed),
         events: list(Kind::Event).len(),
         last_turn: state.pulse.last_turn(),
@@ -97,7 +98,7 @@ fn vitals(state: &ApiState) -> Vitals {
         now: state.clock.now(),
         started: state.started_at,
         last_turn: state.pulse.last_turn(),
-        containerd: !state.containerd_version.borrow().is_empty(),
+        containerd: state.containerd.borrow().clone(),
         adopted: state.pulse.adopted.load(Ordering::Relaxed),
     }
 }

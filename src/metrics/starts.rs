@@ -1,11 +1,16 @@
 //! How long pods take to start: the one thing that cannot be read off the Store at a scrape, so it is counted as it happens.
+//!
+//! ```text
+//!   made ──▶ bound: the time runs ──▶ Running, or straight to Succeeded: counted
+//!                        └──▶ Failed (a rejection among them), or gone: not counted
+//! ```
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
 
 use super::exposition::{Behaviour, Family, Sample};
 use crate::api::Object;
@@ -25,23 +30,32 @@ pub struct Starts {
     counts: [u64; BUCKETS.len()],
     total: u64,
     sum: f64,
-    /// uid → when it was first seen, of pods that have not started.
-    waiting: HashMap<String, Timestamp>,
+    /// uid → when it was first seen bound, of pods whose making was seen and that have not started.
+    waiting: HashMap<String, Option<Instant>>,
 }
 
 impl Starts {
-    /// Takes note of a pod's change.
-    pub fn note(&mut self, change: ChangeKind, pod: &Pod, now: Timestamp) {
+    /// Takes note of a pod's change. `now` is monotonic: no step of the wall clock is taken for a wait.
+    pub fn note(&mut self, change: ChangeKind, pod: &Pod, now: Instant) {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
+        if change == ChangeKind::Added {
+            self.waiting.insert(uid.clone(), None);
+        }
+        // A pod the kubelet has not been given yet is not seen by it.
+        let bound = pod.spec.as_ref().is_some_and(|s| s.node_name.is_some());
         match (change, phase(pod)) {
-            (ChangeKind::Added, "Pending") => drop(self.waiting.insert(uid, now)),
-            (ChangeKind::Deleted, _) => drop(self.waiting.remove(&uid)),
-            (_, "Pending") => {}
-            _ => {
-                if let Some(seen) = self.waiting.remove(&uid) {
-                    self.started(now.duration_since(seen).as_secs_f64().max(0.0));
+            (ChangeKind::Deleted, _) | (_, "Failed") => drop(self.waiting.remove(&uid)),
+            (_, "Running" | "Succeeded") => {
+                if let Some(Some(seen)) = self.waiting.remove(&uid) {
+                    self.started(now.saturating_duration_since(seen).as_secs_f64());
                 }
             }
+            _ if bound => {
+                if let Some(seen) = self.waiting.get_mut(&uid) {
+                    seen.get_or_insert(now);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -76,7 +90,7 @@ pub async fn observe(store: Arc<dyn Store>, clock: Arc<dyn Clock>, starts: Arc<M
         match changes.recv().await {
             Ok(change) => {
                 if let Object::Pod(pod) = &*change.object {
-                    starts.lock().unwrap_or_else(PoisonError::into_inner).note(change.kind, pod, clock.now());
+                    starts.lock().unwrap_or_else(PoisonError::into_inner).note(change.kind, pod, clock.monotonic());
                 }
             }
             Err(RecvError::Lagged(_)) => starts.lock().unwrap_or_else(PoisonError::into_inner).waiting.clear(),
@@ -87,21 +101,52 @@ pub async fn observe(store: Arc<dyn Store>, clock: Arc<dyn Clock>, starts: Arc<M
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
+    /// What (change, phase, bound, second) amount to: how many were counted, and their seconds.
+    fn counted(changes: &[(ChangeKind, &str, bool, u64)]) -> (u64, f64) {
+        let (mut starts, start) = (Starts::default(), Instant::now());
+        for (change, phase, bound, second) in changes {
+            let spec = if *bound { serde_json::json!({"nodeName": "n1", "containers": []}) } else { serde_json::json!({"containers": []}) };
+            let pod = serde_json::json!({"metadata": {"uid": "u"}, "spec": spec, "status": {"phase": phase}});
+            starts.note(*change, &serde_json::from_value(pod).unwrap(), start + Duration::from_secs(*second));
+        }
+        assert!(starts.waiting.is_empty(), "nothing is kept of a pod that has started, failed or gone: {:?}", starts.waiting);
+        (starts.total, starts.sum)
+    }
+
+    use ChangeKind::{Added, Deleted, Modified};
+
     #[test]
-    fn a_pod_counts_once_when_it_starts() {
-        let pod = |phase: &str| -> Pod {
-            serde_json::from_value(serde_json::json!({"metadata": {"uid": "u"}, "status": {"phase": phase}})).unwrap()
-        };
-        let (mut starts, at) = (Starts::default(), |second| Timestamp::from_second(second).unwrap());
-        starts.note(ChangeKind::Added, &pod("Pending"), at(10));
-        starts.note(ChangeKind::Modified, &pod("Pending"), at(11));
-        starts.note(ChangeKind::Modified, &pod("Running"), at(13));
-        starts.note(ChangeKind::Modified, &pod("Succeeded"), at(20));
-        assert_eq!((starts.total, starts.sum, starts.counts[2], starts.counts[3]), (1, 3.0, 0, 1));
-        starts.note(ChangeKind::Added, &pod("Pending"), at(30));
-        starts.note(ChangeKind::Deleted, &pod("Pending"), at(31));
-        assert!(starts.waiting.is_empty() && starts.total == 1);
+    fn from_its_binding_to_its_first_run_a_pod_counts_once() {
+        let waits = [(Added, "Pending", false, 0), (Modified, "Pending", true, 10), (Modified, "Pending", true, 11)];
+        let runs = [(Modified, "Running", true, 13), (Modified, "Running", true, 20), (Modified, "Succeeded", true, 30)];
+        assert_eq!(counted(&[&waits[..], &runs].concat()), (1, 3.0));
+        assert_eq!(
+            counted(&[(Added, "Pending", true, 10), (Modified, "Succeeded", true, 12)]),
+            (1, 2.0),
+            "it was too quick to be seen running"
+        );
+    }
+
+    #[test]
+    fn who_never_ran_does_not_count() {
+        for end in [(Modified, "Failed", true, 12), (Modified, "Failed", false, 12), (Deleted, "Pending", true, 12)] {
+            assert_eq!(counted(&[(Added, "Pending", true, 10), end, (Modified, "Running", true, 99)]), (0, 0.0), "{end:?}");
+        }
+        assert_eq!(
+            counted(&[(Modified, "Pending", true, 10), (Modified, "Running", true, 11)]),
+            (0, 0.0),
+            "nobody knows how long it had waited"
+        );
+    }
+
+    #[test]
+    fn a_start_is_in_every_bucket_that_it_fits() {
+        let mut starts = Starts::default();
+        starts.started(3.0);
+        assert_eq!((starts.counts[2], starts.counts[3], starts.counts[BUCKETS.len() - 1]), (0, 1, 1));
     }
 }

@@ -18,6 +18,7 @@ use images::gc::{DiskSpace, StoredImage};
 pub mod containerd;
 pub mod exec;
 pub mod images;
+pub mod presence;
 pub mod stdin_front;
 
 pub use containerd::{Containerd, ContainerdConfig};

@@ -242,8 +242,7 @@ impl<'s> World<'s> {
 
     /// The pods that hold this node's resources.
     fn bound(&self) -> Vec<Arc<Object>> {
-        let held =
-            |o: &Arc<Object>| o.as_pod().is_some_and(|p| !pods::terminal(p) && p.spec.as_ref().is_some_and(|s| s.node_name.is_some()));
+        let held = |o: &Arc<Object>| o.as_pod().is_some_and(pods::holds_resources);
         self.objects.values().filter(|o| held(o)).cloned().collect()
     }
 

@@ -9,6 +9,7 @@ use minik8s::agent::worker::PodWorkers;
 use minik8s::agent::{Drivers, housekeeping, recover};
 use minik8s::api::{Kind, Object};
 use minik8s::runtime::RuntimeEvent;
+use minik8s::runtime::presence::Presence;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
@@ -39,7 +40,7 @@ impl Agent {
         let drivers = drivers(world, disk.clone());
         let workers = PodWorkers::new(drivers.clone());
         let adopted = Arc::new(AtomicBool::new(false));
-        let (version, runtime) = watch::channel(String::new());
+        let (presence, runtime) = watch::channel(Presence::Awaited);
         let (stop, stopped) = watch::channel(false);
         let inputs = Inputs {
             sets: world.sets.subscribe(),
@@ -56,7 +57,7 @@ impl Agent {
                 }
             }
         };
-        let adoption = Adoption { drivers: drivers.clone(), version, workers: workers.clone(), adopted, world: world.clone() };
+        let adoption = Adoption { drivers: drivers.clone(), presence, workers: workers.clone(), adopted, world: world.clone() };
         let events = world.events.subscribe();
         let tasks = vec![
             tokio::spawn(disk.write()),
@@ -112,7 +113,7 @@ fn sink(workers: &Arc<PodWorkers>, adopted: &Arc<AtomicBool>) -> minik8s::agent:
 /// As `src/daemon/adoption.rs`, whose containerd is a real one.
 struct Adoption {
     drivers: Drivers,
-    version: watch::Sender<String>,
+    presence: watch::Sender<Presence>,
     workers: Arc<PodWorkers>,
     adopted: Arc<AtomicBool>,
     world: Arc<World>,
@@ -125,7 +126,7 @@ impl Adoption {
             let _ = tokio::time::timeout(RETRY, connected(&mut events)).await;
         }
         self.world.note(|| "has taken over".into());
-        self.version.send_replace("containerd://simulated".into());
+        self.presence.send_replace(Presence::Up("containerd://simulated".into()));
         self.adopted.store(true, Ordering::Release);
         for pod in self.drivers.store.list(Kind::Pod) {
             if pod.as_pod().is_some_and(|p| p.spec.as_ref().is_some_and(|s| s.node_name.is_some())) {

@@ -40,7 +40,7 @@ impl Worker {
             pulls: self.pulls.clone(),
             serial,
         };
-        let span = info_span!("container", name = of.name, attempt = of.number);
+        let span = info_span!("container", container = of.name, attempt = of.number);
         let instead = Done::Start(serial, of.clone(), Err(start::Failure::Unexamined(PANICKED.to_owned())));
         let job = async move { Done::Start(serial, of, start::run(job).await.map(Box::new)) };
         self.jobs.spawn(Done::of(job.instrument(span), instead));

@@ -135,7 +135,7 @@ impl Worker {
 
     /// Runs until the Pod is gone, or terminal and released. What the future holds at rest is small (see `live`).
     pub(super) fn run(self) -> impl Future<Output = Outcome> + Send {
-        let span = info_span!("pod", namespace = self.key.namespace, name = self.key.name, uid = self.uid);
+        let span = info_span!("pod", namespace = self.key.namespace, pod = self.key.name, uid = self.uid);
         Box::new(self).live().instrument(span)
     }
 

@@ -12,7 +12,7 @@ use std::fmt;
 
 pub use aggregate::{container_limits, container_requests, of_whole_pods};
 
-pub use resources::{Amounts, ResourceList, amounts, limits_of, milli, pod_limits, pod_requests, whole};
+pub use resources::{Amounts, ResourceList, amounts, limits_of, milli, pod_limits, pod_requests, requests_of, whole};
 
 /// One unit in the scale quantities are kept in.
 const NANOS: i128 = 1_000_000_000;

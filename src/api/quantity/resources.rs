@@ -38,6 +38,11 @@ pub fn limits_of(container: &Container) -> Amounts {
     container.resources.as_ref().map(limits).unwrap_or_default()
 }
 
+/// What the container asks for; a limit without a request is one.
+pub fn requests_of(container: &Container) -> Amounts {
+    container.resources.as_ref().map(requests).unwrap_or_default()
+}
+
 /// What a pod of this spec asks of the node (`PodRequests`): the sum over its containers and sidecars, or what its init containers need at their
 /// worst moment, whichever is more; pod-level requests replace both; overhead is added.
 pub fn pod_requests(spec: &PodSpec) -> Amounts {
