@@ -131,6 +131,18 @@ impl Object {
         self.meta().uid.as_deref().unwrap_or_default()
     }
 
+    /// Whether a pod is judged by this Node as by `other`: all that decides is the same, whatever else they tell (conditions, addresses, when it
+    /// was last heard of; pressure decides by the taints that stand for it). Of other kinds: whether they are one version.
+    pub fn judges_alike(&self, other: &Object) -> bool {
+        let (Object::Node(one), Object::Node(other)) = (self, other) else {
+            return self.meta().resource_version == other.meta().resource_version;
+        };
+        let allocatable = |node: &Node| node.status.as_ref().and_then(|s| s.allocatable.clone());
+        let decisive =
+            |node: &Node| (node.metadata.labels.clone(), node.metadata.annotations.clone(), node.spec.clone(), allocatable(node));
+        decisive(one) == decisive(other)
+    }
+
     /// The uid of the controller that owns this object, if one does.
     pub fn controller_uid(&self) -> Option<&str> {
         let owners = self.meta().owner_references.as_deref().unwrap_or_default();
