@@ -82,7 +82,7 @@ fn operations(state: &ApiState, before: &Node, wish: &Wish) -> Result<(Node, Vec
     if after == *before && value == record {
         return Ok((after, Vec::new()));
     }
-    let told = node::event(Some(before), &after).map(|draft| events::record(store, &draft, now));
+    let told = events::record(store, &node::event(Some(before), &after), now);
     let ops = [Op::Update(after.clone().into()), Op::Record { name: node_edits::RECORD.to_owned(), value }];
     Ok((after, ops.into_iter().chain(told).collect()))
 }

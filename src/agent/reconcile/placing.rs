@@ -31,7 +31,7 @@ impl Reconciler {
                 others.push(Arc::new(pod.clone()));
                 self.taints_dirty = true;
             }
-            let told = outcome.events.iter().map(|draft| events::record(&*self.drivers.store, draft, now));
+            let told = events::record(&*self.drivers.store, &outcome.events, now);
             let ops = [Op::Expect(Arc::clone(&stored)), Op::Update(pod)].into_iter().chain(told).collect();
             transactions.push((node_key(&self.drivers), ops));
         }
