@@ -137,9 +137,6 @@ impl Object {
         let (Object::Node(one), Object::Node(other)) = (self, other) else {
             return self.meta().resource_version == other.meta().resource_version;
         };
-        let allocatable = |node: &Node| node.status.as_ref().and_then(|s| s.allocatable.clone());
-        let decisive =
-            |node: &Node| (node.metadata.labels.clone(), node.metadata.annotations.clone(), node.spec.clone(), allocatable(node));
         decisive(one) == decisive(other)
     }
 
@@ -148,6 +145,12 @@ impl Object {
         let owners = self.meta().owner_references.as_deref().unwrap_or_default();
         owners.iter().find(|o| o.controller == Some(true)).map(|o| o.uid.as_str())
     }
+}
+
+/// What of a Node a pod is judged by.
+fn decisive(node: &Node) -> impl PartialEq {
+    let (meta, status) = (&node.metadata, node.status.as_ref());
+    (meta.labels.as_ref(), meta.annotations.as_ref(), node.spec.as_ref(), status.and_then(|s| s.allocatable.as_ref()))
 }
 
 /// Names one object: kind, namespace ("" where the kind has none) and name.

@@ -250,28 +250,30 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// For tests: a socket at `path` whose queue is full and that accepts nobody, as one of a stopped process. It stands while the result lives.
 #[cfg(test)]
-pub(crate) fn deaf(path: &Path) -> Vec<std::os::fd::OwnedFd> {
-    let fresh = || socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None).unwrap();
-    let (listener, address) = (fresh(), UnixAddr::new(path).unwrap());
-    socket::bind(listener.as_raw_fd(), &address).unwrap();
-    socket::listen(&listener, socket::Backlog::new(1).unwrap()).unwrap();
-    let mut held = vec![listener];
-    for _ in 0..16 {
-        let client = fresh();
-        match socket::connect(client.as_raw_fd(), &address) {
-            Err(Errno::EAGAIN) => return held,
-            connected => connected.unwrap(),
-        }
-        held.push(client);
-    }
-    panic!("its queue has no end");
-}
+pub(crate) mod tests {
+    use std::os::fd::OwnedFd;
 
-#[cfg(test)]
-mod tests {
     use super::*;
+
+    /// A socket at `path` whose queue is full and that accepts nobody, as one of a stopped process. It stands while the result lives.
+    pub(crate) fn deaf(path: &Path) -> Vec<OwnedFd> {
+        let fresh =
+            || socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None).unwrap();
+        let (listener, address) = (fresh(), UnixAddr::new(path).unwrap());
+        socket::bind(listener.as_raw_fd(), &address).unwrap();
+        socket::listen(&listener, socket::Backlog::new(1).unwrap()).unwrap();
+        let mut held = vec![listener];
+        for _ in 0..16 {
+            let client = fresh();
+            match socket::connect(client.as_raw_fd(), &address) {
+                Err(Errno::EAGAIN) => return held,
+                connected => connected.unwrap(),
+            }
+            held.push(client);
+        }
+        panic!("its queue has no end");
+    }
 
     #[test]
     fn a_socket_of_one_that_hangs_is_in_use_and_said_to_be_at_once() {
