@@ -251,7 +251,10 @@ impl AsyncWrite for Connection {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+pub(crate) use tests::deaf;
+
+#[cfg(test)]
+mod tests {
     use std::os::fd::OwnedFd;
 
     use super::*;

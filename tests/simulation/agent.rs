@@ -74,9 +74,15 @@ impl Agent {
         self.reconciling.is_finished()
     }
 
-    /// `minik8s cordon` or `uncordon`: asked of this agent, done beside its loop.
-    pub fn cordon(&mut self, on: bool) {
-        self.tasks.push(tokio::spawn(cordon(self.drivers.clone(), on)));
+    /// `minik8s cordon` and `uncordon`, so long after each other: asked of this agent, done beside its loop.
+    pub fn cordon(&mut self, on: Vec<bool>, every: Duration) {
+        let drivers = self.drivers.clone();
+        self.tasks.push(tokio::spawn(async move {
+            for on in on {
+                cordon(&drivers, on).await;
+                tokio::time::sleep(every).await;
+            }
+        }));
     }
 
     /// SIGTERM: ends as the daemon does.
@@ -104,11 +110,11 @@ impl Agent {
 }
 
 /// As `src/grpc/nodes.rs` edits the node.
-async fn cordon(drivers: Drivers, on: bool) {
+async fn cordon(drivers: &Drivers, on: bool) {
     let store = &drivers.store;
     let wish = Wish { unschedulable: Some(on), ..Wish::default() };
     for _ in 0..8 {
-        let Some(stored) = store.get(&node_key(&drivers)) else { return };
+        let Some(stored) = store.get(&node_key(drivers)) else { return };
         let Some(before) = stored.as_node() else { return };
         let record = store.record(node_edits::RECORD);
         let memory = Memory::of(record.as_deref(), Some(before)).unwrap().with(&wish, "node").unwrap();

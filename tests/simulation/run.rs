@@ -153,7 +153,7 @@ impl<'s> Run<'s> {
                 return None;
             }
             // What a command has said stands until another says otherwise.
-            self.cordon(false);
+            self.cordon(&[false], Duration::ZERO);
             let left = self.unmet();
             if left.is_empty() {
                 break;
@@ -276,7 +276,10 @@ impl<'s> Run<'s> {
                 self.world.clock_set.notify_waiters();
             }
             Event::Edit { .. } | Event::Toggle { .. } | Event::Break { .. } | Event::Node { .. } => self.edit(event),
-            Event::Cordon { on } => self.cordon(*on),
+            Event::Cordon { every, takes } => {
+                self.world.state().disk_takes = *takes;
+                self.cordon(&[true, false].repeat(4), *every);
+            }
             Event::DiskFull { lasts } => {
                 self.world.state().disk_full = true;
                 self.ends.push((Instant::now() + *lasts, Ends::DiskFull));
@@ -317,9 +320,9 @@ impl<'s> Run<'s> {
         self.up_at = Some(Instant::now() + down);
     }
 
-    fn cordon(&mut self, on: bool) {
+    fn cordon(&mut self, on: &[bool], every: Duration) {
         if let Some(agent) = &mut self.agent {
-            agent.cordon(on);
+            agent.cordon(on.to_vec(), every);
         }
     }
 
