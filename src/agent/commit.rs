@@ -15,7 +15,7 @@ pub fn operations(store: &dyn Store, plan: Plan, now: Timestamp) -> Vec<Op> {
     ops.extend(plan.update.into_iter().filter(|o| !removed.contains(&o.key())).map(replace_or_drop));
     ops.extend(plan.remove.into_iter().map(|(key, uid)| Op::Delete { key, uid: Some(uid) }));
     ops.extend(plan.records.into_iter().map(|(name, value)| Op::Record { name, value }));
-    ops.extend(plan.events.iter().map(|draft| events::record(store, draft, now)));
+    ops.extend(events::record(store, &plan.events, now));
     ops
 }
 

@@ -1,4 +1,6 @@
-//! Events: what Kubernetes would have told about an object, aggregated by (object, reason, message) and bounded.
+//! Events: what Kubernetes would have told about an object or a part of it, aggregated by (object, part, reason, message).
+
+use std::collections::HashMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
@@ -9,21 +11,35 @@ use crate::api::{Key, Kind, Object};
 use crate::controllers::EventDraft;
 use crate::store::{Op, Store};
 
-/// The operation that records `draft`: a new Event, or the stored one with its count raised. Commit it together with the change it tells of.
-pub fn record(store: &dyn Store, draft: &EventDraft, now: Timestamp) -> Op {
-    let key = event_key(draft);
-    let earlier = store.get(&key);
-    let event = match earlier.as_deref().and_then(Object::as_event) {
-        Some(event) => again(event.clone(), now),
-        None => first(&key, draft, now),
-    };
-    Op::Put(event.into())
+/// The operations that record `drafts`, in their order: new Events, or the stored ones with their count raised; equal drafts come to one. Commit them
+/// together with the change they tell of.
+pub fn record<'a>(store: &dyn Store, drafts: impl IntoIterator<Item = &'a EventDraft>, now: Timestamp) -> Vec<Op> {
+    let (mut told, mut places): (Vec<Event>, HashMap<Key, usize>) = (Vec::new(), HashMap::new());
+    for draft in drafts {
+        let key = event_key(draft);
+        if let Some(event) = places.get(&key).and_then(|place| told.get_mut(*place)) {
+            again(event, now);
+            continue;
+        }
+        let earlier = store.get(&key).as_deref().and_then(Object::as_event).cloned();
+        told.push(match earlier {
+            Some(mut event) => {
+                again(&mut event, now);
+                event
+            }
+            None => first(&key, draft, now),
+        });
+        places.insert(key, told.len() - 1);
+    }
+    told.into_iter().map(|event| Op::Put(event.into())).collect()
 }
 
-/// Where the event lives: one name per (object, reason, message), so that a repeat finds the first.
+/// Where the event lives: one name per (object, part, reason, message), so that a repeat finds the first.
 fn event_key(draft: &EventDraft) -> Key {
     let mut hash = Sha256::new();
-    for part in [draft.uid.as_str(), &draft.reason, &draft.message, draft.source] {
+    // Without a part nothing is added: those who update find the events they have.
+    let field_path = draft.field_path.as_deref();
+    for part in [draft.uid.as_str(), &draft.reason, &draft.message, draft.source].into_iter().chain(field_path) {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
@@ -32,10 +48,9 @@ fn event_key(draft: &EventDraft) -> Key {
     Key::new(Kind::Event, namespace, format!("{}.{suffix}", draft.about.name))
 }
 
-fn again(mut event: Event, now: Timestamp) -> Event {
+fn again(event: &mut Event, now: Timestamp) {
     event.count = Some(event.count.unwrap_or(1).saturating_add(1));
     event.last_timestamp = Some(Time(now));
-    event
 }
 
 fn first(key: &Key, draft: &EventDraft, now: Timestamp) -> Event {
@@ -52,6 +67,7 @@ fn first(key: &Key, draft: &EventDraft, now: Timestamp) -> Event {
             name: Some(draft.about.name.clone()),
             uid: Some(draft.uid.clone()),
             api_version: Some(draft.about.kind.api_version().to_owned()),
+            field_path: draft.field_path.clone(),
             ..ObjectReference::default()
         },
         type_: Some(if draft.warning { "Warning" } else { "Normal" }.to_owned()),
@@ -62,5 +78,53 @@ fn first(key: &Key, draft: &EventDraft, now: Timestamp) -> Event {
         first_timestamp: Some(Time(now)),
         last_timestamp: Some(Time(now)),
         ..Event::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::json;
+
+    use super::*;
+    use crate::pod::events;
+    use crate::store::embedded::EmbeddedStore;
+
+    fn pod() -> Pod {
+        let spec = json!({"containers": [{"name": "a"}, {"name": "b"}]});
+        serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "default", "uid": "u"}, "spec": spec})).unwrap()
+    }
+
+    async fn told(store: &EmbeddedStore, drafts: &[EventDraft], second: i64) -> Vec<(String, String, i32)> {
+        let now = Timestamp::from_second(second).unwrap();
+        store.commit(record(store, drafts, now)).await.unwrap();
+        let shown = |object: &std::sync::Arc<Object>| {
+            let event = object.as_event().unwrap();
+            let part = event.involved_object.field_path.clone().unwrap_or_default();
+            (part, event.reason.clone().unwrap_or_default(), event.count.unwrap_or_default())
+        };
+        let mut all: Vec<_> = store.list(Kind::Event).iter().map(shown).collect();
+        all.sort();
+        all
+    }
+
+    #[tokio::test]
+    async fn containers_do_not_share_their_events() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(dir.path().join("state.redb")).unwrap();
+        let drafts = [events::created(&pod(), "a"), events::created(&pod(), "b")];
+        let row = |part: &str, count| (part.to_owned(), "Created".to_owned(), count);
+        assert_eq!(told(&store, &drafts, 1).await, [row("spec.containers{a}", 1), row("spec.containers{b}", 1)]);
+        assert_eq!(told(&store, &drafts[1..], 2).await, [row("spec.containers{a}", 1), row("spec.containers{b}", 2)]);
+    }
+
+    #[tokio::test]
+    async fn equal_ones_of_one_commit_all_count() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(dir.path().join("state.redb")).unwrap();
+        let draft = events::sandbox_changed(&pod());
+        let drafts = [draft.clone(), events::created(&pod(), "a"), draft];
+        assert_eq!(told(&store, &drafts, 1).await[0].2, 2);
+        assert_eq!(told(&store, &drafts, 2).await[0].2, 4);
     }
 }

@@ -1,4 +1,4 @@
-//! Keeps events bounded in age and number.
+//! Keeps events bounded in age and number; warnings stay longest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,8 @@ use crate::store::{ChangeKind, Op, Store};
 
 /// kube-apiserver's `--event-ttl`.
 const EVENT_TTL: SignedDuration = SignedDuration::from_hours(1);
+/// An event from farther ahead than this was told by a clock that was wrong: it would never be old.
+const CLOCK_ERROR: SignedDuration = SignedDuration::from_mins(5);
 /// At most this many events are kept.
 const MAX_EVENTS: usize = 2000;
 /// After too many, this many stay: pruning is not needed again at the next one.
@@ -50,14 +52,24 @@ pub async fn run(store: Arc<dyn Store>, clock: Arc<dyn Clock>) {
     }
 }
 
-/// The events to remove: those older than the TTL and, if there are too many, the oldest. Pure.
+/// The events to remove: those older than the TTL or from the future and, if there are too many left, the oldest: Normal ones as long as there are
+/// any, so that the comings and goings of a busy Job push no warning out. Pure.
 fn expired(events: &[Arc<Object>], now: Timestamp) -> Vec<Op> {
-    let last = |o: &Object| o.as_event().and_then(|e| e.last_timestamp.as_ref()).map_or(Timestamp::UNIX_EPOCH, |t| t.0);
-    let mut by_age: Vec<&Arc<Object>> = events.iter().collect();
-    by_age.sort_by_key(|o| last(o));
-    let surplus = if events.len() > MAX_EVENTS { events.len() - KEPT_EVENTS } else { 0 };
-    let old = by_age.iter().enumerate().take_while(|(i, o)| *i < surplus || now.duration_since(last(o)) > EVENT_TTL);
-    old.map(|(_, o)| Op::Delete { key: o.key(), uid: None }).collect()
+    let over = |at: Timestamp| now.duration_since(at) > EVENT_TTL || at.duration_since(now) > CLOCK_ERROR;
+    let (mut gone, mut left): (Vec<&Object>, Vec<&Object>) = events.iter().map(|object| &**object).partition(|o| over(last(o)));
+    if left.len() > MAX_EVENTS {
+        left.sort_by_key(|o| (is_warning(o), last(o)));
+        gone.extend(left.drain(..left.len() - KEPT_EVENTS));
+    }
+    gone.into_iter().map(|o| Op::Delete { key: o.key(), uid: None }).collect()
+}
+
+fn last(object: &Object) -> Timestamp {
+    object.as_event().and_then(|event| event.last_timestamp.as_ref()).map_or(Timestamp::UNIX_EPOCH, |time| time.0)
+}
+
+fn is_warning(object: &Object) -> bool {
+    object.as_event().is_some_and(|event| event.type_.as_deref() == Some("Warning"))
 }
 
 #[cfg(test)]
@@ -67,17 +79,43 @@ mod tests {
 
     use super::*;
 
-    fn event(n: usize, second: i64) -> Arc<Object> {
-        let mut event = Event { last_timestamp: Some(Time(Timestamp::from_second(second).unwrap())), ..Event::default() };
+    fn event(n: usize, second: i64, kind: &str) -> Arc<Object> {
+        let last = Some(Time(Timestamp::from_second(second).unwrap()));
+        let mut event = Event { last_timestamp: last, type_: Some(kind.to_owned()), ..Event::default() };
         event.metadata.name = Some(format!("e{n}"));
         Arc::new(event.into())
     }
 
+    fn names(ops: &[Op]) -> Vec<String> {
+        ops.iter().filter_map(Op::key).map(|key| key.name).collect()
+    }
+
     #[test]
-    fn old_ones_go_and_then_the_oldest_of_too_many() {
+    fn old_ones_go_and_those_of_a_clock_that_was_ahead() {
         let now = Timestamp::from_second(10_000).unwrap();
-        assert_eq!(expired(&[event(1, 6_399), event(2, 6_400), event(3, 9_999)], now).len(), 1);
-        let many: Vec<_> = (0..=MAX_EVENTS).map(|n| event(n, 9_000 + i64::try_from(n).unwrap() / 10)).collect();
+        let seconds = [6_399, 6_400, 9_999, 10_300, 10_301, 9_000_000];
+        let events: Vec<_> = seconds.into_iter().enumerate().map(|(n, second)| event(n, second, "Normal")).collect();
+        assert_eq!(names(&expired(&events, now)), ["e0", "e4", "e5"]);
+    }
+
+    #[test]
+    fn of_too_many_the_oldest_normal_ones_go_before_any_warning() {
+        let now = Timestamp::from_second(10_000).unwrap();
+        let mut many: Vec<_> = (0..MAX_EVENTS).map(|n| event(n, 9_000 + i64::try_from(n).unwrap() / 10, "Normal")).collect();
+        assert!(expired(&many, now).is_empty());
+        many.push(event(MAX_EVENTS, 8_000, "Warning"));
+        let gone = names(&expired(&many, now));
+        let oldest: Vec<String> = (0..=MAX_EVENTS - KEPT_EVENTS).map(|n| format!("e{n}")).collect();
+        assert_eq!(gone, oldest);
+        // What is over is not counted: nothing true goes for it.
+        many[MAX_EVENTS] = event(MAX_EVENTS, 99_000, "Warning");
+        assert_eq!(names(&expired(&many, now)), [format!("e{MAX_EVENTS}")]);
+    }
+
+    #[test]
+    fn warnings_alone_are_bounded_too() {
+        let now = Timestamp::from_second(10_000).unwrap();
+        let many: Vec<_> = (0..=MAX_EVENTS).map(|n| event(n, 9_000, "Warning")).collect();
         assert_eq!(expired(&many, now).len(), MAX_EVENTS + 1 - KEPT_EVENTS);
     }
 }

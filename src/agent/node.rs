@@ -100,6 +100,7 @@ pub fn event(before: Option<&Node>, after: &Node) -> Option<EventDraft> {
         warning: false,
         reason: reason.to_owned(),
         source: "kubelet",
+        field_path: None,
     })
 }
 

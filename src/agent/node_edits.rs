@@ -194,9 +194,9 @@ fn permitted(wish: &Wish, holds: &Declared, node: &str) -> Result<(), String> {
     if let Some(key) = followed {
         return Err(format!("the taint {key} follows from the node's conditions; it goes when the pressure does"));
     }
-    if let Some((key, _)) = wish.untaint.iter().find(|(k, e)| !holds.taints.iter().any(|t| t.key == *k && (e.is_empty() || t.effect == *e)))
-    {
-        let effect = wish.untaint.iter().find(|(k, _)| k == key).map_or("", |(_, effect)| effect);
+    let there =
+        |(key, effect): &&(String, String)| holds.taints.iter().any(|t| t.key == *key && (effect.is_empty() || t.effect == *effect));
+    if let Some((key, effect)) = wish.untaint.iter().find(|pair| !there(pair)) {
         return Err(format!("taint \"{key}{}{effect}\" not found", if effect.is_empty() { "" } else { ":" }));
     }
     if wish.overwrite {

@@ -80,6 +80,9 @@ fn what_kubectl_refuses_is_refused_in_its_words() {
     let absent = |effect: &str| Wish { untaint: vec![("x".into(), effect.into())], ..Wish::default() };
     assert_eq!(refused(absent("")), "taint \"x\" not found");
     assert_eq!(refused(absent("NoExecute")), "taint \"x:NoExecute\" not found");
+    let pairs = ["NoSchedule", "NoExecute"].map(|effect| ("gpu".to_owned(), effect.to_owned()));
+    let half = Wish { untaint: pairs.to_vec(), ..Wish::default() };
+    assert_eq!(refused(half), "taint \"gpu:NoExecute\" not found", "not the one that is there");
     assert!(refused(label("minik8s.io/source", None)).contains("the agent's own"));
     let devices = Wish { annotations: BTreeMap::from([(DEVICES.into(), Some("a.com/x: [/dev/a]".into()))]), ..Wish::default() };
     assert!(memory().with(&devices, "n").is_ok(), "the one of them that is the user's");

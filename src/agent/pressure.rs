@@ -104,8 +104,8 @@ impl Guard {
 
     async fn say(&self, short: Signal) {
         let (store, now) = (&self.drivers.store, self.drivers.clock.now());
-        let event = events::record(&**store, &pressure::reclaiming(&self.node(), short.resource()), now);
-        if let Err(error) = store.commit(vec![event]).await {
+        let told = events::record(&**store, [&pressure::reclaiming(&self.node(), short.resource())], now);
+        if let Err(error) = store.commit(told).await {
             tracing::warn!(%error, "the node is low on {}; the event that says so cannot be stored", short.resource());
         }
     }

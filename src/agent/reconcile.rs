@@ -9,10 +9,13 @@
 //! # Guarantees
 //! * A plan is computed from one snapshot and committed by compare-and-swap: if an object that it changes was changed, it is computed again. What it
 //!   only reads (the Node, owned pods) queues the workload again when it changes.
+//! * No pod is given to this node by what the Node said before: that transaction expects the Node it was judged by ([`Op::Expect`]), so that
+//!   nothing follows a cordon that is durable.
 //! * A failed commit (disk full) changes nothing and is tried again after [`RETRY`]; what runs keeps running.
 //! * Work is proportional to what changed: a change of one object queues its owner, nothing else.
 
 mod intake;
+mod placing;
 mod planner;
 mod sync;
 mod writing;
@@ -29,8 +32,6 @@ use super::manifests::ManifestSet;
 use super::queue::Queue;
 use super::wishes::Wishes;
 use super::{Drivers, commit};
-use crate::admission::devices;
-use crate::api::devices::Numbers;
 use crate::api::{Key, Kind, Object, well_known};
 use crate::controllers::pressure::Conditions;
 use crate::controllers::{self, Context, binding, pods};
@@ -203,7 +204,9 @@ impl Reconciler {
     /// A transaction for each of these workloads.
     fn plans(&mut self, due: &[Key]) -> Vec<(Key, Vec<Op>)> {
         let now = self.drivers.clock.now();
-        let (node, mut placed) = (self.node(), None);
+        // Read once: what a pod is judged by and what its transaction expects must be one Node.
+        let (stored, mut placed) = (self.stored_node(), None);
+        let node = stored.as_deref().and_then(Object::as_node).cloned().unwrap_or_default();
         if due.iter().any(|key| key.kind == Kind::Node) {
             // The Node's alarm stands for what is asked of all pods: evictions, waiting pods, and what failed.
             (self.taints_dirty, self.unbound_dirty) = (true, true);
@@ -214,11 +217,12 @@ impl Reconciler {
             let Some(mut plan) = plan else { continue };
             self.queue.set_wake(key, plan.wake_at);
             // Who waits already comes first.
-            if !plan.create.is_empty() && self.unbound.is_empty() {
+            if !plan.create.is_empty() && self.unbound.is_empty() && stored.is_some() {
                 let (others, numbers) = placed.get_or_insert_with(|| self.bound(&node));
                 binding::place(&mut plan, others, &node, Some(self.host(numbers)), now);
             }
-            transactions.push((key.clone(), commit::operations(&*self.drivers.store, plan, now)));
+            let ops = commit::operations(&*self.drivers.store, plan, now);
+            transactions.push((key.clone(), placing::judged_by(stored.as_ref(), ops)));
         }
         transactions
     }
@@ -247,40 +251,6 @@ impl Reconciler {
         self.taints_dirty |= !self.commit_all(vec![(node_key(&self.drivers), ops)]).await;
     }
 
-    /// Gives waiting pods to this node, oldest first. Each is judged as if those before it were bound: one whose commit fails is queued again, and
-    /// what waits for its place with it.
-    async fn bind(&mut self) {
-        let node = self.node();
-        let (mut others, numbers) = self.bound(&node);
-        let mut transactions = Vec::new();
-        for (_, key) in &self.unbound {
-            let Some(object) = self.drivers.store.get(key) else { continue };
-            let Some(pod) = object.as_pod() else { continue };
-            let now = self.drivers.clock.now();
-            let outcome = binding::bind(pod, &others, &node, Some(self.host(&numbers)), now);
-            let Some(pod) = outcome.pod else { continue };
-            let pod = Object::from(pod);
-            if outcome.bound {
-                others.push(Arc::new(pod.clone()));
-                self.taints_dirty = true;
-            }
-            let events = outcome.events.iter().map(|draft| super::events::record(&*self.drivers.store, draft, now));
-            transactions.push((node_key(&self.drivers), [Op::Update(pod)].into_iter().chain(events).collect()));
-        }
-        self.commit_all(transactions).await;
-    }
-
-    fn host<'a>(&'a self, numbers: &'a Numbers) -> binding::Host<'a> {
-        binding::Host { facts: &self.drivers.host, devices: numbers }
-    }
-
-    /// The pods that are bound here, and what the device nodes are now that are handed out here. Asks the host only where the Node declares devices.
-    fn bound(&self, node: &Node) -> (Vec<Arc<Object>>, Numbers) {
-        let others = bound_pods(&*self.drivers.store);
-        let numbers = self.drivers.devices.numbers(devices::paths(node, &others));
-        (others, numbers)
-    }
-
     /// A conflict is computed again at once, anything else after a while.
     fn failed(&mut self, error: &StoreError, key: &Key) {
         match error {
@@ -300,8 +270,12 @@ impl Reconciler {
         }
     }
 
+    fn stored_node(&self) -> Option<Arc<Object>> {
+        self.drivers.store.get(&node_key(&self.drivers))
+    }
+
     fn node(&self) -> Node {
-        self.drivers.store.get(&node_key(&self.drivers)).and_then(|o| o.as_node().cloned()).unwrap_or_default()
+        self.stored_node().and_then(|o| o.as_node().cloned()).unwrap_or_default()
     }
 
     fn planner<'a>(&'a self, node: &'a Node) -> Planner<'a> {

@@ -131,11 +131,26 @@ impl Object {
         self.meta().uid.as_deref().unwrap_or_default()
     }
 
+    /// Whether a pod is judged by this Node as by `other`: all that decides is the same, whatever else they tell (conditions, addresses, when it
+    /// was last heard of; pressure decides by the taints that stand for it). Of other kinds: whether they are one version.
+    pub fn judges_alike(&self, other: &Object) -> bool {
+        let (Object::Node(one), Object::Node(other)) = (self, other) else {
+            return self.meta().resource_version == other.meta().resource_version;
+        };
+        decisive(one) == decisive(other)
+    }
+
     /// The uid of the controller that owns this object, if one does.
     pub fn controller_uid(&self) -> Option<&str> {
         let owners = self.meta().owner_references.as_deref().unwrap_or_default();
         owners.iter().find(|o| o.controller == Some(true)).map(|o| o.uid.as_str())
     }
+}
+
+/// What of a Node a pod is judged by.
+fn decisive(node: &Node) -> impl PartialEq {
+    let (meta, status) = (&node.metadata, node.status.as_ref());
+    (meta.labels.as_ref(), meta.annotations.as_ref(), node.spec.as_ref(), status.and_then(|s| s.allocatable.as_ref()))
 }
 
 /// Names one object: kind, namespace ("" where the kind has none) and name.

@@ -3,6 +3,7 @@
 use k8s_openapi::api::core::v1::Node;
 
 use super::client::{Client, ClientArgs, object};
+use super::dry_run::DryRun;
 use super::error::CliError;
 use super::output::put;
 use crate::grpc::pb::{EditNodeRequest, EditNodeResponse, Item};
@@ -14,32 +15,31 @@ pub struct CordonArgs {
     client: ClientArgs,
     /// The node; this one if not given.
     node: Option<String>,
-    /// Only say what would be done.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "client", value_parser = ["none", "client", "server"])]
-    dry_run: Option<String>,
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 /// Runs `cordon` (`unschedulable`) or `uncordon`. Returns the exit code.
 pub async fn run(args: &CordonArgs, unschedulable: bool) -> Result<u8, CliError> {
     let mut client = Client::connect(&args.client).await?;
     let name = node_name(&mut client, args.node.as_deref()).await?;
-    cordon(&mut client, &name, unschedulable, args.dry_run.as_deref().is_some_and(|kind| kind != "none")).await?;
+    cordon(&mut client, &name, unschedulable, args.dry_run).await?;
     Ok(0)
 }
 
 /// Cordons or uncordons, and says what that changed.
-pub(super) async fn cordon(client: &mut Client, name: &str, unschedulable: bool, dry_run: bool) -> Result<(), CliError> {
-    let request = EditNodeRequest { name: name.to_owned(), unschedulable: Some(unschedulable), dry_run, ..EditNodeRequest::default() };
+pub(super) async fn cordon(client: &mut Client, name: &str, unschedulable: bool, dry_run: DryRun) -> Result<(), CliError> {
+    let request = EditNodeRequest {
+        name: name.to_owned(),
+        unschedulable: Some(unschedulable),
+        dry_run: dry_run.is_on(),
+        ..EditNodeRequest::default()
+    };
     let (before, _) = edit(client, request).await?;
     let was = before.spec.and_then(|s| s.unschedulable) == Some(true);
     let already = if was == unschedulable { "already " } else { "" };
     let verb = if unschedulable { "cordoned" } else { "uncordoned" };
-    put(format!("node/{name} {already}{verb}{}\n", said_dry(dry_run)))
-}
-
-/// What follows a message of what was not done.
-pub(super) fn said_dry(dry_run: bool) -> &'static str {
-    if dry_run { " (dry run)" } else { "" }
+    put(format!("node/{name} {already}{verb}{}\n", dry_run.said()))
 }
 
 /// The node meant: this one where none is named (`node/` before the name is allowed).

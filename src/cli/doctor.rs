@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use nix::sys::statvfs::statvfs;
 use serde_json::json;
+use tokio::net::UnixStream;
 
 use super::agent_args::{AgentArgs, AgentConfig, CgroupDriverChoice};
 use super::client::{Client, ClientArgs};
@@ -25,6 +26,8 @@ use crate::store::embedded::EmbeddedStore;
 
 /// Longer than this nothing may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often a full queue is tried.
+const AGAIN: Duration = Duration::from_millis(50);
 /// So many files of the manifests directory are named.
 const NAMED: usize = 5;
 
@@ -157,10 +160,8 @@ async fn gather(config: &AgentConfig, settings: Settings) -> Found {
 }
 
 async fn containerd(config: &AgentConfig) -> Result<String, String> {
-    if let Err(cause) = std::os::unix::net::UnixStream::connect(&config.containerd) {
-        return Err(cause.to_string());
-    }
     let ask = async {
+        connect(&config.containerd).await.map_err(|cause| cause.to_string())?;
         let connection = ContainerdConfig::new(&config.containerd, &config.containerd_namespace, &config.paths.run);
         let containerd = Containerd::connect(connection).await.map_err(|cause| cause.to_string())?;
         containerd.version().await.map_err(|cause| cause.to_string())
@@ -242,16 +243,28 @@ fn room(path: &Path) -> Option<Room> {
 
 async fn at_socket(path: &Path) -> AtSocket {
     use std::io::ErrorKind::{ConnectionRefused, NotFound};
-    match std::os::unix::net::UnixStream::connect(path) {
-        Err(cause) if matches!(cause.kind(), NotFound | ConnectionRefused) => return AtSocket::Nobody,
-        Err(cause) => return AtSocket::Other(format!("{}: {cause}", path.display())),
-        Ok(_) => {}
+    let deaf = || AtSocket::Other(format!("what listens on {} does not answer within {} s", path.display(), PATIENCE.as_secs()));
+    match tokio::time::timeout(PATIENCE, connect(path)).await {
+        Ok(Err(cause)) if matches!(cause.kind(), NotFound | ConnectionRefused) => return AtSocket::Nobody,
+        Ok(Err(cause)) => return AtSocket::Other(format!("{}: {cause}", path.display())),
+        Ok(Ok(_)) => {}
+        Err(_) => return deaf(),
     }
     let ask = async { Client::connect(&ClientArgs { socket: path.to_owned() }).await?.info().await };
     match tokio::time::timeout(PATIENCE, ask).await {
         Ok(Ok(info)) => AtSocket::Agent(info.version),
         Ok(Err(cause)) => AtSocket::Other(cause.to_string().trim_start_matches("error: ").to_owned()),
-        Err(_) => AtSocket::Other(format!("what listens on {} does not answer within {} s", path.display(), PATIENCE.as_secs())),
+        Err(_) => deaf(),
+    }
+}
+
+/// Waits for a place in the queue of what listens there, for ever: bound it.
+async fn connect(path: &Path) -> std::io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(cause) if cause.kind() == std::io::ErrorKind::WouldBlock => tokio::time::sleep(AGAIN).await,
+            answer => return answer,
+        }
     }
 }
 
@@ -274,5 +287,17 @@ FAILURE   disk     m
         assert_eq!(as_text(&checks), expected);
         let report: serde_json::Value = serde_json::from_str(&as_json(&checks)).unwrap();
         assert_eq!((&report["failures"], &report["checks"][1]["status"]), (&json!(1), &json!("failure")));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_that_accepts_nobody_is_not_waited_for_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let _deaf = crate::grpc::socket::deaf(&path);
+        let AtSocket::Other(said) = at_socket(&path).await else { panic!("somebody is there") };
+        assert!(said.ends_with("does not answer within 5 s"), "{said}");
+        let mut config = Again::parse_from(["doctor"]).doctor.agent.resolve("host").unwrap();
+        config.containerd = path;
+        assert_eq!(containerd(&config).await, Err("no answer within 5 s".to_owned()));
     }
 }

@@ -5,6 +5,7 @@ use k8s_openapi::api::core::v1::Node;
 
 use super::client::{Client, ClientArgs};
 use super::cordon::{edit, node_name};
+use super::dry_run::DryRun;
 use super::error::CliError;
 use super::flag_values;
 use super::output::{complain, put};
@@ -32,14 +33,20 @@ pub struct LabelArgs {
     /// Replace the value of what is there.
     #[arg(long)]
     overwrite: bool,
+    /// Print what the node has, and would have with the changes; nothing is changed.
+    #[arg(long)]
+    list: bool,
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 /// Runs the command. Returns the exit code.
 pub async fn run(args: &LabelArgs, what: What) -> Result<u8, CliError> {
-    let (name, edits) = parse(&args.words, what)?;
+    let (name, edits) = parse(&args.words, what, args.list)?;
     let mut client = Client::connect(&args.client).await?;
     let name = node_name(&mut client, Some(&name)).await?;
-    let mut request = EditNodeRequest { name: name.clone(), overwrite: args.overwrite, ..EditNodeRequest::default() };
+    let dry_run = args.list || args.dry_run.is_on();
+    let mut request = EditNodeRequest { name: name.clone(), overwrite: args.overwrite, dry_run, ..EditNodeRequest::default() };
     match what {
         What::Label => request.labels.clone_from(&edits),
         What::Annotation => request.annotations.clone_from(&edits),
@@ -52,8 +59,17 @@ pub async fn run(args: &LabelArgs, what: What) -> Result<u8, CliError> {
             .filter(|e| e.value.is_none() && !had.contains_key(&e.key))
             .for_each(|e| complain(&format!("label \"{}\" not found.", e.key)));
     }
-    put(format!("node/{name} {}\n", operation(what, &before, &after, args.overwrite)))?;
+    match args.list {
+        true => put(listed(what, &after))?,
+        false => put(format!("node/{name} {}{}\n", operation(what, &before, &after, args.overwrite), args.dry_run.said()))?,
+    }
     Ok(0)
+}
+
+/// A line for each.
+fn listed(what: What, node: &Node) -> String {
+    let all = if what == What::Label { &node.metadata.labels } else { &node.metadata.annotations };
+    all.iter().flatten().map(|(key, value)| format!("{key}={value}\n")).collect()
 }
 
 fn operation(what: What, before: &Node, after: &Node, overwrite: bool) -> &'static str {
@@ -69,7 +85,7 @@ fn operation(what: What, before: &Node, after: &Node, overwrite: bool) -> &'stat
 }
 
 /// The node's name and the edits.
-fn parse(words: &[String], what: What) -> Result<(String, Vec<ValueEdit>), CliError> {
+fn parse(words: &[String], what: What, list: bool) -> Result<(String, Vec<ValueEdit>), CliError> {
     let noun = if what == What::Label { "label" } else { "annotation" };
     let is_edit = |word: &&String| word.contains('=') || word.ends_with('-');
     let first = words.iter().position(|word| is_edit(&word)).unwrap_or(words.len());
@@ -80,7 +96,7 @@ fn parse(words: &[String], what: What) -> Result<(String, Vec<ValueEdit>), CliEr
     if resources.is_empty() {
         return Err(CliError::local("one or more resources must be specified as <resource> <name> or <resource>/<name>"));
     }
-    if edits.is_empty() {
+    if edits.is_empty() && !list {
         return Err(CliError::local(format!("at least one {noun} update is required")));
     }
     let name = node_of(&targets::parse(resources)?)?;
@@ -102,7 +118,7 @@ fn node_of(found: &[Target]) -> Result<String, CliError> {
 fn value(word: &str, what: What) -> Result<ValueEdit, String> {
     let (key, value) = match word.split_once('=') {
         Some((key, value)) => (key, Some(value)),
-        None => (word.trim_end_matches('-'), None),
+        None => (word.strip_suffix('-').unwrap_or(word), None),
     };
     let checked = if what == What::Label { value.unwrap_or_default() } else { "" };
     flag_values::label(&format!("{key}={checked}"))?;
@@ -114,7 +130,7 @@ mod tests {
     use super::*;
 
     fn read(line: &str, what: What) -> Result<(String, Vec<ValueEdit>), String> {
-        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>(), what).map_err(|error| error.to_string())
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>(), what, false).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -129,6 +145,7 @@ mod tests {
             ("a=b", "error: one or more resources must be specified as <resource> <name> or <resource>/<name>"),
             ("node n a=b c", "error: all resources must be specified before label changes: c"),
             ("node a=b", "error: resource(s) were provided, but no name was specified"),
+            ("node n a--", "error: invalid label spec: a--, \"a-\" is no key: write [domain/]name, such as example.com/disk"),
             ("pod p a=b", "error: only the node can be labeled or annotated by a command: for everything else change its manifest"),
         ] {
             assert_eq!(read(line, What::Label).unwrap_err(), message, "{line}");

@@ -19,6 +19,7 @@ mod describe_command;
 mod diff;
 mod doctor;
 mod drain;
+mod dry_run;
 mod duration;
 mod error;
 mod events;

@@ -2,6 +2,7 @@
 
 use super::client::{Client, ClientArgs};
 use super::cordon::{edit, node_name};
+use super::dry_run::DryRun;
 use super::error::CliError;
 use super::flag_values;
 use super::kinds;
@@ -20,6 +21,8 @@ pub struct TaintArgs {
     /// Replace the value of a taint that is there.
     #[arg(long)]
     overwrite: bool,
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 /// Runs the command. Returns the exit code.
@@ -28,9 +31,10 @@ pub async fn run(args: &TaintArgs) -> Result<u8, CliError> {
     let mut client = Client::connect(&args.client).await?;
     let name = node_name(&mut client, name.as_deref()).await?;
     let verb = operation(&taints, args.overwrite);
-    let request = EditNodeRequest { name: name.clone(), taints, overwrite: args.overwrite, ..EditNodeRequest::default() };
+    let TaintArgs { overwrite, dry_run, .. } = *args;
+    let request = EditNodeRequest { name: name.clone(), taints, overwrite, dry_run: dry_run.is_on(), ..EditNodeRequest::default() };
     edit(&mut client, request).await?;
-    put(format!("node/{name} {verb}\n"))?;
+    put(format!("node/{name} {verb}{}\n", dry_run.said()))?;
     Ok(0)
 }
 

@@ -1,7 +1,6 @@
 //! `minik8s trigger cronjob/NAME`: a Job of the CronJob now, as `kubectl create job JOB --from=cronjob/NAME` makes it.
 
 use super::client::{Client, ClientArgs, object};
-use super::cordon::said_dry;
 use super::error::CliError;
 use super::output::{Format, put, structured};
 use super::{kinds, targets};
@@ -48,7 +47,7 @@ pub async fn run(args: &TriggerArgs) -> Result<u8, CliError> {
         Some(format) if format != Format::Wide => put(structured(format, &[job], true))?,
         _ => {
             let name = job.meta().name.as_deref().unwrap_or_default();
-            put(format!("{} created{}\n", kinds::slashed(Kind::Job, name), said_dry(args.dry_run)))?;
+            put(format!("{} created{}\n", kinds::slashed(Kind::Job, name), if args.dry_run { " (dry run)" } else { "" }))?;
         }
     }
     Ok(0)

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod, PodCondition};
+use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::admission;
@@ -42,7 +42,7 @@ pub struct Host<'a> {
 pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, host: Option<Host>, now: Timestamp) -> Outcome {
     let spec = pod.spec.clone().unwrap_or_default();
     let unsuitable = match pods::is_static(pod) {
-        true => admission::placement_reasons(&spec, node),
+        true => kept_from_static(&spec, node),
         false => Some(admission::eligible(&spec, node)).filter(|v| !v.should_run).map(|v| v.reasons).unwrap_or_default(),
     };
     let reasons = match unsuitable.is_empty() {
@@ -69,6 +69,14 @@ pub fn bind(pod: &Pod, others: &[Arc<Object>], node: &Node, host: Option<Host>, 
         Ok(pod) => tell(accept(&pod, &assigned, node, now), facts.and_then(|facts| security::passed_over(&pod, facts))),
         Err(why) => postpone(pod, &admission::unavailable(&[why.to_owned()]), now),
     }
+}
+
+/// A static pod asks for no taint, but stays away from a cordoned node, as its controller has it: one that waited for room must not take a drained
+/// pod's.
+fn kept_from_static(spec: &PodSpec, node: &Node) -> Vec<String> {
+    let mut reasons = admission::placement_reasons(spec, node);
+    reasons.extend(admission::cordoned_for(spec, node).then(|| admission::UNSCHEDULABLE_REASON.to_owned()));
+    reasons
 }
 
 /// Gives the pods that `plan` creates to this node where they fit, so that they are bound from the start: one commit less before they run.
@@ -149,7 +157,7 @@ fn draft(pod: &Pod, warning: bool, reason: &str, message: String) -> EventDraft 
     let meta = &pod.metadata;
     let about = Key::new(Kind::Pod, meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
     let uid = meta.uid.clone().unwrap_or_default();
-    EventDraft { about, uid, warning, reason: reason.to_owned(), message, source: "default-scheduler" }
+    EventDraft { about, uid, warning, reason: reason.to_owned(), message, source: "default-scheduler", field_path: None }
 }
 
 #[cfg(test)]
@@ -200,6 +208,16 @@ mod tests {
         );
         assert!(fixed.bound);
         assert_eq!(fixed.pod.unwrap().spec.unwrap().node_name.as_deref(), Some("n"));
+    }
+
+    #[test]
+    fn a_static_pod_that_waits_is_not_given_to_a_cordoned_node() {
+        let mut node = node();
+        node.spec.get_or_insert_default().unschedulable = Some(true);
+        let waiting = pod(json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "t", "controller": true}]), "1");
+        let outcome = bind(&waiting, &[], &node, None, Timestamp::UNIX_EPOCH);
+        assert!(!outcome.bound);
+        assert_eq!(scheduled(&outcome.pod.unwrap()).1, "0/1 nodes are available: 1 node(s) were unschedulable.");
     }
 
     #[test]

@@ -67,6 +67,8 @@ pub struct EventDraft {
     pub message: String,
     /// The component that says it (`job-controller`).
     pub source: &'static str,
+    /// Which part of the object, as involvedObject.fieldPath: `spec.containers{name}`. `None`: all of it.
+    pub field_path: Option<String>,
 }
 
 /// All that one reconcile step wants, committed in one transaction. Empty = nothing to do.

@@ -27,6 +27,7 @@ pub fn reconcile(bound: &[Arc<Object>], cx: &mut Context) -> Plan {
                     warning: false,
                     reason: "TaintManagerEviction".to_owned(),
                     source: "taint-eviction-controller",
+                    field_path: None,
                 });
                 plan.delete.push(deletion);
             }

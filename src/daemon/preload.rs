@@ -130,8 +130,16 @@ impl Preload {
         let Drivers { store, settings, clock, .. } = &self.drivers;
         let about = Key::new(Kind::Node, "", settings.node_name.clone());
         let uid = store.get(&about).map(|node| node.uid().to_owned()).unwrap_or_default();
-        let draft = EventDraft { about, uid, warning: true, reason: "FailedToImportImages".to_owned(), message, source: "minik8s" };
-        if let Err(error) = store.commit(vec![events::record(&**store, &draft, clock.now())]).await {
+        let draft = EventDraft {
+            about,
+            uid,
+            warning: true,
+            reason: "FailedToImportImages".to_owned(),
+            message,
+            source: "minik8s",
+            field_path: None,
+        };
+        if let Err(error) = store.commit(events::record(&**store, [&draft], clock.now())).await {
             tracing::debug!(%error, "an event of an image archive is lost");
         }
     }

@@ -28,7 +28,7 @@ mod rerunning;
 mod rollout;
 mod selector;
 mod server;
-mod socket;
+pub(crate) mod socket;
 mod status;
 mod streams;
 mod triggering;

@@ -2,6 +2,8 @@
 //!
 //! Guarantees: an edit is durable with the Node that has it, in one transaction; what an edit means is `agent::node_edits`' to say.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::{Node, Taint};
 use tonic::Status;
 
@@ -47,6 +49,17 @@ pub async fn edit(state: &ApiState, request: EditNodeRequest) -> Result<EditNode
 }
 
 fn wish(request: EditNodeRequest) -> Result<Wish, Status> {
+    if !both(&request.labels).is_empty() {
+        return Err(Status::invalid_argument("can not both modify and remove a label in the same command"));
+    }
+    let annotations = both(&request.annotations);
+    if !annotations.is_empty() {
+        let which = annotations.join(", ");
+        return Err(Status::invalid_argument(format!(
+            "can not both modify and remove the following annotation(s) in the same command: {which}"
+        )));
+    }
+    // Of two values for one key the last counts, as kubectl has it.
     let values = |edits: Vec<ValueEdit>| edits.into_iter().map(|edit| (edit.key, edit.value)).collect();
     let mut wish = Wish {
         unschedulable: request.unschedulable,
@@ -68,6 +81,12 @@ fn wish(request: EditNodeRequest) -> Result<Wish, Status> {
     Ok(wish)
 }
 
+/// The keys that are to be set and taken away.
+fn both(edits: &[ValueEdit]) -> Vec<&str> {
+    let set: BTreeSet<&str> = edits.iter().filter(|edit| edit.value.is_some()).map(|edit| edit.key.as_str()).collect();
+    edits.iter().filter(|edit| edit.value.is_none() && set.contains(edit.key.as_str())).map(|edit| edit.key.as_str()).collect()
+}
+
 /// The node with the wish done, and what makes it so; nothing where it is so already.
 fn operations(state: &ApiState, before: &Node, wish: &Wish) -> Result<(Node, Vec<Op>), Status> {
     let (store, now) = (&*state.store, state.clock.now());
@@ -82,7 +101,7 @@ fn operations(state: &ApiState, before: &Node, wish: &Wish) -> Result<(Node, Vec
     if after == *before && value == record {
         return Ok((after, Vec::new()));
     }
-    let told = node::event(Some(before), &after).map(|draft| events::record(store, &draft, now));
+    let told = events::record(store, &node::event(Some(before), &after), now);
     let ops = [Op::Update(after.clone().into()), Op::Record { name: node_edits::RECORD.to_owned(), value }];
     Ok((after, ops.into_iter().chain(told).collect()))
 }

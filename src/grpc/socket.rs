@@ -1,6 +1,7 @@
 //! The unix socket: who may connect, how many at once, what is done about one that an earlier agent left, and about ours if it is removed.
 
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -8,6 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -77,12 +80,18 @@ fn clear(path: &Path) -> Result<(), SocketError> {
     if !found.file_type().is_socket() {
         return Err(SocketError::NoSocket { path: shown() });
     }
-    match std::os::unix::net::UnixStream::connect(path) {
-        Ok(_) => Err(SocketError::InUse { path: shown() }),
+    match knock(path) {
         // EAGAIN: its queue is full, so somebody lives there.
-        Err(cause) if cause.kind() == io::ErrorKind::WouldBlock => Err(SocketError::InUse { path: shown() }),
+        Ok(()) | Err(Errno::EAGAIN) => Err(SocketError::InUse { path: shown() }),
         Err(_) => remove(path).map_err(|source| SocketError::Io { path: shown(), source }),
     }
+}
+
+/// Connects, without waiting for a place in the queue of one that accepts nobody.
+fn knock(path: &Path) -> nix::Result<()> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    socket::connect(socket.as_raw_fd(), &UnixAddr::new(path)?)
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -238,5 +247,48 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+pub(crate) use tests::deaf;
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    /// A socket at `path` whose queue is full and that accepts nobody, as one of a stopped process. It stands while the result lives.
+    pub(crate) fn deaf(path: &Path) -> Vec<OwnedFd> {
+        let fresh =
+            || socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None).unwrap();
+        let (listener, address) = (fresh(), UnixAddr::new(path).unwrap());
+        socket::bind(listener.as_raw_fd(), &address).unwrap();
+        socket::listen(&listener, socket::Backlog::new(1).unwrap()).unwrap();
+        let mut held = vec![listener];
+        for _ in 0..16 {
+            let client = fresh();
+            match socket::connect(client.as_raw_fd(), &address) {
+                Err(Errno::EAGAIN) => return held,
+                connected => connected.unwrap(),
+            }
+            held.push(client);
+        }
+        panic!("its queue has no end");
+    }
+
+    #[test]
+    fn a_socket_of_one_that_hangs_is_in_use_and_said_to_be_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("s");
+        let _deaf = deaf(&path);
+        let tried = path.clone();
+        // Blocking: in a thread, which a failure leaves behind.
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(clear(&tried)));
+        let answer = told.recv_timeout(Duration::from_secs(10)).expect("it waits for a place");
+        assert!(matches!(answer, Err(SocketError::InUse { .. })), "{answer:?}");
+        assert!(path.exists());
     }
 }

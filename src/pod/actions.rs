@@ -340,7 +340,7 @@ impl Step<'_> {
     fn show_pull_back_off(&mut self, container: &Container, retry: Retry) {
         // Its own, or one that it mounts as a volume.
         let image = self.seen.unpulled.get(&container.name).or(container.image.as_ref()).map(String::as_str).unwrap_or_default();
-        let event = events::back_off_pulling(self.before, image);
+        let event = events::back_off_pulling(self.before, &container.name, image);
         let Some(status) = status::edit(&mut self.out.pod, &container.name) else { return };
         if status::waiting_reason(status) != Some("ErrImagePull") {
             return;

@@ -112,7 +112,7 @@ pub(super) fn advance(step: &mut Step<'_>, name: &str, order: &Order, message: S
         step.wake_unless_past(order.kill_at.max(later(now, 0)));
     }
     if sent.is_none() {
-        let event = events::killing(&step.out.pod, message);
+        let event = events::killing(&step.out.pod, name, message);
         step.out.events.push(event);
     }
     step.out.kill.push((name.to_owned(), kill));

@@ -127,7 +127,7 @@ impl World<'_> {
     pub(super) fn started(&mut self, key: &Key, uid: &str, name: &str, role: Role) {
         let Some((mut pod, mut worker)) = self.take_worker(key, uid) else { return };
         status::started(&mut pod, name, self.now());
-        self.tell(&events::started(&pod));
+        self.tell(&events::started(&pod, name));
         (worker.begun, worker.seen.sandbox) = (true, true);
         worker.seen.live.insert(name.to_owned(), Live::Running);
         worker.pending.remove(name);

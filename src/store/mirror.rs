@@ -181,6 +181,11 @@ impl Batch {
                     transaction.objects.insert(key, None);
                 }
             }
+            Op::Expect(seen) => match self.current(mirror, transaction, &seen.key()) {
+                None => return Err(StoreError::Missing(seen.key())),
+                Some(now) if !(Arc::ptr_eq(&now, &seen) || now.judges_alike(&seen)) => return Err(StoreError::Conflict(seen.key())),
+                Some(_) => {}
+            },
             Op::Record { name, value } => {
                 transaction.records.insert(name, value.map(Arc::from));
             }
@@ -253,6 +258,31 @@ mod tests {
         update.meta_mut().resource_version = Some("5".into());
         batch.add(&mirror, vec![Op::Update(update.clone())]).unwrap();
         assert!(matches!(batch.add(&mirror, vec![Op::Update(update)]), Err(StoreError::Conflict(_))));
+    }
+
+    #[test]
+    fn an_expectation_is_judged_by_what_stands_before_it_and_changes_nothing() {
+        let node = |cordoned: bool, tells: &str| -> Object {
+            let status = serde_json::json!({"nodeInfo": {"bootID": tells, "machineID": "", "systemUUID": "", "kernelVersion": "", "osImage": "",
+                "containerRuntimeVersion": "", "kubeletVersion": "", "kubeProxyVersion": "", "operatingSystem": "", "architecture": ""}});
+            let value = serde_json::json!({"metadata": {"name": "n"}, "spec": {"unschedulable": cordoned}, "status": status});
+            Object::from_json(Kind::Node, value.to_string().as_bytes()).unwrap()
+        };
+        let mut mirror = Mirror::default();
+        let expects = |seen: &Object| vec![Op::Expect(Arc::new(seen.clone())), Op::Put(object("a", None))];
+        let mut batch = Batch::after(0);
+        assert!(matches!(batch.add(&mirror, expects(&node(false, "1"))), Err(StoreError::Missing(_))));
+        batch.add(&mirror, vec![Op::Put(node(false, "1"))]).unwrap();
+        mirror.apply(&batch);
+        // The cordon is in the same batch: what is behind it sees it, what is before it does not.
+        let mut batch = Batch::after(1);
+        assert_eq!(batch.add(&mirror, expects(&node(false, "2"))).unwrap().len(), 1);
+        batch.add(&mirror, vec![Op::Put(node(true, "1"))]).unwrap();
+        assert!(matches!(batch.add(&mirror, expects(&node(false, "1"))), Err(StoreError::Conflict(key)) if key.name == "n"));
+        assert!(batch.add(&mirror, expects(&node(true, "3"))).is_ok());
+        let mut idle = Batch::after(1);
+        idle.add(&mirror, vec![Op::Expect(Arc::new(node(false, "1")))]).unwrap();
+        assert!(idle.is_empty() && idle.revision == 1);
     }
 
     #[test]

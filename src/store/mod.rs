@@ -33,6 +33,9 @@ pub enum Op {
         /// Only this incarnation.
         uid: Option<String>,
     },
+    /// Changes nothing: `Conflict` unless what is stored judges pods as this does ([`Object::judges_alike`]), `Missing` if it is gone. For a decision
+    /// that rests on an object which it does not change.
+    Expect(Arc<Object>),
     /// Sets or removes a record: small internal facts that are no Kubernetes objects (`job-tombstone/<ns>/<name>`, `seed`).
     Record {
         /// The record's name.
@@ -43,12 +46,12 @@ pub enum Op {
 }
 
 impl Op {
-    /// The object it is about, if it is about one.
+    /// The object it changes, if it changes one.
     pub fn key(&self) -> Option<Key> {
         match self {
             Op::Create(object) | Op::Update(object) | Op::Put(object) => Some(object.key()),
             Op::Delete { key, .. } => Some(key.clone()),
-            Op::Record { .. } => None,
+            Op::Expect(_) | Op::Record { .. } => None,
         }
     }
 }

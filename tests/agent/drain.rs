@@ -1,5 +1,6 @@
 //! cordon and drain: pods end by their grace and come back after uncordon; edits of the node survive a restart of the agent.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -103,5 +104,42 @@ fn a_taint_by_command_evicts_and_survives_a_restart_until_taken_away() {
     assert_eq!(rig.list("nodes")[0]["metadata"]["labels"]["rack"], "7");
     rig.cli(&["taint", "nodes", &node, "down-"]);
     rig.wait("it runs again", Duration::from_secs(30), |r| running(r).len() == 1);
+    rig.close();
+}
+
+const STUBBORN: &str = r#"
+apiVersion: batch/v1
+kind: Job
+metadata: {name: work}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      terminationGracePeriodSeconds: 8
+      containers:
+      - name: main
+        image: busybox
+        command: [sh, -c, "trap '' TERM; echo up; while :; do sleep 0.1; done"]
+"#;
+
+#[test]
+fn a_drain_whose_agent_dies_fails_and_what_it_has_evicted_ends_all_the_same() {
+    let mut rig = Rig::new();
+    rig.write("job.yaml", STUBBORN);
+    rig.wait("it runs", Duration::from_secs(40), |r| running(r).len() == 1);
+    let first = running(&rig).remove(0);
+    rig.wait("its trap is set", Duration::from_secs(10), |r| r.cli(&["logs", &first]).contains("up"));
+    let drain = rig.minik8s(&["drain"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    rig.wait("it is evicted", Duration::from_secs(10), |r| r.pods().iter().any(|p| !p["metadata"]["deletionTimestamp"].is_null()));
+    rig.kill_agent();
+    let said = drain.wait_with_output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    assert!(said.status.code() == Some(1) && !out.contains("drained") && err.starts_with("error: "), "{out}{err}");
+    rig.start_agent();
+    rig.wait("its grace ends it", Duration::from_secs(40), |r| r.pods().iter().all(|p| p["metadata"]["name"] != first.as_str()));
+    assert_eq!((rig.tasks(), rig.pods()), (0, Vec::new()), "nothing follows it on the cordoned node");
+    assert!(rig.cli(&["drain"]).ends_with("drained\n"));
+    rig.cli(&["uncordon"]);
+    rig.wait("another one runs", Duration::from_secs(40), |r| running(r).len() == 1);
     rig.close();
 }

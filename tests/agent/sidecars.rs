@@ -42,6 +42,13 @@ spec:
     assert_eq!(rig.cli(&["logs", name, "-c", "side"]), "after\n");
     let side = &pod["status"]["initContainerStatuses"][0];
     assert_eq!((side["restartCount"].as_i64(), side["state"]["terminated"]["exitCode"].as_i64()), (Some(0), Some(0)), "{side}");
+    // Each container has its own events, as SUBOBJECT says.
+    let wide = rig.cli(&["get", "events", "-o", "wide"]);
+    let told = |reason: &str, part: &str| wide.lines().any(|line| line.contains(&format!(" {reason} ")) && line.contains(part));
+    for part in ["spec.initContainers{side}", "spec.containers{main}"] {
+        assert!(["Pulled", "Created", "Started"].iter().all(|reason| told(reason, part)), "{part}: {wide}");
+    }
+    assert!(told("Killing", "spec.initContainers{side}"), "{wide}");
     rig.close();
 }
 

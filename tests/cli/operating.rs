@@ -74,6 +74,36 @@ fn taints_labels_and_annotations_speak_as_kubectl() {
     assert!(code == 1 && err.starts_with("error: Node \"n1\" is invalid: metadata.annotations: Too long: "), "{err}");
 }
 
+#[test]
+fn labels_taints_and_annotations_can_be_tried_and_listed_first() {
+    let agent = with_node();
+    let before = node(&agent);
+    assert_eq!(agent.run(&["label", "node", "n1", "zone=a", "--dry-run=server"]), ok("node/n1 labeled (server dry run)\n"));
+    assert_eq!(agent.run(&["annotate", "node", "n1", "a=b", "--dry-run=client"]), ok("node/n1 annotated (dry run)\n"));
+    assert_eq!(agent.run(&["taint", "node", "n1", "a:NoSchedule", "--dry-run"]), ok("node/n1 tainted (dry run)\n"));
+    assert_eq!(agent.run(&["cordon", "n1", "--dry-run=server"]), ok("node/n1 cordoned (server dry run)\n"));
+    assert_eq!(agent.run(&["label", "node", "n1", "--list"]), ok("disk=ssd\n"));
+    assert_eq!(agent.run(&["label", "node", "n1", "zone=a", "--list"]), ok("disk=ssd\nzone=a\n"), "what it would have");
+    assert_eq!(agent.run(&["annotate", "node", "n1", "--list"]), ok(""));
+    let taken = "error: 'disk' already has a value (ssd), and --overwrite is false\n";
+    assert_eq!(agent.run(&["label", "node", "n1", "disk=hdd", "--dry-run=server"]), error(taken));
+    assert_eq!(node(&agent), before);
+    assert_eq!(agent.run(&["label", "node", "n1", "zone=a", "--dry-run=none"]), ok("node/n1 labeled\n"));
+}
+
+#[test]
+fn one_command_does_not_set_and_take_away_the_same() {
+    let agent = with_node();
+    let label = "error: can not both modify and remove a label in the same command\n";
+    assert_eq!(agent.run(&["label", "node", "n1", "a=b", "a-"]), error(label));
+    let annotation = "error: can not both modify and remove the following annotation(s) in the same command: a\n";
+    assert_eq!(agent.run(&["annotate", "node", "n1", "a-", "b=c", "a=b"]), error(annotation));
+    assert_eq!(agent.run(&["taint", "node", "n1", "a:NoSchedule"]), ok("node/n1 tainted\n"));
+    let missing = "error: taint \"a:NoExecute\" not found\n";
+    assert_eq!(agent.run(&["taint", "node", "n1", "a:NoSchedule-", "a:NoExecute-"]), error(missing));
+    assert_eq!(node(&agent)["metadata"]["labels"], json!({"disk": "ssd"}));
+}
+
 /// A pod on n1 that this controller made.
 fn owned(name: &str, kind: &str) -> Value {
     let mut value = pod(name);

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use minik8s::agent::reconcile::{Inputs, Reconciler};
+use minik8s::agent::node_edits::{Memory, Wish};
+use minik8s::agent::reconcile::{Inputs, Reconciler, node_key};
 use minik8s::agent::worker::PodWorkers;
-use minik8s::agent::{Drivers, housekeeping, recover};
+use minik8s::agent::{Drivers, housekeeping, node, node_edits, recover};
 use minik8s::api::{Kind, Object};
 use minik8s::runtime::RuntimeEvent;
 use minik8s::runtime::presence::Presence;
+use minik8s::store::{Op, StoreError};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
@@ -22,6 +24,7 @@ const RETRY: Duration = Duration::from_secs(10);
 /// A running agent.
 pub struct Agent {
     workers: Arc<PodWorkers>,
+    drivers: Drivers,
     tasks: Vec<JoinHandle<()>>,
     reconciling: JoinHandle<()>,
     stop: watch::Sender<bool>,
@@ -64,12 +67,23 @@ impl Agent {
             tokio::spawn(housekeeping::run(drivers.store.clone(), drivers.clock.clone())),
             tokio::spawn(adoption.run(events)),
         ];
-        Agent { workers, tasks, reconciling: tokio::spawn(reconcile), stop }
+        Agent { workers, drivers, tasks, reconciling: tokio::spawn(reconcile), stop }
     }
 
     /// Whether its loop has ended, which nobody asked for.
     pub fn has_stopped(&self) -> bool {
         self.reconciling.is_finished()
+    }
+
+    /// `minik8s cordon` and `uncordon`, so long after each other: asked of this agent, done beside its loop.
+    pub fn cordon(&mut self, on: Vec<bool>, every: Duration) {
+        let drivers = self.drivers.clone();
+        self.tasks.push(tokio::spawn(async move {
+            for on in on {
+                cordon(&drivers, on).await;
+                tokio::time::sleep(every).await;
+            }
+        }));
     }
 
     /// SIGTERM: ends as the daemon does.
@@ -92,6 +106,28 @@ impl Agent {
         self.workers.shutdown().await;
         for task in self.tasks.into_iter().chain([self.reconciling]) {
             let _ = task.await;
+        }
+    }
+}
+
+/// As `src/grpc/nodes.rs` edits the node.
+async fn cordon(drivers: &Drivers, on: bool) {
+    let store = &drivers.store;
+    let wish = Wish { unschedulable: Some(on), ..Wish::default() };
+    for _ in 0..8 {
+        let Some(stored) = store.get(&node_key(drivers)) else { return };
+        let Some(before) = stored.as_node() else { return };
+        let record = store.record(node_edits::RECORD);
+        let memory = Memory::of(record.as_deref(), Some(before)).unwrap().with(&wish, "node").unwrap();
+        let after = node::with(before.clone(), &memory.effective(), drivers.clock.now());
+        let value = memory.record();
+        if after == *before && value == record {
+            return;
+        }
+        let ops = vec![Op::Update(after.into()), Op::Record { name: node_edits::RECORD.to_owned(), value }];
+        match store.commit(ops).await {
+            Err(StoreError::Conflict(_)) => {}
+            _ => return,
         }
     }
 }

@@ -152,6 +152,8 @@ impl<'s> Run<'s> {
             if self.pass(next).await {
                 return None;
             }
+            // What a command has said stands until another says otherwise.
+            self.cordon(&[false], Duration::ZERO);
             let left = self.unmet();
             if left.is_empty() {
                 break;
@@ -274,6 +276,10 @@ impl<'s> Run<'s> {
                 self.world.clock_set.notify_waiters();
             }
             Event::Edit { .. } | Event::Toggle { .. } | Event::Break { .. } | Event::Node { .. } => self.edit(event),
+            Event::Cordon { every, takes } => {
+                self.world.state().disk_takes = *takes;
+                self.cordon(&[true, false].repeat(4), *every);
+            }
             Event::DiskFull { lasts } => {
                 self.world.state().disk_full = true;
                 self.ends.push((Instant::now() + *lasts, Ends::DiskFull));
@@ -312,6 +318,12 @@ impl<'s> Run<'s> {
         drop(state);
         let _ = std::fs::remove_dir_all(self.world.dir.join("run"));
         self.up_at = Some(Instant::now() + down);
+    }
+
+    fn cordon(&mut self, on: &[bool], every: Duration) {
+        if let Some(agent) = &mut self.agent {
+            agent.cordon(on.to_vec(), every);
+        }
     }
 
     fn edit(&mut self, event: &Event) {

@@ -26,6 +26,8 @@ pub enum Event {
     Break { file: usize },
     /// The Node's manifest changes.
     Node { zone: &'static str, taint: Option<&'static str>, cordoned: bool },
+    /// The node is cordoned and uncordoned by command, again and again; each sync takes this long from now on, so that something is under way.
+    Cordon { every: Duration, takes: Duration },
     /// No space is left for so long.
     DiskFull { lasts: Duration },
     /// Each sync takes this long from now on.
@@ -96,7 +98,11 @@ fn event(dice: &mut Dice, newest: &mut [Workload]) -> Event {
         82..86 => Event::DiskFull { lasts: down(dice) },
         86..89 => Event::Disk { takes: Duration::from_millis(dice.pick(&[0, 5, 300])) },
         89..94 => Event::Faults { permille: dice.pick(&[100, 300, 700]), lasts: down(dice) },
-        94..98 => Event::Murder { which: dice.roll() },
+        94..96 => {
+            let every = Duration::from_millis(dice.between(20, 600));
+            Event::Cordon { every, takes: Duration::from_millis(dice.pick(&[0, 5, 300])) }
+        }
+        96..98 => Event::Murder { which: dice.roll() },
         _ => Event::Flood,
     }
 }

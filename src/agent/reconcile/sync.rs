@@ -97,8 +97,8 @@ fn node_operations(store: &dyn Store, inputs: &node::Inputs, unread: bool) -> Ve
     if inputs.previous == Some(&built) && memory.record() == record {
         return Vec::new();
     }
-    let drafts = node::event(inputs.previous, &built).into_iter().chain(pressure::events(inputs.previous, &built));
-    let told: Vec<Op> = drafts.map(|draft| events::record(store, &draft, inputs.now)).collect();
+    let drafts: Vec<_> = node::event(inputs.previous, &built).into_iter().chain(pressure::events(inputs.previous, &built)).collect();
+    let told = events::record(store, &drafts, inputs.now);
     let put = if inputs.previous.is_some() { Op::Update(built.into()) } else { Op::Create(built.into()) };
     let value = memory.record();
     let kept = (value != record).then(|| Op::Record { name: node_edits::RECORD.to_owned(), value });

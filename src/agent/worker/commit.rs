@@ -61,7 +61,7 @@ pub(super) async fn commit(drivers: &Drivers, stored: &Arc<Object>, want: Pod, d
     }
     let now = drivers.clock.now();
     let mut ops = vec![Op::Update(want.into())];
-    ops.extend(drafts.iter().map(|draft| events::record(drivers.store.as_ref(), draft, now)));
+    ops.extend(events::record(drivers.store.as_ref(), drafts, now));
     match drivers.store.commit(ops).await {
         Ok(objects) => objects.into_iter().next().map_or(Committed::Stale, Committed::Done),
         Err(StoreError::Conflict(_) | StoreError::Missing(_)) => Committed::Stale,

@@ -27,14 +27,14 @@ impl Worker {
         let Started { at, image, mounted, pod_ips, dns_omitted, stop_signal, post_start } = started;
         for Got { reference, image, millis } in mounted.iter().chain([&image]) {
             self.events.push(match image.pulled {
-                true => events::pulled(&self.pod, reference, *millis, image.size),
-                false => events::present(&self.pod, reference),
+                true => events::pulled(&self.pod, &of.name, reference, *millis, image.size),
+                false => events::present(&self.pod, &of.name, reference),
             });
         }
         let image = image.image;
         self.events.extend(dns_omitted.into_iter().map(|words| events::draft(&self.pod, true, "DNSConfigForming", words)));
-        self.events.push(events::created(&self.pod));
-        self.events.push(events::started(&self.pod));
+        self.events.push(events::created(&self.pod, &of.name));
+        self.events.push(events::started(&self.pod, &of.name));
         status::started(&mut self.pod, &of.name, at);
         status::image(&mut self.pod, &of.name, &image.name, &image_id(&image));
         self.failures.remove(&of.name);
@@ -86,7 +86,7 @@ impl Worker {
             }
             Failure::Start(message) => {
                 self.seen.live.remove(&name);
-                self.events.push(events::failed(&self.pod, &message));
+                self.events.push(events::failed(&self.pod, &name, &message));
                 let end = Ended { code: 128, reason: status::START_ERROR.to_owned(), message, started: Some(now), finished: now };
                 self.ended(of, end);
             }
@@ -121,7 +121,7 @@ impl Worker {
     }
 
     fn refused(&mut self, name: &str, reason: &str, message: String) {
-        self.events.push(events::failed(&self.pod, &message));
+        self.events.push(events::failed(&self.pod, name, &message));
         status::refused(&mut self.pod, name, reason, message);
     }
 
@@ -144,8 +144,8 @@ impl Worker {
             ImageError::Pull { .. } => ("ErrImagePull", "Failed", format!("Failed to pull image {image:?}: {error}")),
             ImageError::Unavailable { .. } => return self.runtime_away(name, &error.to_string()),
         };
-        self.events.push(events::draft(&self.pod, true, event, text));
-        self.events.push(events::failed(&self.pod, reason));
+        self.events.push(events::of_image(&self.pod, name, &image, true, event, text));
+        self.events.push(events::of_image(&self.pod, name, &image, true, "Failed", format!("Error: {reason}")));
         status::refused(&mut self.pod, name, reason, error.to_string());
     }
 

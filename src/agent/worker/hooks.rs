@@ -50,7 +50,7 @@ impl Worker {
     /// The postStart hook has failed: the container is to end, and shows why.
     pub(super) fn post_start_failed(&mut self, name: &str, error: &str) {
         warn!(container = name, error, "the postStart hook failed");
-        let event = events::failed_post_start(&self.pod);
+        let event = events::failed_post_start(&self.pod, name);
         self.events.push(event);
         status::refused(&mut self.pod, name, status::POST_START_HOOK_ERROR, format!("PostStartHook failed: {error}"));
         self.condemn_for_hook(name);
@@ -89,7 +89,7 @@ impl Worker {
             Ok(done) => self.tell_fallback(done),
             Err(error) => {
                 warn!(container = of.name, error, "the preStop hook failed");
-                let event = events::failed_pre_stop(&self.pod);
+                let event = events::failed_pre_stop(&self.pod, &of.name);
                 self.events.push(event);
             }
         }

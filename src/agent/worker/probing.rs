@@ -114,9 +114,9 @@ impl Worker {
         }
         let event = match outcome {
             Outcome::Passed(None) => return,
-            Outcome::Passed(Some(warning)) => events::probe_warning(&self.pod, kind.name(), warning),
-            Outcome::Failed(output) => events::unhealthy(&self.pod, kind.name(), output),
-            Outcome::Errored(error) => events::probe_errored(&self.pod, kind.name(), error),
+            Outcome::Passed(Some(warning)) => events::probe_warning(&self.pod, &of.name, kind.name(), warning),
+            Outcome::Failed(output) => events::unhealthy(&self.pod, &of.name, kind.name(), output),
+            Outcome::Errored(error) => events::probe_errored(&self.pod, &of.name, kind.name(), error),
         };
         if self.probing.spam.admits(now) {
             self.events.push(event);

@@ -83,7 +83,7 @@ impl Worker {
             self.events.push(events::missing_pull_secrets(&self.pod, &said.missing));
         }
         for image in &said.begun {
-            self.events.push(events::pulling(&self.pod, image));
+            self.events.push(events::pulling(&self.pod, &name, image));
             self.pull_tenths = 0;
         }
         if let Some((image, progress)) = said.progress {
@@ -98,7 +98,7 @@ impl Worker {
         let tenths = progress.done.saturating_mul(10).checked_div(progress.total).unwrap_or_default();
         if tenths > self.pull_tenths {
             self.pull_tenths = tenths;
-            self.events.push(events::draft(&self.pod, false, "Pulling", message));
+            self.events.push(events::of_image(&self.pod, name, image, false, "Pulling", message));
         }
     }
 }

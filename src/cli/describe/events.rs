@@ -43,6 +43,9 @@ pub(super) fn one(doc: &mut Doc, event: &Event, about: &About) {
     doc.line(0, format!("Type:\t{}", text(&event.type_)));
     doc.line(0, format!("Reason:\t{}", text(&event.reason)));
     doc.line(0, format!("Object:\t{}/{}", text(&about_object.kind), text(&about_object.name)));
+    if let Some(part) = &about_object.field_path {
+        doc.line(0, format!("Subobject:\t{part}"));
+    }
     doc.line(0, format!("Age:\t{}", interval(event, about.now)));
     doc.line(0, format!("Message:\t{}", text(&event.message)));
 }

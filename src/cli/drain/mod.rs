@@ -10,8 +10,9 @@ use tonic::Code;
 
 use self::filter::{Choice, Options};
 use super::client::{Client, ClientArgs, ScopeArgs, object};
-use super::cordon::{cordon, node_name, said_dry};
+use super::cordon::{cordon, node_name};
 use super::delete::limit;
+use super::dry_run::DryRun;
 use super::error::CliError;
 use super::output::{complain, put};
 use crate::api::{Kind, Object};
@@ -45,15 +46,14 @@ pub struct DrainArgs {
     /// Only pods with these labels: `app=web,tier in (a,b),!old`.
     #[arg(long, default_value = "", hide_default_value = true, value_name = "QUERY")]
     pod_selector: String,
-    /// Only say what would be done.
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "client", value_parser = ["none", "client", "server"])]
-    dry_run: Option<String>,
+    #[command(flatten)]
+    dry_run: DryRun,
 }
 
 /// Runs the command. Returns the exit code.
 pub async fn run(args: &DrainArgs) -> Result<u8, CliError> {
     let bound = limit(&args.timeout)?;
-    let dry_run = args.dry_run.as_deref().is_some_and(|kind| kind != "none");
+    let dry_run = args.dry_run;
     let mut client = Client::connect(&args.client).await?;
     let name = node_name(&mut client, args.node.as_deref()).await?;
     cordon(&mut client, &name, true, dry_run).await?;
@@ -63,7 +63,7 @@ pub async fn run(args: &DrainArgs) -> Result<u8, CliError> {
         false => choice.errors,
     };
     if outcome.is_empty() {
-        put(format!("node/{name} drained{}\n", said_dry(dry_run)))?;
+        put(format!("node/{name} drained{}\n", dry_run.said()))?;
         return Ok(0);
     }
     let all = if outcome.len() == 1 { outcome.concat() } else { format!("[{}]", outcome.join(", ")) };
@@ -88,7 +88,7 @@ async fn evict_all(
     node: &str,
     choice: Choice,
     bound: Option<Duration>,
-    dry_run: bool,
+    dry_run: DryRun,
 ) -> Result<Vec<String>, CliError> {
     if !choice.warnings.is_empty() {
         complain(&format!("Warning: {}", choice.warnings.join("; ")));
@@ -97,8 +97,8 @@ async fn evict_all(
     let (mut going, mut errors) = (Vec::new(), Vec::new());
     for pod in choice.evict {
         let (namespace, name, uid) = names(&pod);
-        put(format!("evicting pod {namespace}/{name}{}\n", said_dry(dry_run)))?;
-        if dry_run {
+        put(format!("evicting pod {namespace}/{name}{}\n", dry_run.said()))?;
+        if dry_run.is_on() {
             continue;
         }
         let grace_seconds = (args.grace_period >= 0).then_some(args.grace_period);

@@ -70,7 +70,15 @@ struct Step<'a> {
 impl Step<'_> {
     fn event(&mut self, warning: bool, reason: &str, message: String) {
         let uid = self.next.metadata.uid.clone().unwrap_or_default();
-        self.plan.events.push(EventDraft { about: self.key.clone(), uid, warning, reason: reason.to_owned(), message, source: SOURCE });
+        self.plan.events.push(EventDraft {
+            about: self.key.clone(),
+            uid,
+            warning,
+            reason: reason.to_owned(),
+            message,
+            source: SOURCE,
+            field_path: None,
+        });
     }
 
     /// An event said once about one subject (a slot, or the spec as it is).

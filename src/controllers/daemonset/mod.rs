@@ -78,7 +78,15 @@ struct Step<'a, 'c, 'n> {
 impl<'a> Step<'a, '_, '_> {
     fn event(&mut self, warning: bool, reason: &str, message: String) {
         let uid = self.next.metadata.uid.clone().unwrap_or_default();
-        self.plan.events.push(EventDraft { about: self.key.clone(), uid, warning, reason: reason.to_owned(), message, source: SOURCE });
+        self.plan.events.push(EventDraft {
+            about: self.key.clone(),
+            uid,
+            warning,
+            reason: reason.to_owned(),
+            message,
+            source: SOURCE,
+            field_path: None,
+        });
     }
 
     /// Pods made in this step.

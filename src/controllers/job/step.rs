@@ -70,7 +70,15 @@ impl<'a, 'c, 'n> Step<'a, 'c, 'n> {
 
     pub(super) fn event(&mut self, warning: bool, reason: &str, message: String) {
         let uid = self.facts.job.metadata.uid.clone().unwrap_or_default();
-        self.plan.events.push(EventDraft { about: key(self.facts.job), uid, warning, reason: reason.to_owned(), message, source: SOURCE });
+        self.plan.events.push(EventDraft {
+            about: key(self.facts.job),
+            uid,
+            warning,
+            reason: reason.to_owned(),
+            message,
+            source: SOURCE,
+            field_path: None,
+        });
     }
 
     /// Takes the tracking finalizer away.

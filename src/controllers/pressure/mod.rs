@@ -248,6 +248,7 @@ fn about_node(name: &str, node: &Node, warning: bool, reason: &str, message: Str
         reason: reason.to_owned(),
         message,
         source: "kubelet",
+        field_path: None,
     }
 }
 

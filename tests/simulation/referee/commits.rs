@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
+use minik8s::admission;
 use minik8s::api::user_namespace::{self, IdRange};
 use minik8s::api::{Key, Kind, Object};
 use minik8s::controllers::{job, pods};
@@ -34,6 +35,7 @@ pub(super) fn owner<'m>(object: &Object, mirror: &'m Mirror) -> Option<&'m Arc<O
 impl Referee {
     /// A batch of transactions is durable; `mirror` is what the Store holds now.
     pub fn committed(&mut self, changes: &[Change], mirror: &Mirror, containers: &BTreeMap<String, Container>) {
+        self.bindings(changes);
         for change in changes {
             if let Some(pod) = change.object.as_pod().filter(|_| change.object.kind() == Kind::Pod) {
                 self.pod(change, pod, mirror, containers);
@@ -52,6 +54,32 @@ impl Referee {
                 _ => {}
             }
         }
+    }
+
+    /// One change after the other: what stands before a binding in the same batch counts too.
+    fn bindings(&mut self, changes: &[Change]) {
+        for change in changes {
+            match &*change.object {
+                Object::Node(_) => self.node = (change.kind != ChangeKind::Deleted).then(|| change.object.clone()),
+                Object::Pod(pod) if change.kind != ChangeKind::Deleted => self.binding(&change.object, pod),
+                _ => {}
+            }
+        }
+    }
+
+    fn binding(&mut self, object: &Arc<Object>, pod: &Pod) {
+        let Some(spec) = pod.spec.as_ref().filter(|spec| spec.node_name.is_some()) else { return };
+        let memory = self.pods.entry(object.uid().to_owned()).or_default();
+        if std::mem::replace(&mut memory.bound, true) {
+            return;
+        }
+        let stored = self.node.clone();
+        let node = stored.as_deref().and_then(Object::as_node).cloned().unwrap_or_default();
+        let open = match pods::is_static(pod) {
+            true => admission::placement_reasons(spec, &node).is_empty() && !admission::cordoned_for(spec, &node),
+            false => admission::eligible(spec, &node).should_run,
+        };
+        self.hold("bound by the Node as it is", open, || format!("{} is given to a node with {:?}", object.key(), node.spec));
     }
 
     /// A range of the host's ids is one pod's, as long as that holds a place here or something of it runs.

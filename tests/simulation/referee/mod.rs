@@ -11,6 +11,7 @@
 //! | `forbid overlaps` | two Jobs of a Forbid CronJob at once, in the Store or in containers |
 //! | `one daemon pod` | more daemon pods than one and the surge |
 //! | `one static pod` | two pods of one static pod's file |
+//! | `bound by the Node as it is` | a pod given to a node that is cordoned, tainted or labelled against it by then |
 //! | `terminated stays terminated` | a pod with another phase after its terminal one, or with a new container |
 //! | `durable before acted on` | a container without a stored intent, an ended task removed before its end is stored |
 //! | `attempt once` | a process started twice for one (uid, container, attempt) |
@@ -25,6 +26,9 @@ mod effects;
 mod rest;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use minik8s::api::Object;
 
 pub use rest::unmet;
 
@@ -51,6 +55,7 @@ struct Attempt {
 struct PodMemory {
     terminal: Option<String>,
     seen: bool,
+    bound: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -68,6 +73,8 @@ struct JobMemory {
 #[derive(Default)]
 pub struct Referee {
     violation: Option<Violation>,
+    /// The Node as it was last stored.
+    node: Option<Arc<Object>>,
     attempts: BTreeMap<String, Attempt>,
     pods: BTreeMap<String, PodMemory>,
     jobs: BTreeMap<String, JobMemory>,

@@ -63,7 +63,7 @@ impl Store for Double {
                             let _ = changes.send(Change { revision: 0, kind: ChangeKind::Deleted, object });
                         }
                     }
-                    Op::Record { .. } => {}
+                    Op::Expect(_) | Op::Record { .. } => {}
                 }
             }
             Ok(put)
