@@ -15,6 +15,7 @@ mod docker_registry;
 mod exec_once;
 mod images;
 mod imports;
+mod leftovers;
 mod logging;
 mod logins;
 mod mirrors;

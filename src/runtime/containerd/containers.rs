@@ -19,6 +19,7 @@ use tonic::{Code, Status};
 
 use super::connection::{QUICK, SLOW, accept, answer};
 use super::errors::{Subject, is_shim_leaving};
+use super::leftovers::{Leftover, in_the_way};
 use super::logger_uri::logger_uri;
 use super::options::runc_options;
 use super::{Containerd, ContainerdConfig, root};
@@ -32,6 +33,11 @@ const SPEC_TYPE_URL: &str = "types.containerd.io/opencontainers/runtime-spec/1/S
 /// How long, and after which pauses, a task is asked for again while the shim of its group is on its way out (tens of milliseconds).
 const LEAVING_WAIT: Duration = Duration::from_secs(1);
 const LEAVING_PAUSE: Duration = Duration::from_millis(50);
+/// How long, and after which pauses, containerd is left to clean up after a creation that was cut off: its own limit is 5 s, twice.
+const LEFTOVER_WAIT: Duration = Duration::from_secs(12);
+const LEFTOVER_PAUSE: Duration = Duration::from_millis(500);
+/// A bundle, and what a runtime that outlived its shim has made meanwhile.
+const MOST_CLEARED: u32 = 2;
 /// How long, and how often, a shim is waited for that has yet to open a container's input.
 const HELD_WAIT: Duration = Duration::from_secs(10);
 const HELD_POLL: Duration = Duration::from_millis(1);
@@ -129,15 +135,23 @@ impl Containerd {
         }
     }
 
-    /// Asks again while the pod's shim is on its way out: that is no failure of the container's, and over in a moment.
+    /// Asks again while the pod's shim is on its way out, or what was left of an earlier creation is in the way: neither is a failure of the
+    /// container's, and both are over in a moment. What stays is taken away.
     async fn create_task(&self, request: CreateTaskRequest) -> Result<(), Status> {
-        let begun = Instant::now();
+        let (begun, mut cleared) = (Instant::now(), 0);
         loop {
             let created = answer(SLOW, self.connection.tasks().create(self.connection.request(request.clone()))).await.map(drop);
-            if begun.elapsed() > LEAVING_WAIT || !created.as_ref().is_err_and(is_shim_leaving) {
-                return created;
+            let Err(status) = &created else { return created };
+            match in_the_way(status, &self.config.namespace, &request.container_id).filter(|_| cleared < MOST_CLEARED) {
+                Some(Leftover::Bundle(_)) if begun.elapsed() < LEFTOVER_WAIT => tokio::time::sleep(LEFTOVER_PAUSE).await,
+                Some(leftover) => {
+                    cleared += 1;
+                    tracing::warn!(container = %request.container_id, "what is left of a creation that was cut off is taken away: {}", status.message());
+                    self.clear_leftover(leftover, &request.container_id).await.map_err(Status::internal)?;
+                }
+                None if begun.elapsed() <= LEAVING_WAIT && is_shim_leaving(status) => tokio::time::sleep(LEAVING_PAUSE).await,
+                None => return created,
             }
-            tokio::time::sleep(LEAVING_PAUSE).await;
         }
     }
 

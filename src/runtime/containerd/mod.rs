@@ -35,6 +35,7 @@ mod exec_fifos;
 mod exec_once;
 mod exec_process;
 mod idmap;
+mod leftovers;
 mod listing;
 mod logger_uri;
 mod options;

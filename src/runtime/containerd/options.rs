@@ -102,13 +102,14 @@ async fn probe_in(binary: &Path, bundle: &Path) -> Result<(), String> {
 
 const PROBE_PROGRAM: &str = "/minik8s-probe-no-such-program";
 
-struct Output {
+pub(super) struct Output {
     success: bool,
     stdout: String,
     stderr: String,
 }
 
-async fn output(command: &mut Command) -> Result<Output, String> {
+/// Runs a program of the runtime's to its end. Errors: it cannot be started, or it takes longer than 10 s and is killed.
+pub(super) async fn output(command: &mut Command) -> Result<Output, String> {
     let run = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let done = tokio::time::timeout(Duration::from_secs(10), run).await.map_err(|_| "no answer within 10 s".to_owned())?;
     let done = done.map_err(|e| e.to_string())?;
