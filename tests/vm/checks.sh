@@ -35,6 +35,8 @@ becomes() {
     until out=$("$@" 2>&1); do
         if [ $SECONDS -ge "$end" ]; then
             fail "$what" "not in time: $(tail -n 3 <<<"$out" | tr '\n' ' ')"
+            # What will be gone by the time that somebody wonders why.
+            { minik8s get jobs,pods -A -o wide; minik8s events -A | tail -n 12; } 2>&1 | sed 's/^/     | /'
             return 1
         fi
         sleep 1
