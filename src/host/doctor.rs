@@ -62,7 +62,7 @@ pub struct Directory {
     pub writers: Writers,
 }
 
-/// Files and directories of a manifests directory (these end in `/`; the root, "", is not among them) that are not only root's to write.
+/// Files and directories of a manifests directory (these end in `/`; it is `.` itself) that are not only root's to write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Writers {
     /// Everybody's: the agent refuses them.

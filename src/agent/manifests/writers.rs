@@ -13,15 +13,16 @@ const MAX_ENTRIES: usize = 10_000;
 pub fn writers(root: &Path, most: usize) -> Writers {
     let scan = walk_some(root, MAX_ENTRIES);
     let mut writers = Writers::default();
-    for name in scan.files.keys().chain(scan.dirs.keys()).filter(|name| !name.is_empty()) {
+    for name in scan.files.keys().chain(scan.dirs.keys()) {
         let Ok(meta) = std::fs::metadata(root.join(name)) else { continue };
+        let name = if name.is_empty() { "." } else { name };
         let list = match () {
             () if meta.mode() & 0o002 != 0 => &mut writers.everyone,
             () if meta.uid() != 0 || (meta.mode() & 0o020 != 0 && meta.gid() != 0) => &mut writers.others,
             () => continue,
         };
         if list.len() < most {
-            list.push(name.clone());
+            list.push(name.to_owned());
         }
     }
     writers
@@ -59,6 +60,8 @@ mod tests {
         assert_eq!(writers(dir.path(), 1), found(&["sub/everyones.yaml"], &["sub/a-groups.yaml"]));
         set_permissions(dir.path().join("sub"), Permissions::from_mode(0o777)).unwrap();
         assert_eq!(writers(dir.path(), 9).everyone, ["sub/everyones.yaml", "sub/"]);
+        chown(dir.path(), Some(7), None).unwrap();
+        assert_eq!(writers(dir.path(), 9).others, ["sub/a-groups.yaml", "sub/a-users.yaml", "."]);
         assert_eq!(writers(&dir.path().join("absent"), 9), Writers::default());
     }
 }

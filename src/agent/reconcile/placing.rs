@@ -9,7 +9,7 @@ use crate::admission::devices;
 use crate::agent::events;
 use crate::api::Object;
 use crate::api::devices::Numbers;
-use crate::controllers::binding;
+use crate::controllers::binding::{self, Outcome};
 use crate::store::Op;
 
 impl Reconciler {
@@ -21,19 +21,17 @@ impl Reconciler {
         let (mut others, numbers) = self.bound(node);
         let mut transactions = Vec::new();
         for (_, key) in &self.unbound {
-            let Some(object) = self.drivers.store.get(key) else { continue };
-            let Some(pod) = object.as_pod() else { continue };
+            let Some(waits) = self.drivers.store.get(key) else { continue };
+            let Some(waits) = waits.as_pod() else { continue };
             let now = self.drivers.clock.now();
-            let outcome = binding::bind(pod, &others, node, Some(self.host(&numbers)), now);
-            let Some(pod) = outcome.pod else { continue };
-            let pod = Object::from(pod);
-            if outcome.bound {
+            let Outcome { pod, bound, events } = binding::bind(waits, &others, node, Some(self.host(&numbers)), now);
+            let Some(pod) = pod.map(Object::from) else { continue };
+            if bound {
                 others.push(Arc::new(pod.clone()));
                 self.taints_dirty = true;
             }
-            let told = events::record(&*self.drivers.store, &outcome.events, now);
-            let ops = [Op::Expect(Arc::clone(&stored)), Op::Update(pod)].into_iter().chain(told).collect();
-            transactions.push((node_key(&self.drivers), ops));
+            transactions
+                .push((node_key(&self.drivers), behind_its_judge(&stored, pod, events::record(&*self.drivers.store, &events, now))));
         }
         self.commit_all(transactions).await;
     }
@@ -48,6 +46,11 @@ impl Reconciler {
         let numbers = self.drivers.devices.numbers(devices::paths(node, &others));
         (others, numbers)
     }
+}
+
+/// What became of a pod that waits, and what is told of it, by the Node that judged it.
+fn behind_its_judge(node: &Arc<Object>, pod: Object, told: Vec<Op>) -> Vec<Op> {
+    [Op::Expect(Arc::clone(node)), Op::Update(pod)].into_iter().chain(told).collect()
 }
 
 /// `ops` of a workload's plan, behind what they expect: the Node that judged the pods which they make, where one of those is this node's already.
@@ -156,6 +159,29 @@ mod tests {
         let bound = bound_pods(&*world.store);
         assert_eq!(bound.iter().map(|pod| pod.controller_uid()).collect::<Vec<_>>(), [Some("ds")]);
         assert_eq!(world.store.list(Kind::Pod).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_pod_that_waits_is_not_bound_by_what_the_node_said_before_a_cordon() {
+        let world = World::new().await;
+        let spec = json!({"containers": [{"name": "c", "image": "i"}]});
+        let waits = json!({"metadata": {"name": "p", "namespace": "default", "uid": "p"}, "spec": spec, "status": {"phase": "Pending"}});
+        let waits = Object::from_json(Kind::Pod, waits.to_string().as_bytes()).unwrap();
+        world.store.commit(vec![Op::Create(waits.clone())]).await.unwrap();
+        let judged = |stored: &Arc<Object>| {
+            let stays = world.store.get(&waits.key()).unwrap();
+            let outcome = binding::bind(stays.as_pod().unwrap(), &[], stored.as_node().unwrap(), None, NOW);
+            (outcome.bound, behind_its_judge(stored, outcome.pod.unwrap().into(), Vec::new()))
+        };
+        let (bound, ops) = judged(&world.node());
+        assert!(bound);
+        world.edit(cordon()).await;
+        let refused = world.store.commit(ops).await;
+        assert!(matches!(&refused, Err(StoreError::Conflict(key)) if key.kind == Kind::Node), "{refused:?}");
+        let (bound, ops) = judged(&world.node());
+        assert!(!bound);
+        world.store.commit(ops).await.unwrap();
+        assert_eq!(world.bound(), 0);
     }
 
     #[tokio::test]
