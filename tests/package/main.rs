@@ -53,7 +53,9 @@ fn every_script_is_sound_and_only_a_purge_takes_state() {
     for name in ["preinst", "postinst", "prerm", "postrm"] {
         let path = root().join("packaging/debian").join(name);
         assert!(Command::new("sh").arg("-n").arg(&path).status().unwrap().success(), "{name}");
-        assert!(read(&format!("packaging/debian/{name}")).contains("\n#DEBHELPER#\n"), "{name}: cargo-deb puts systemd's part there");
+        let text = read(&format!("packaging/debian/{name}"));
+        assert!(text.contains("\n#DEBHELPER#\n"), "{name}: cargo-deb puts systemd's part there");
+        assert_eq!(text.matches("#DEBHELPER#").count(), 1, "{name}: it does so wherever the word stands, in a comment, too");
     }
     let postrm = read("packaging/debian/postrm");
     let (before, _) = postrm.split_once("if [ \"$1\" = purge ]").expect("a purge is told apart");
