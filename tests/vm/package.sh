@@ -51,7 +51,7 @@ missed() {
 }
 
 # The first index that the Job has counted.
-ended_index() { minik8s get job long -o json | jq -r '.status.completedIndexes // ""' | grep -o '^[0-9]*'; }
+ended_index() { minik8s get job long -o json | jq -r '.status.completedIndexes // ""' | grep -o '^[0-9][0-9]*'; }
 
 # What README tells a newcomer to do after the installation.
 newcomer() {

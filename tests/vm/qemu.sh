@@ -32,7 +32,8 @@ power_cut() {
     local pid
     pid=$(running qemu)
     kill -KILL "$pid"
-    while [ -n "$(running qemu)" ]; do sleep 0.1; done
+    # Until the last of its threads has let go of the disk.
+    wait "$pid" 2>/dev/null || true
     note "qemu ($pid) was killed by SIGKILL"
 }
 
