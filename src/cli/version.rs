@@ -10,7 +10,7 @@ pub struct VersionArgs {
     #[command(flatten)]
     client: ClientArgs,
     /// Only this command's version; no agent is asked.
-    #[arg(long)]
+    #[arg(long = "client", alias = "client-only")]
     client_only: bool,
 }
 

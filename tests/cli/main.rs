@@ -77,7 +77,9 @@ diff: 1 where something differs, 2 where it failed.
 Put manifests into /etc/minik8s (or use apply), then look with get, describe, logs and events.
 ";
     assert_eq!(out, expected);
-    assert_eq!(run(&["version", "--client-only"]).1, "Client Version: v0.1.0\n");
+    for client in ["--client", "--client-only"] {
+        assert_eq!(run(&["version", client]).1, "Client Version: v0.1.0\n");
+    }
 }
 
 #[test]
