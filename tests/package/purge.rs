@@ -37,15 +37,15 @@ const SAID: &str = "minik8s: containerd does not answer: its namespace minik8s (
 
 #[test]
 fn containers_end_and_state_goes_but_nothing_of_another_agents() {
-    assert_eq!(purged("plain"), format!("{SAID}exit 0\nruns: other\n"));
+    assert_eq!(purged("plain"), format!("{SAID}exit 0\nruns: other\nmounted: moby/x/rootfs\n"));
 }
 
 #[test]
 fn a_state_that_is_a_file_system_of_its_own_is_emptied() {
-    assert_eq!(purged("mount"), format!("{SAID}exit 0\nruns: other\nleft: /var/lib/minik8s\n"));
+    assert_eq!(purged("mount"), format!("{SAID}exit 0\nruns: other\nmounted: moby/x/rootfs\nleft: /var/lib/minik8s\n"));
 }
 
 #[test]
 fn a_state_that_is_reached_by_a_link_goes_with_it() {
-    assert_eq!(purged("link"), format!("{SAID}exit 0\nruns: other\n"));
+    assert_eq!(purged("link"), format!("{SAID}exit 0\nruns: other\nmounted: moby/x/rootfs\n"));
 }

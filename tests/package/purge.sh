@@ -16,6 +16,10 @@ esac
 mkdir -p /var/lib/minik8s/pods/u-2/volumes /var/lib/minik8s/claims/default
 echo secret >/var/lib/minik8s/state.redb
 mount -t tmpfs none /var/lib/minik8s/pods/u-2/volumes
+for namespace in minik8s moby; do
+    mkdir -p /run/containerd/io.containerd.runtime.v2.task/$namespace/x/rootfs
+    mount -t tmpfs none /run/containerd/io.containerd.runtime.v2.task/$namespace/x/rootfs
+done
 
 # in CGROUP: a process that lives there until it is ended.
 in_cgroup() {
@@ -45,6 +49,7 @@ for process in "$first pod" "$second pod" "$keeper keeper" "$other other"; do
     state=$(sed -n 's/^State:\s*\(.\).*/\1/p' "/proc/${process% *}/status" 2>/dev/null) || true
     case $state in Z | '') ;; *) echo "runs: ${process#* }" ;; esac
 done
+sed -n 's|.* /run/containerd/io.containerd.runtime.v2.task/\([^ ]*\) .*|mounted: \1|p' /proc/self/mountinfo
 find /var/lib /run/minik8s /run/stage/state -mindepth 1 2>/dev/null | sed 's/^/left: /'
 for process in "$first" "$second" "$keeper" "$other"; do kill -9 "$process" 2>/dev/null && wait "$process" 2>/dev/null || true; done
 find /sys/fs/cgroup -mindepth 1 -depth -type d -exec rmdir {} + || true
