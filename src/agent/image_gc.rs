@@ -126,7 +126,7 @@ impl ImageGc {
         let Drivers { store, settings, clock, .. } = &self.drivers;
         let about = Key::new(Kind::Node, "", settings.node_name.clone());
         let uid = store.get(&about).map(|node| node.uid().to_owned()).unwrap_or_default();
-        let draft = EventDraft { about, uid, warning: true, reason: reason.to_owned(), message, source: "kubelet", field_path: None };
+        let draft = EventDraft::new("kubelet", about, uid, true, reason, message);
         let ops = events::record(&**store, [&draft], clock.now());
         if let Err(error) = store.commit(ops).await {
             tracing::debug!(%error, "an event of image garbage collection is lost");

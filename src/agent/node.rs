@@ -93,15 +93,9 @@ pub fn event(before: Option<&Node>, after: &Node) -> Option<EventDraft> {
     let (was, is) = (before.map(cordoned)?, cordoned(after));
     let name = after.metadata.name.clone().unwrap_or_default();
     let reason = if is { "NodeNotSchedulable" } else { "NodeSchedulable" };
-    (was != is).then(|| EventDraft {
-        message: format!("Node {name} status is now: {reason}"),
-        about: Key::new(Kind::Node, "", name),
-        uid: after.metadata.uid.clone().unwrap_or_default(),
-        warning: false,
-        reason: reason.to_owned(),
-        source: "kubelet",
-        field_path: None,
-    })
+    let message = format!("Node {name} status is now: {reason}");
+    let uid = after.metadata.uid.clone().unwrap_or_default();
+    (was != is).then(|| EventDraft::new("kubelet", Key::new(Kind::Node, "", name), uid, false, reason, message))
 }
 
 /// What is remembered, brought up to what is declared now. `unread`: the manifest is there and cannot be read.

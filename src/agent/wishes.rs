@@ -154,7 +154,7 @@ fn unread(store: &dyn Store, set: &ManifestSet) -> Vec<EventDraft> {
     let told = unread.filter_map(|o| {
         let (about, uid, fault) = (o.key(), o.uid().to_owned(), faults.get(path_of(source(&o)?))?);
         let message = format!("{} is unchanged, since its file cannot be used: {fault}", about.kind.shown());
-        Some(EventDraft { about, uid, warning: true, reason: "FailedValidation".to_owned(), message, source: "minik8s", field_path: None })
+        Some(EventDraft::new("minik8s", about, uid, true, "FailedValidation", message))
     });
     told.take(MOST_UNREAD).collect()
 }
@@ -167,7 +167,7 @@ fn name_taken(wanted: &Object, held: &Object) -> EventDraft {
         "{file} wants this name, which belongs to an object{by}; the manifest is taken up when that is gone, or give it another name"
     );
     let (about, uid) = (held.key(), held.uid().to_owned());
-    EventDraft { about, uid, warning: true, reason: "NameTaken".to_owned(), message, source: "minik8s", field_path: None }
+    EventDraft::new("minik8s", about, uid, true, "NameTaken", message)
 }
 
 fn due_tombstones(due: &Due, store: &dyn Store) -> BTreeMap<String, String> {

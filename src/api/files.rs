@@ -1,4 +1,4 @@
-//! Which names are manifests.
+//! Which files are manifests: by their names, and by who may write them.
 
 use std::path::Path;
 
@@ -13,6 +13,11 @@ pub fn is_manifest(path: &Path) -> bool {
 /// Whether a file or directory of this name is passed over because it begins with `.` (`.git`, Kubernetes' `..data`).
 pub fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."))
+}
+
+/// Whether the permission bits of a file or directory let everybody write: it is refused then (a sticky bit does not help: they may still add some).
+pub fn is_everybodys(mode: u32) -> bool {
+    mode & 0o002 != 0
 }
 
 #[cfg(test)]

@@ -293,7 +293,7 @@ FAILURE   disk     m
     async fn a_daemon_that_accepts_nobody_is_not_waited_for_for_ever() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let _deaf = crate::grpc::socket::deaf(&path);
+        let _deaf = crate::grpc::deaf(&path);
         let AtSocket::Other(said) = at_socket(&path).await else { panic!("somebody is there") };
         assert!(said.ends_with("does not answer within 5 s"), "{said}");
         let mut config = Again::parse_from(["doctor"]).doctor.agent.resolve("host").unwrap();

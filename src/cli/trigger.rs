@@ -1,6 +1,7 @@
 //! `minik8s trigger cronjob/NAME`: a Job of the CronJob now, as `kubectl create job JOB --from=cronjob/NAME` makes it.
 
 use super::client::{Client, ClientArgs, object};
+use super::dry_run::DryRun;
 use super::error::CliError;
 use super::output::{Format, put, structured};
 use super::{kinds, targets};
@@ -21,9 +22,8 @@ pub struct TriggerArgs {
     /// The Job's name [default: <cronjob>-manual-<5 characters>].
     #[arg(long, value_name = "JOB")]
     name: Option<String>,
-    /// Say what would be made, and make nothing.
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    dry_run: DryRun,
     /// How to print the Job.
     #[arg(short, long, value_enum)]
     output: Option<Format>,
@@ -39,15 +39,19 @@ pub async fn run(args: &TriggerArgs) -> Result<u8, CliError> {
         return Err(CliError::local("--name must not be empty; without it, a name is generated"));
     }
     let mut client = Client::connect(&args.client).await?;
-    let request =
-        TriggerRequest { namespace: args.namespace.clone(), name, job_name: args.name.clone().unwrap_or_default(), dry_run: args.dry_run };
+    let request = TriggerRequest {
+        namespace: args.namespace.clone(),
+        name,
+        job_name: args.name.clone().unwrap_or_default(),
+        dry_run: args.dry_run.is_on(),
+    };
     let answer = client.agent.trigger(request).await?.into_inner();
     let job = object(&answer.job.ok_or_else(|| CliError::local("the agent did not say what it made"))?)?;
     match args.output {
         Some(format) if format != Format::Wide => put(structured(format, &[job], true))?,
         _ => {
             let name = job.meta().name.as_deref().unwrap_or_default();
-            put(format!("{} created{}\n", kinds::slashed(Kind::Job, name), if args.dry_run { " (dry run)" } else { "" }))?;
+            put(format!("{} created{}\n", kinds::slashed(Kind::Job, name), args.dry_run.said()))?;
         }
     }
     Ok(0)

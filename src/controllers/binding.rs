@@ -157,7 +157,7 @@ fn draft(pod: &Pod, warning: bool, reason: &str, message: String) -> EventDraft 
     let meta = &pod.metadata;
     let about = Key::new(Kind::Pod, meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
     let uid = meta.uid.clone().unwrap_or_default();
-    EventDraft { about, uid, warning, reason: reason.to_owned(), message, source: "default-scheduler", field_path: None }
+    EventDraft::new("default-scheduler", about, uid, warning, reason, message)
 }
 
 #[cfg(test)]

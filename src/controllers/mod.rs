@@ -71,6 +71,13 @@ pub struct EventDraft {
     pub field_path: Option<String>,
 }
 
+impl EventDraft {
+    /// About all of an object.
+    pub fn new(source: &'static str, about: Key, uid: String, warning: bool, reason: &str, message: String) -> EventDraft {
+        EventDraft { about, uid, warning, reason: reason.to_owned(), message, source, field_path: None }
+    }
+}
+
 /// All that one reconcile step wants, committed in one transaction. Empty = nothing to do.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {

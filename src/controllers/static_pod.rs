@@ -58,8 +58,7 @@ fn hash(template: &Pod) -> &str {
 
 fn not_admitted(about: Key, meta: &ObjectMeta, reasons: &[String]) -> EventDraft {
     let reason = if reasons.iter().any(|r| r == UNSCHEDULABLE_REASON) { "FailedScheduling" } else { "NodeAffinity" };
-    let (reason, message) = (reason.to_owned(), unavailable(reasons));
-    EventDraft { about, uid: meta.uid.clone().unwrap_or_default(), warning: true, reason, message, source: "kubelet", field_path: None }
+    EventDraft::new("kubelet", about, meta.uid.clone().unwrap_or_default(), true, reason, unavailable(reasons))
 }
 
 fn new_pod(template: &Pod, cx: &mut Context) -> Pod {

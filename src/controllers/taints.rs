@@ -20,15 +20,9 @@ pub fn reconcile(bound: &[Arc<Object>], cx: &mut Context) -> Plan {
                 let mut deletion = pods::deletion(pod);
                 deletion.disruption =
                     Some(("DeletionByTaintManager".to_owned(), "Taint manager: deleting due to NoExecute taint".to_owned()));
-                plan.events.push(EventDraft {
-                    message: format!("Marking for deletion Pod {}/{}", deletion.key.namespace, deletion.key.name),
-                    about: deletion.key.clone(),
-                    uid: deletion.uid.clone(),
-                    warning: false,
-                    reason: "TaintManagerEviction".to_owned(),
-                    source: "taint-eviction-controller",
-                    field_path: None,
-                });
+                let message = format!("Marking for deletion Pod {}/{}", deletion.key.namespace, deletion.key.name);
+                let (about, uid) = (deletion.key.clone(), deletion.uid.clone());
+                plan.events.push(EventDraft::new("taint-eviction-controller", about, uid, false, "TaintManagerEviction", message));
                 plan.delete.push(deletion);
             }
         }

@@ -130,15 +130,7 @@ impl Preload {
         let Drivers { store, settings, clock, .. } = &self.drivers;
         let about = Key::new(Kind::Node, "", settings.node_name.clone());
         let uid = store.get(&about).map(|node| node.uid().to_owned()).unwrap_or_default();
-        let draft = EventDraft {
-            about,
-            uid,
-            warning: true,
-            reason: "FailedToImportImages".to_owned(),
-            message,
-            source: "minik8s",
-            field_path: None,
-        };
+        let draft = EventDraft::new("minik8s", about, uid, true, "FailedToImportImages", message);
         if let Err(error) = store.commit(events::record(&**store, [&draft], clock.now())).await {
             tracing::debug!(%error, "an event of an image archive is lost");
         }

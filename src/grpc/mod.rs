@@ -28,7 +28,7 @@ mod rerunning;
 mod rollout;
 mod selector;
 mod server;
-pub(crate) mod socket;
+mod socket;
 mod status;
 mod streams;
 mod triggering;
@@ -37,6 +37,8 @@ mod watching;
 pub use logs::{FileLogs, LogPart, LogReader, LogStream};
 pub use server::serve;
 pub use socket::SocketError;
+#[cfg(test)]
+pub(crate) use socket::deaf;
 pub use streams::Live;
 
 /// The generated messages, client and server.

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::parse::version;
 use super::{CgroupDriver, CgroupVersion, HostFacts, describe};
+use crate::api::files::is_everybodys;
 
 /// The oldest containerd that this is tested with.
 const OLDEST_CONTAINERD: (u32, u32) = (1, 6);
@@ -294,7 +295,7 @@ fn manifests(dir: &Directory) -> Check {
             "see to its permissions, or to what is mounted there",
         );
     }
-    if dir.mode & 0o002 != 0 {
+    if is_everybodys(dir.mode) {
         return failure("manifests", format!("{path} is writable by everyone: refused"), format!("chmod o-w {path}"));
     }
     let paths = |names: &[String]| names.iter().map(|name| dir.path.join(name).display().to_string()).collect::<Vec<_>>().join(" ");

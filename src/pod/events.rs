@@ -11,15 +11,8 @@ use crate::controllers::EventDraft;
 /// An event about the Pod.
 pub fn draft(pod: &Pod, warning: bool, reason: &str, message: String) -> EventDraft {
     let meta = &pod.metadata;
-    EventDraft {
-        about: Key::new(Kind::Pod, meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default()),
-        uid: meta.uid.clone().unwrap_or_default(),
-        warning,
-        reason: reason.to_owned(),
-        message,
-        source: "kubelet",
-        field_path: None,
-    }
+    let about = Key::new(Kind::Pod, meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+    EventDraft::new("kubelet", about, meta.uid.clone().unwrap_or_default(), warning, reason, message)
 }
 
 /// An event about the Pod's container of this name, as long as it has one (pkg/kubelet/container/ref.go GenerateContainerRef).

@@ -107,25 +107,15 @@ fn a_taint_by_command_evicts_and_survives_a_restart_until_taken_away() {
     rig.close();
 }
 
-const STUBBORN: &str = r#"
-apiVersion: batch/v1
-kind: Job
-metadata: {name: work}
-spec:
-  template:
-    spec:
-      restartPolicy: Never
-      terminationGracePeriodSeconds: 8
-      containers:
-      - name: main
-        image: busybox
-        command: [sh, -c, "trap '' TERM; echo up; while :; do sleep 0.1; done"]
-"#;
+/// [`JOB`], deaf to what it is asked.
+fn stubborn() -> String {
+    JOB.replace("trap 'echo bye; exit 1' TERM", "trap '' TERM").replace("PeriodSeconds: 20", "PeriodSeconds: 8")
+}
 
 #[test]
 fn a_drain_whose_agent_dies_fails_and_what_it_has_evicted_ends_all_the_same() {
     let mut rig = Rig::new();
-    rig.write("job.yaml", STUBBORN);
+    rig.write("job.yaml", &stubborn());
     rig.wait("it runs", Duration::from_secs(40), |r| running(r).len() == 1);
     let first = running(&rig).remove(0);
     rig.wait("its trap is set", Duration::from_secs(10), |r| r.cli(&["logs", &first]).contains("up"));

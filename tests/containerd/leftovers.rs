@@ -35,20 +35,24 @@ async fn a_creation_that_was_cut_off_can_be_made_again() {
     config.runtime_binary = Some(slow_runtime(&stage.lab.dir));
     let container = stage.container("one", &["sleep", "1000"]);
     let first = {
-        let (config, container) = (config.clone(), container.clone());
+        let (config, container, creating) = (config.clone(), container.clone(), stage.lab.dir.join("creating"));
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let driver = Containerd::connect(config).await.unwrap();
+                let begun = async {
+                    while !creating.exists() {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                };
                 tokio::select! {
                     made = driver.create(&container) => panic!("it was to be slow: {made:?}"),
-                    () = tokio::time::sleep(Duration::from_secs(2)) => {}
+                    () = begun => {}
                 }
             });
         })
     };
     first.join().unwrap();
-    assert!(stage.lab.dir.join("creating").exists(), "it was cut off too soon");
     eventually("containerd cleans up", || stage.lab.dir.join("deleting").exists());
     std::fs::remove_file(&slow).unwrap();
     let second = Containerd::connect(config).await.unwrap();

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::api::files::{is_everybodys, is_manifest};
+
 /// Directories are followed this deep.
 const MAX_DEPTH: usize = 16;
 /// At most this many entries are looked at, whatever the directory holds.
@@ -114,7 +116,7 @@ fn visit(root: &Path, relative: &str, name: &str, depth: usize, scan: &mut Scan,
     if name.starts_with('.') {
         return;
     }
-    let manifest = crate::api::files::is_manifest(Path::new(name));
+    let manifest = is_manifest(Path::new(name));
     match std::fs::metadata(root.join(relative)) {
         Ok(meta) if meta.is_dir() && depth < MAX_DEPTH => todo.push((format!("{relative}/"), depth + 1)),
         Ok(meta) if meta.is_file() && manifest => {
@@ -141,7 +143,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     if !meta.is_file() {
         return Err("is no regular file".to_owned());
     }
-    if meta.mode() & 0o002 != 0 {
+    if is_everybodys(meta.mode()) {
         return Err(format!("is writable by everyone (mode {:04o}), and it runs as root: refused; chmod o-w it", meta.mode() & 0o7777));
     }
     if meta.len() > MAX_FILE_BYTES {
@@ -152,9 +154,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     Ok(text)
 }
 
-/// Whether everybody may put files into this directory (a sticky bit does not help: they may still add some).
+/// Whether everybody may put files into this directory.
 pub(super) fn open_to_all(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|m| m.mode() & 0o002 != 0)
+    std::fs::metadata(path).is_ok_and(|m| is_everybodys(m.mode()))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::scan::walk_some;
+use crate::api::files::is_everybodys;
 use crate::host::doctor::Writers;
 
 /// At most so many entries are looked at.
@@ -17,7 +18,7 @@ pub fn writers(root: &Path, most: usize) -> Writers {
         let Ok(meta) = std::fs::metadata(root.join(name)) else { continue };
         let name = if name.is_empty() { "." } else { name };
         let list = match () {
-            () if meta.mode() & 0o002 != 0 => &mut writers.everyone,
+            () if is_everybodys(meta.mode()) => &mut writers.everyone,
             () if meta.uid() != 0 || (meta.mode() & 0o020 != 0 && meta.gid() != 0) => &mut writers.others,
             () => continue,
         };

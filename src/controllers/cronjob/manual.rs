@@ -68,8 +68,7 @@ pub fn trigger(
     next.status.get_or_insert_default().active.get_or_insert_default().push(running::reference(&job));
     let message = format!("Created job {}, triggered by hand", job.metadata.name.as_deref().unwrap_or_default());
     let about = Key::new(Kind::CronJob, meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
-    let (uid, reason) = (meta.uid.clone().unwrap_or_default(), "SuccessfulCreate".to_owned());
-    let event = EventDraft { about, uid, warning: false, reason, message, source: SOURCE, field_path: None };
+    let event = EventDraft::new(SOURCE, about, meta.uid.clone().unwrap_or_default(), false, "SuccessfulCreate", message);
     Ok(Plan { create: vec![job.into()], update: vec![next.into()], events: vec![event], ..Plan::default() })
 }
 

@@ -78,15 +78,7 @@ struct Step<'a, 'c, 'n> {
 impl<'a> Step<'a, '_, '_> {
     fn event(&mut self, warning: bool, reason: &str, message: String) {
         let uid = self.next.metadata.uid.clone().unwrap_or_default();
-        self.plan.events.push(EventDraft {
-            about: self.key.clone(),
-            uid,
-            warning,
-            reason: reason.to_owned(),
-            message,
-            source: SOURCE,
-            field_path: None,
-        });
+        self.plan.events.push(EventDraft::new(SOURCE, self.key.clone(), uid, warning, reason, message));
     }
 
     /// Pods made in this step.

@@ -101,7 +101,7 @@ pub(in crate::controllers) fn made_again(key: &Key, uid: &str, wish: &Wish) -> E
 
 fn told(about: &Key, uid: String, message: String) -> EventDraft {
     debug_assert_eq!(about.kind, Kind::Job);
-    EventDraft { about: about.clone(), uid, warning: false, reason: RERUN.to_owned(), message, source: "minik8s", field_path: None }
+    EventDraft::new("minik8s", about.clone(), uid, false, RERUN, message)
 }
 
 fn asked_for(stored: Option<&Job>) -> String {

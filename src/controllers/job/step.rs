@@ -70,15 +70,7 @@ impl<'a, 'c, 'n> Step<'a, 'c, 'n> {
 
     pub(super) fn event(&mut self, warning: bool, reason: &str, message: String) {
         let uid = self.facts.job.metadata.uid.clone().unwrap_or_default();
-        self.plan.events.push(EventDraft {
-            about: key(self.facts.job),
-            uid,
-            warning,
-            reason: reason.to_owned(),
-            message,
-            source: SOURCE,
-            field_path: None,
-        });
+        self.plan.events.push(EventDraft::new(SOURCE, key(self.facts.job), uid, warning, reason, message));
     }
 
     /// Takes the tracking finalizer away.

@@ -241,15 +241,8 @@ pub fn reclaiming(node: &Node, resource: &str) -> EventDraft {
 }
 
 fn about_node(name: &str, node: &Node, warning: bool, reason: &str, message: String) -> EventDraft {
-    EventDraft {
-        about: Key::new(Kind::Node, "", name),
-        uid: node.metadata.uid.clone().unwrap_or_default(),
-        warning,
-        reason: reason.to_owned(),
-        message,
-        source: "kubelet",
-        field_path: None,
-    }
+    let uid = node.metadata.uid.clone().unwrap_or_default();
+    EventDraft::new("kubelet", Key::new(Kind::Node, "", name), uid, warning, reason, message)
 }
 
 /// Whether a pod is one that the node needs: of a Pod manifest, or of a system priority (kubelet types.IsCriticalPod).

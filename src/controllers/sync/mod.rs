@@ -134,15 +134,7 @@ fn refuse(old: &Object, manifest: Option<String>, message: &str, plan: &mut Plan
     if pods::annotate(noted.meta_mut(), REFUSED_MANIFEST, manifest) {
         let (about, uid) = (old.key(), old.uid().to_owned());
         let message = format!("{} is unchanged: {message}; remove its file and add it again to replace it", about.kind.shown());
-        plan.events.push(EventDraft {
-            about,
-            uid,
-            warning: true,
-            reason: "FailedValidation".to_owned(),
-            message,
-            source: "minik8s",
-            field_path: None,
-        });
+        plan.events.push(EventDraft::new("minik8s", about, uid, true, "FailedValidation", message));
         plan.update.push(noted);
     }
 }

@@ -51,8 +51,10 @@ impl Containerd {
         }
         let runtime = self.config.runtime_binary.as_deref().unwrap_or(Path::new("runc"));
         let root = self.config.run_dir.join("runc").join(&self.config.namespace);
-        // Where it knows no such container: nothing of it is left.
-        let _ = output(Command::new(runtime).arg("--root").arg(root).args(["delete", "--force", id])).await;
+        // If that fails, the next creation says in the runtime's words what is left.
+        if let Err(why) = output(Command::new(runtime).arg("--root").arg(root).args(["delete", "--force", id])).await {
+            tracing::debug!(container = id, "{} could not be asked to delete what is left: {why}", runtime.display());
+        }
         let Leftover::Bundle(bundle) = leftover else { return Ok(()) };
         let removed =
             tokio::task::spawn_blocking(move || remove_bundle(&bundle).map_err(|error| format!("{}: {error}", bundle.display()))).await;
