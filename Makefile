@@ -8,7 +8,7 @@ SECONDS ?= 60
 # The simulation spends its time in this crate: optimised, ten thousand seeds take well under half the time. What it depends on is not built again.
 SIMULATION = CARGO_INCREMENTAL=0 cargo test --config profile.dev.package.minik8s.opt-level=1 --config profile.dev.package.minik8s.codegen-units=16 --test simulation
 
-.PHONY: help run stop test simulation test-matrix test-userns corpus vm-smoke vm-test soak mutations bench lint deny docs deb rpm tarball install uninstall
+.PHONY: help run stop test simulation test-matrix test-userns corpus vm-smoke vm-test soak mutations bench lint deny layout docs deb rpm tarball install uninstall
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,14 +48,17 @@ mutations: ## put deliberate bugs into a copy of the sources: the simulation mus
 	@tests/simulation/mutations.sh
 
 bench: ## measure against containerd's own floor, in one run (BENCH_FULL=1: the Job of 200 pods; BENCH_ONLY=one,many,jobs,rest,scale)
-	cargo bench --profile dist --bench agent
+	packaging/layout/cargo bench --profile dist --bench agent
 
 lint: deny ## formatting and clippy, warnings as errors; what is linked in
 	cargo fmt --check
 	cargo clippy --all-targets -- -D warnings
 
-deny: ## licences, advisories, bans and sources of what is linked in (by cargo-deny, where it is here)
+deny: ## licences, advisories, bans and sources of what is linked in (by cargo-deny, installed in target/ where it is missing)
 	@tests/lab/deny.sh
+
+layout: ## record anew which functions the agent runs, for the order that released programs have them in: that is most of its memory
+	@packaging/layout/record
 
 docs: ## bring docs/cli.md and README's table of commands up to date with the program
 	cargo run --quiet --example cli-docs -- reference
@@ -70,7 +73,7 @@ tarball: ## one static program with an install.sh, for any Linux
 	@packaging/build.sh tarball
 
 install: ## install the binary and the systemd unit (DESTDIR, PREFIX; BINARY: this one, built already)
-	[ -n "$(BINARY)" ] || cargo build --profile dist
+	[ -n "$(BINARY)" ] || packaging/layout/cargo build --profile dist
 	install -D -m 0755 $(or $(BINARY),$${CARGO_TARGET_DIR:-target}/dist/minik8s) $(DESTDIR)$(PREFIX)/bin/minik8s
 	install -d -m 0755 $(DESTDIR)/etc/minik8s
 	install -d -m 0755 $(DESTDIR)/etc/systemd/system

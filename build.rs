@@ -6,6 +6,10 @@ use std::process::{Command, ExitCode};
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-env-changed=PROTOC");
+    // What the linker of released programs goes by (packaging/layout/cargo): when it changes, they are linked again.
+    for file in ["cc", "names", "functions"] {
+        println!("cargo::rerun-if-changed=packaging/layout/{file}");
+    }
     match generate() {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

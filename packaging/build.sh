@@ -3,7 +3,7 @@
 #
 #   PROFILE=dist       the cargo profile of the binary (debug, release, dist)
 #   BINARY=FILE        this binary, built already
-#   DEB_VERSION=V      the package's version, where it is not Cargo.toml's
+#   DEB_VERSION=V, RPM_VERSION=V   the package's version, where it is not Cargo.toml's
 #   DEB_FAST=1         a larger package, sooner: for tests
 # stage only lays target/packaging out: the binary, man pages, completions, the file of defaults; the other three begin with that.
 set -euo pipefail
@@ -28,7 +28,7 @@ need() {
 
 # Prints where the binary is. With STATIC, glibc is linked in; only for a named target, since programs that run while building cannot be so.
 build() {
-    local target=
+    local target= cargo=cargo
     if [ -n "${BINARY:-}" ]; then
         echo "$BINARY"
         return
@@ -40,7 +40,8 @@ build() {
         how+=(--target "$target")
         export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
     fi
-    cargo build "${how[@]}" >&2
+    [ "$PROFILE" != dist ] || cargo=packaging/layout/cargo
+    "$cargo" build "${how[@]}" >&2
     echo "$TARGET/${target:+$target/}$PROFILE/minik8s"
 }
 
@@ -67,7 +68,7 @@ deb() {
 rpm() {
     need cargo-generate-rpm cargo-generate-rpm
     stage
-    cargo generate-rpm --output "$OUT/"
+    cargo generate-rpm ${RPM_VERSION:+--set-metadata "version = \"$RPM_VERSION\""} --output "$OUT/"
 }
 
 # One static program and what belongs to it, for any x86_64 or aarch64 Linux. glibc is linked in (musl's target need not be installed for that).

@@ -4,6 +4,8 @@
 # Ends with 0 only if the DaemonSet ran, the pi Job completed with 10,000 digits of π, the hello CronJob ran once, and nothing is left.
 #   KEEP=1                 leave everything running (make stop ends it)
 #   CONTAINERD=/path.sock  use this containerd instead of a private one
+#   BINARY=FILE            this binary instead of a release build
+#   AGENT_UNDER="COMMAND"  the agent as an argument of this, say an emulator
 . "$(dirname "$0")/lab.sh"
 
 need_root
@@ -15,9 +17,11 @@ if find_lab; then
     destroy_lab
 fi
 
-say "building (release)"
-(cd "$ROOT" && cargo build --release)
-BIN=$TARGET/release/minik8s
+BIN=${BINARY:-$TARGET/release/minik8s}
+if [ -z "${BINARY:-}" ]; then
+    say "building (release)"
+    (cd "$ROOT" && cargo build --release)
+fi
 
 new_lab
 SOCKET=$LAB/minik8s.sock
@@ -55,7 +59,8 @@ FLAGS=(--manifests "$LAB/manifests" --state-dir "$LAB/state" --run-dir "$LAB/run
     --container-logs "$LAB/logs/containers" --socket "$SOCKET" --containerd "$ADDRESS" --containerd-namespace "$NAMESPACE"
     --node-name demo --bridge-name mkdemo0 --cgroup-root minik8s-demo)
 "$BIN" doctor "${FLAGS[@]}" || note "going on all the same: the demo shows what works"
-"$BIN" agent "${FLAGS[@]}" >"$LAB/agent.log" 2>&1 &
+# shellcheck disable=SC2086
+${AGENT_UNDER:-} "$BIN" agent "${FLAGS[@]}" >"$LAB/agent.log" 2>&1 &
 record_process agent $!
 
 agent_answers() {

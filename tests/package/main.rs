@@ -1,5 +1,6 @@
 //! What a package is made of, as far as it can be told without installing one: `tests/vm/package.sh` does that.
 
+mod layout;
 mod purge;
 
 use std::path::{Path, PathBuf};
