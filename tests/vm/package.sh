@@ -3,8 +3,8 @@
 #
 #   1  install with apt; run; limits; bad input; upgrade under load; refuse a downgrade; stop; drain; reboot while a Job runs
 #   2  after the reboot; then the power goes while a Job runs: qemu itself is killed
-#   3  after the power cut; remove; install again; purge
-# A section alone, in a fresh machine: run.sh package.sh purge_alone
+#   3  after the power cut; remove; install again; purge; the RPM
+# A section alone, in a fresh machine: run.sh package.sh purge_alone (or rpm_alone)
 set -u
 . /payload/tests/vm/checks.sh
 . /payload/tests/vm/bad_input.sh
@@ -242,6 +242,8 @@ stage_3() {
     is "no unit failed" "" "$(systemctl --failed --plain --no-legend | awk '{print $1}' | tr '\n' ' ')"
 
     purge_alone
+    umount /var/lib/minik8s
+    rpm_alone
     summary
 }
 
@@ -265,6 +267,31 @@ purge_alone() {
     systemctl start containerd
     holds "containerd starts again" ctr version
     is "no task is left" "" "$(ctr -n minik8s tasks ls -q)"
+}
+
+# As on a distribution of RPMs, but for what it would bring along (--nodeps): its files, its scripts and what they do to the service.
+rpm_alone() {
+    section "the RPM"
+    local rpms=/payload/rpms pid old
+    holds "rpm installs it" rpm -i --nodeps $rpms/minik8s-0.1.0-1.*.rpm
+    is "the group" minik8s "$(getent group minik8s | cut -d: -f1)"
+    is "presets decide whether the service is enabled: here they do" "enabled inactive" "$(systemctl is-enabled minik8s) $(systemctl is-active minik8s)"
+    holds "every file is as it was packed" rpm -V --nodeps minik8s
+    holds "the service starts" systemctl enable --now minik8s
+    cp /payload/tests/vm/manifests/package/work.yaml /etc/minik8s/
+    bash /payload/tests/lab/images.sh /run/containerd/containerd.sock minik8s >/dev/null
+    becomes "pod steady runs" 300 pod_runs steady
+    pid=$(steady_pid) old=$(agent)
+    echo "# mine" >>/etc/default/minik8s
+    holds "rpm upgrades it" rpm -U --nodeps $rpms/minik8s-0.1.1-1.*.rpm
+    becomes "the agent answers" 60 minik8s get pods
+    [ "$old" != "$(agent)" ] && ok "it is another agent" || fail "it is another agent" "$old"
+    is "containers lived on" "$pid" "$(steady_pid)"
+    is "the settings are the user's" "# mine" "$(tail -n 1 /etc/default/minik8s)"
+    holds "rpm removes it" rpm -e minik8s
+    is "nobody serves, nothing is enabled" "inactive not-found" "$(systemctl is-active minik8s) $(systemctl is-enabled minik8s 2>/dev/null)"
+    is "containers run on" yes "$([ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && echo yes)"
+    is "state, settings and manifests stay" "yes yes yes" "$([ -e /var/lib/minik8s/state.redb ] && echo yes) $([ -e /etc/default/minik8s.rpmsave ] && echo yes) $([ -e /etc/minik8s/work.yaml ] && echo yes)"
 }
 
 if [ $# -gt 0 ]; then
