@@ -32,7 +32,7 @@ corpus: ## check the real manifests in CORPUS
 vm-smoke: ## run it under a real systemd with cgroup v2, in an emulated virtual machine (minutes)
 	@VM="$(VM)" tests/vm/run.sh smoke.sh
 
-vm-test: ## install, upgrade, reboot, power cut, bad input, remove and purge the Debian package in such a machine (many minutes; VM=lima or vagrant: that one)
+vm-test: ## install, upgrade, reboot, power cut, bad input, remove and purge the packages in such a machine (many minutes; VM=lima or vagrant: that one)
 	@VM="$(VM)" tests/vm/run.sh package.sh
 
 test-matrix: ## the containerd tests against three releases of containerd and four OCI runtimes

@@ -6,15 +6,21 @@ use std::process::{Command, ExitCode};
 fn main() -> ExitCode {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-env-changed=PROTOC");
-    // What the linker of released programs goes by (packaging/layout/cargo): when it changes, they are linked again.
-    for file in ["cc", "names", "functions"] {
-        println!("cargo::rerun-if-changed=packaging/layout/{file}");
-    }
+    watch_the_linker();
     match generate() {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             println!("cargo::error={message}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// What the linker of released programs goes by (packaging/layout/cargo): when it changes, they are built again.
+fn watch_the_linker() {
+    if std::env::var_os("RUSTC_LINKER").is_some_and(|linker| PathBuf::from(linker).ends_with("packaging/layout/cc")) {
+        for file in ["cc", "names", "functions"] {
+            println!("cargo::rerun-if-changed=packaging/layout/{file}");
         }
     }
 }

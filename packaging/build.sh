@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes packages in target/packages: build.sh deb|rpm|tarball|stage
+# Makes packages in target/packages (OUT: there): build.sh deb|rpm|tarball|stage
 #
 #   PROFILE=dist       the cargo profile of the binary (debug, release, dist)
 #   BINARY=FILE        this binary, built already
@@ -11,7 +11,7 @@ set -euo pipefail
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 STAGE=$ROOT/target/packaging
-OUT=$TARGET/packages
+OUT=${OUT:-$TARGET/packages}
 PROFILE=${PROFILE:-dist}
 VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' "$ROOT/Cargo.toml" | head -n 1)
 cd "$ROOT"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Inside the virtual machine: the life of the Debian package. run.sh runs it, again after each boot (exit code 75) and power cut (76) it asks for.
+# Inside the virtual machine: the life of the packages, Debian's above all. run.sh runs it, again after each boot (exit code 75) and power cut (76) it asks for.
 #
 #   1  install with apt; run; limits; bad input; upgrade under load; refuse a downgrade; stop; drain; reboot while a Job runs
 #   2  after the reboot; then the power goes while a Job runs: qemu itself is killed
@@ -242,7 +242,8 @@ stage_3() {
     is "no unit failed" "" "$(systemctl --failed --plain --no-legend | awk '{print $1}' | tr '\n' ' ')"
 
     purge_alone
-    umount /var/lib/minik8s
+    holds "its disk is taken away" umount /var/lib/minik8s
+    groupdel minik8s
     rpm_alone
     summary
 }
@@ -285,11 +286,12 @@ rpm_alone() {
     echo "# mine" >>/etc/default/minik8s
     holds "rpm upgrades it" rpm -U --nodeps $rpms/minik8s-0.1.1-1.*.rpm
     becomes "the agent answers" 60 minik8s get pods
+    is "to the newer version" 0.1.1 "$(rpm -q --qf '%{VERSION}' minik8s)"
     [ "$old" != "$(agent)" ] && ok "it is another agent" || fail "it is another agent" "$old"
     is "containers lived on" "$pid" "$(steady_pid)"
     is "the settings are the user's" "# mine" "$(tail -n 1 /etc/default/minik8s)"
     holds "rpm removes it" rpm -e minik8s
-    is "nobody serves, nothing is enabled" "inactive not-found" "$(systemctl is-active minik8s) $(systemctl is-enabled minik8s 2>/dev/null)"
+    is "nobody serves, nothing is enabled" "inactive" "$(systemctl is-active minik8s)$(find /etc/systemd/system -name 'minik8s*')"
     is "containers run on" yes "$([ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && echo yes)"
     is "state, settings and manifests stay" "yes yes yes" "$([ -e /var/lib/minik8s/state.redb ] && echo yes) $([ -e /etc/default/minik8s.rpmsave ] && echo yes) $([ -e /etc/minik8s/work.yaml ] && echo yes)"
 }

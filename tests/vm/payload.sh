@@ -18,13 +18,9 @@ if [ "$SCRIPT" = package.sh ]; then
     say "making the packages"
     mkdir -p "$PAYLOAD/debs" "$PAYLOAD/rpms"
     for version in 0.1.0 0.1.1; do
-        BINARY="$STRIPPED" DEB_FAST=1 DEB_VERSION=$version-1 "$ROOT/packaging/build.sh" deb >/dev/null
-        BINARY="$STRIPPED" RPM_VERSION=$version "$ROOT/packaging/build.sh" rpm >/dev/null
-        cp "$TARGET"/packages/minik8s_${version}-1_*.deb "$PAYLOAD/debs/"
-        cp "$TARGET"/packages/minik8s-${version}-1.*.rpm "$PAYLOAD/rpms/"
+        BINARY="$STRIPPED" OUT="$PAYLOAD/debs" DEB_FAST=1 DEB_VERSION=$version-1 "$ROOT/packaging/build.sh" deb >/dev/null
+        BINARY="$STRIPPED" OUT="$PAYLOAD/rpms" RPM_VERSION=$version "$ROOT/packaging/build.sh" rpm >/dev/null
     done
-    # The newer ones are for the machine alone.
-    rm -f "$TARGET"/packages/minik8s_0.1.1-1_*.deb "$TARGET"/packages/minik8s-0.1.1-1.*.rpm
 fi
 cp "$ROOT"/tests/lab/lab.sh "$ROOT"/tests/lab/images.sh "$PAYLOAD/tests/lab/"
 cp -r "$ROOT/tests/vm" "$PAYLOAD/tests/"

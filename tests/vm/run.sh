@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a script of this directory in a virtual machine with systemd and cgroup v2: run.sh [SCRIPT [ARGUMENT...]] (default: smoke.sh)
 #
-# The machine comes with minik8s as `make install` lays it out, and the tests, as /payload; package.sh also gets two versions of the Debian
+# The machine comes with minik8s as `make install` lays it out, and the tests, as /payload; package.sh also gets two versions of each
 # package. A script that exits with 75 boots the machine and is run again afterwards; for one that exits with 76 the power is cut first. The last
 # line that it has printed is told to the next run as LAST_WORDS: nothing in the machine has to reach its disk for that.
 #   VM=qemu       the machine: qemu (build.sh's, emulated; qemu.sh), lima (lima.yaml) or vagrant (Vagrantfile)
