@@ -1,12 +1,12 @@
 #!/bin/sh
-# Installs minik8s from the unpacked tarball, as root: install.sh [DESTDIR]
+# Installs minik8s from the unpacked tarball, as root: install.sh [DESTDIR] (or by the variable of that name)
 #
 # Upgrades likewise: run it again. Settings that were changed stay. What is needed beside it: containerd, runc, the CNI plugins, iptables
 # (`minik8s doctor` says what is missing).
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-root=${1:-}
+root=${1:-${DESTDIR:-}}
 cd "$here"
 
 install -D -m 0755 minik8s "$root/usr/bin/minik8s.new"

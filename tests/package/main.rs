@@ -111,7 +111,8 @@ fn the_tarballs_script_installs_below_a_directory_and_keeps_settings() {
     for name in ["packaging/install.sh", "systemd/minik8s.service"] {
         std::fs::copy(root().join(name), from.path().join(Path::new(name).file_name().unwrap())).unwrap();
     }
-    let install = || Command::new("sh").arg(from.path().join("install.sh")).arg(to.path()).output().unwrap();
+    let script = from.path().join("install.sh");
+    let install = || Command::new("sh").arg(&script).arg(to.path()).output().unwrap();
     let output = install();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let installed = |name: &str| std::fs::read_to_string(to.path().join(name)).expect(name);
@@ -122,4 +123,14 @@ fn the_tarballs_script_installs_below_a_directory_and_keeps_settings() {
     }
     assert!(install().status.success());
     assert_eq!((installed("etc/default/minik8s"), installed("etc/minik8s/example.yaml.example")), ("mine".into(), "mine".into()));
+    assert_eq!(installed_by_variable(&script, to.path()), "new");
+}
+
+/// What is below DESTDIR afterwards. All else is read-only meanwhile: a script that did not heed the variable would install on this very host.
+fn installed_by_variable(script: &Path, to: &Path) -> String {
+    let below = r#"mount -t tmpfs none "$2" && mount -o remount,bind,ro / && DESTDIR="$2" sh "$1" && cat "$2/usr/bin/minik8s""#;
+    let output =
+        Command::new("unshare").args(["--mount", "sh", "-c", below, "sh"]).args([script, to]).output().expect("unshare is of util-linux");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
 }
