@@ -59,12 +59,14 @@ pub(super) fn is_shim_gone(status: &Status) -> bool {
 }
 
 /// Whether a task could not be made because the shim of its group has just been left by the last container: containerd still finds its address and
-/// nobody there (runtime/v2/runc/v2/service.go, StartShim with a group), or somebody who ends before the answer, and takes away what was made.
+/// nobody there (runtime/v2/runc/v2/service.go, StartShim with a group), or a socket that is gone before it can remove it, or somebody who ends before
+/// the answer, and takes away what was made.
 pub(super) fn is_shim_leaving(status: &Status) -> bool {
     let message = status.message();
     let nobody = message.contains("connect: no such file or directory") || message.contains("connect: connection refused");
-    let started = message.contains("failed to start shim") && message.contains("dial unix") && nobody;
-    started || (message.contains("failed to create shim task") && message.contains("ttrpc: closed"))
+    let removed = message.contains("remove pre-existing socket") && message.contains("no such file or directory");
+    let not_started = message.contains("failed to start shim") && ((message.contains("dial unix") && nobody) || removed);
+    not_started || (message.contains("failed to create shim task") && message.contains("ttrpc: closed"))
 }
 
 /// What containerd or runc said, and where it is our side's error, its chain of causes.
@@ -80,4 +82,28 @@ pub(crate) fn words(status: &Status) -> String {
         source = error.source();
     }
     if text.is_empty() { format!("{:?}", status.code()) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shim_on_its_way_out_is_told_from_what_is_wrong() {
+        let leaving = |message: &str| is_shim_leaving(&Status::unknown(message));
+        for message in [
+            "failed to start shim: start failed: io.containerd.runc.v2: remove pre-existing socket: remove /run/containerd/s/3b96: no such file or directory: exit status 1",
+            "failed to start shim: start failed: dial unix /run/containerd/s/3b96: connect: connection refused",
+            "failed to create shim task: ttrpc: closed: unknown",
+        ] {
+            assert!(leaving(message), "{message}");
+        }
+        for message in [
+            "failed to start shim: start failed: io.containerd.runc.v2: remove pre-existing socket: remove /run/containerd/s/3b96: permission denied: exit status 1",
+            "failed to start shim: start failed: fork/exec /usr/bin/containerd-shim-runc-v2: no such file or directory",
+            "failed to create shim task: OCI runtime create failed: exec: \"/x\": stat /x: no such file or directory: unknown",
+        ] {
+            assert!(!leaving(message), "{message}");
+        }
+    }
 }
