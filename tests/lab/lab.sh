@@ -10,6 +10,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 TARGET=${CARGO_TARGET_DIR:-$ROOT/target}
 RECORD=$TARGET/lab
 RUST_NEEDED=1.90
+# The demo's own on this host, below no lab.
+DEMO_BRIDGE=mkdemo0 DEMO_CGROUP=minik8s-demo
 
 say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
 note() { printf '    %s\n' "$*"; }
@@ -209,6 +211,18 @@ nothing_left() {
     return $left
 }
 
+# What an agent that was stopped with its pods leaves on the host for the next one.
+destroy_network() {
+    local chain=MINIK8S-$DEMO_BRIDGE rule
+    ip link delete "$DEMO_BRIDGE" 2>/dev/null || true
+    iptables -w 5 -t nat -S "$chain" >/dev/null 2>&1 || return 0
+    iptables -w 5 -t nat -S POSTROUTING | sed -n "s/^-A \(.* -j $chain\)$/\1/p" | while read -r rule; do
+        # shellcheck disable=SC2086
+        iptables -w 5 -t nat -D $rule || true
+    done
+    iptables -w 5 -t nat -F "$chain" && iptables -w 5 -t nat -X "$chain" || true
+}
+
 # Takes a lab down, whatever state it is in: agent, containers, containerd, shims, mounts, cgroups, files.
 destroy_lab() {
     local pid mount dir
@@ -220,6 +234,8 @@ destroy_lab() {
     for pid in $(lab_pids); do kill -KILL "$pid" 2>/dev/null || true; done
     for mount in $(lab_mounts); do umount -l "$mount" 2>/dev/null || true; done
     for dir in $(lab_cgroups); do rmdir "$dir" 2>/dev/null || true; done
+    find /sys/fs/cgroup -depth -type d -path "*/$DEMO_CGROUP*" -exec rmdir {} + 2>/dev/null || true
+    destroy_network
     rmdir "/run/containerd/runc/$NAMESPACE" 2>/dev/null || true
     [ -n "$(lab_mounts)" ] || rm -rf --one-file-system "$LAB"
     rm -f "$RECORD/current"

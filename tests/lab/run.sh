@@ -57,7 +57,7 @@ mkdir -p "$LAB/manifests" "$LAB/logs/pods" "$LAB/logs/containers"
 cp "$ROOT"/examples/daemonset-fluentd-elasticsearch.yaml "$ROOT"/examples/job-pi.yaml "$ROOT"/examples/cronjob-hello.yaml "$LAB/manifests/"
 FLAGS=(--manifests "$LAB/manifests" --state-dir "$LAB/state" --run-dir "$LAB/run" --pod-logs "$LAB/logs/pods"
     --container-logs "$LAB/logs/containers" --socket "$SOCKET" --containerd "$ADDRESS" --containerd-namespace "$NAMESPACE"
-    --node-name demo --bridge-name mkdemo0 --cgroup-root minik8s-demo)
+    --node-name demo --bridge-name "$DEMO_BRIDGE" --cgroup-root "$DEMO_CGROUP")
 "$BIN" doctor "${FLAGS[@]}" || note "going on all the same: the demo shows what works"
 # shellcheck disable=SC2086
 ${AGENT_UNDER:-} "$BIN" agent "${FLAGS[@]}" >"$LAB/agent.log" 2>&1 &
